@@ -1,0 +1,4 @@
+/** RFC 3339 in UTC with milliseconds, e.g. 2026-11-21T03:04:05.678Z, of a wall-clock time in milliseconds. */
+export function isoTime(wallMs: number): string {
+  return new Date(wallMs).toISOString();
+}

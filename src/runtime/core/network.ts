@@ -1,0 +1,123 @@
+/**
+ * The network as the daemons see it. `node-network.ts` puts these interfaces on real sockets, the simulator on a virtual
+ * wire; nothing else may open a socket.
+ */
+export interface Endpoint {
+  /** Dotted quad, or IPv6 text. */
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface UdpOptions {
+  /** Local address; all addresses when absent. */
+  readonly address?: string;
+  /** Local port; 0 or absent: any free one. */
+  readonly port?: number;
+  /** May send to broadcast addresses. */
+  readonly broadcast?: boolean;
+  /** Share the port with other sockets that also ask for it. */
+  readonly reuseAddress?: boolean;
+  /** A bound descriptor opened by a launcher (SO_BINDTODEVICE), in place of address and port. */
+  readonly fd?: number;
+}
+
+export interface UdpSocket {
+  readonly local: Endpoint;
+  /** Hands the datagram to the network. Never throws: what cannot be sent is lost, as on a wire, and told to `onError`. */
+  send(data: Uint8Array, to: Endpoint): void;
+  /** Resolves when the port is free again. Harmless when repeated. */
+  close(): Promise<void>;
+}
+
+export interface UdpHandlers {
+  onMessage(data: Uint8Array, from: Endpoint, socket: UdpSocket): void;
+  /** A send that failed (ECONNREFUSED, EMSGSIZE …). The socket stays usable. */
+  onError?(error: Error): void;
+}
+
+/** One ordered byte stream. */
+export interface TcpConnection extends AsyncIterable<Uint8Array> {
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  /** Resolves when more may be written without piling up; rejects when the connection is gone. */
+  write(data: Uint8Array): Promise<void>;
+  /** Says that no more will be written (FIN) after what is queued. */
+  end(): void;
+  /** Drops the connection at once (RST where the network knows it); pending reads and writes reject with `error`. */
+  destroy(error?: Error): void;
+}
+
+export interface TcpListener {
+  readonly local: Endpoint;
+  /** Stops accepting and drops open connections; resolves when the port is free. */
+  close(): Promise<void>;
+}
+
+export interface TcpConnectOptions extends Endpoint {
+  /** Source address, where a host has several. */
+  readonly localAddress?: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface HttpRequest {
+  readonly method: string;
+  /** Decoded path without the query, always starting with "/". */
+  readonly path: string;
+  readonly query: URLSearchParams;
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The whole body; requests above the server's limit are answered 413 before the handler sees them. */
+  readonly body: Uint8Array;
+  readonly remote: Endpoint;
+  readonly local: Endpoint;
+  /** Aborts when the client goes away. */
+  readonly signal: AbortSignal;
+}
+
+export interface HttpResponse {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Text, bytes, or a stream of chunks (server-sent events, images). */
+  readonly body?: string | Uint8Array | AsyncIterable<Uint8Array | string>;
+}
+
+/** An HTTP service is a function: it needs no socket. */
+export type HttpHandler = (request: HttpRequest) => Promise<HttpResponse>;
+
+export interface HttpServeOptions {
+  readonly address?: string;
+  readonly port: number;
+  /** Largest request body accepted. Default 1 MiB. */
+  readonly maxBodyBytes?: number;
+}
+
+export interface HttpServer {
+  readonly local: Endpoint;
+  /** Stops accepting, lets running requests end for `graceMs` (default 1,000), then drops them. */
+  close(graceMs?: number): Promise<void>;
+}
+
+export interface HttpClientRequest {
+  readonly method?: string;
+  readonly url: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array;
+  readonly localAddress?: string;
+  /** Largest answer accepted. Default 16 MiB. */
+  readonly maxBodyBytes?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface HttpClientResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
+export interface Network {
+  udp(options: UdpOptions, handlers: UdpHandlers): Promise<UdpSocket>;
+  connect(options: TcpConnectOptions): Promise<TcpConnection>;
+  listen(options: { address?: string; port: number }, onConnection: (connection: TcpConnection) => void): Promise<TcpListener>;
+  serveHttp(options: HttpServeOptions, handler: HttpHandler): Promise<HttpServer>;
+  request(request: HttpClientRequest): Promise<HttpClientResponse>;
+}

@@ -1,0 +1,292 @@
+/** The `Network` of a real machine: the only file that opens sockets. */
+import { createSocket } from 'node:dgram';
+import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTcpServer, type Server, type Socket, connect as tcpConnect } from 'node:net';
+import type {
+  Endpoint,
+  HttpClientRequest,
+  HttpClientResponse,
+  HttpHandler,
+  HttpRequest,
+  HttpServer,
+  Network,
+  TcpConnection,
+  UdpSocket,
+} from './network.ts';
+
+const DEFAULT_SERVER_BODY_BYTES = 1024 * 1024;
+const DEFAULT_CLIENT_BODY_BYTES = 16 * 1024 * 1024;
+/** Enough for a burst of 64 TFTP windows; the kernel caps it at net.core.rmem_max. */
+const UDP_RECEIVE_BUFFER_BYTES = 1024 * 1024;
+
+export const nodeNetwork: Network = {
+  udp(options, handlers) {
+    return new Promise((resolve, reject) => {
+      const family = options.address?.includes(':') ? 'udp6' : 'udp4';
+      const socket = createSocket({ type: family, reuseAddr: options.reuseAddress ?? false });
+      let closed: Promise<void> | undefined;
+      const wrapped: UdpSocket & { local: Endpoint } = {
+        local: { address: '', port: 0 },
+        send(data, to) {
+          if (closed) return;
+          try {
+            socket.send(data, to.port, to.address, (error) => {
+              if (error) handlers.onError?.(error);
+            });
+          } catch (error) {
+            handlers.onError?.(error as Error);
+          }
+        },
+        close() {
+          closed ??= new Promise((done) => socket.close(() => done()));
+          return closed;
+        },
+      };
+      socket.once('error', reject);
+      const onListening = (): void => {
+        socket.off('error', reject);
+        socket.on('error', (error) => handlers.onError?.(error));
+        if (options.broadcast) socket.setBroadcast(true);
+        try {
+          socket.setRecvBufferSize(UDP_RECEIVE_BUFFER_BYTES);
+        } catch {
+          // the default buffer works, only with less room for bursts
+        }
+        const { address, port } = socket.address();
+        wrapped.local = { address, port };
+        resolve(wrapped);
+      };
+      socket.on('message', (data, from) => handlers.onMessage(data, { address: from.address, port: from.port }, wrapped));
+      if (options.fd === undefined)
+        socket.bind({ port: options.port ?? 0, ...(options.address && { address: options.address }) }, onListening);
+      else socket.bind({ fd: options.fd }, onListening);
+    });
+  },
+
+  connect({ address, port, localAddress, signal }) {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) {
+        reject(signal.reason);
+        return;
+      }
+      const socket = tcpConnect({ host: address, port, noDelay: true, ...(localAddress && { localAddress }) });
+      const onAbort = (): void => {
+        socket.destroy();
+        reject(signal?.reason);
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      socket.once('error', reject);
+      socket.once('connect', () => {
+        signal?.removeEventListener('abort', onAbort);
+        socket.off('error', reject);
+        resolve(new NodeTcpConnection(socket));
+      });
+    });
+  },
+
+  async listen({ address, port }, onConnection) {
+    const open = new Set<Socket>();
+    const server = createTcpServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
+      open.add(socket);
+      socket.once('close', () => open.delete(socket));
+      onConnection(new NodeTcpConnection(socket));
+    });
+    const local = await bind(server, address, port);
+    return { local, close: () => shut(server, open) };
+  },
+
+  async serveHttp({ address, port, maxBodyBytes = DEFAULT_SERVER_BODY_BYTES }, handler) {
+    const server = createServer((request, response) => void answer(request, response, handler, maxBodyBytes));
+    const open = new Set<Socket>();
+    server.on('connection', (socket: Socket) => {
+      open.add(socket);
+      socket.once('close', () => open.delete(socket));
+    });
+    const local = await bind(server, address, port);
+    const close: HttpServer['close'] = async (graceMs = 1000) => {
+      server.closeIdleConnections();
+      const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+      clearTimeout(timer);
+    };
+    return { local, close };
+  },
+
+  request: sendRequest,
+};
+
+class NodeTcpConnection implements TcpConnection {
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  private failure: Error | undefined;
+
+  constructor(private readonly socket: Socket) {
+    this.local = { address: socket.localAddress ?? '', port: socket.localPort ?? 0 };
+    this.remote = { address: plainAddress(socket.remoteAddress ?? ''), port: socket.remotePort ?? 0 };
+    socket.on('error', (error) => {
+      this.failure ??= error;
+    });
+  }
+
+  write(data: Uint8Array): Promise<void> {
+    const { socket } = this;
+    if (socket.destroyed || socket.writableEnded) return Promise.reject(this.failure ?? new Error('the connection is closed'));
+    if (socket.write(data)) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const settle = (): void => {
+        socket.off('drain', settle);
+        socket.off('close', settle);
+        if (socket.destroyed) reject(this.failure ?? new Error('the connection was closed'));
+        else resolve();
+      };
+      socket.on('drain', settle);
+      socket.on('close', settle);
+    });
+  }
+
+  end(): void {
+    this.socket.end();
+  }
+
+  destroy(error?: Error): void {
+    this.failure ??= error;
+    // an error handed to socket.destroy would be emitted as an event; it is kept here and given to readers and writers
+    this.socket.resetAndDestroy();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    try {
+      for await (const chunk of this.socket) yield chunk as Uint8Array;
+    } catch (error) {
+      throw this.failure ?? error;
+    }
+    if (this.failure) throw this.failure;
+  }
+}
+
+/** Node reports IPv4 peers of a dual-stack socket as ::ffff:192.0.2.1. */
+function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
+}
+
+function bind(server: Server, address: string | undefined, port: number): Promise<Endpoint> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ port, ...(address && { host: address }) }, () => {
+      server.off('error', reject);
+      const bound = server.address();
+      if (bound === null || typeof bound === 'string') reject(new Error('the listener has no address'));
+      else resolve({ address: bound.address, port: bound.port });
+    });
+  });
+}
+
+function shut(server: Server, open: Iterable<Socket>): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    for (const socket of open) socket.destroy();
+  });
+}
+
+async function answer(incoming: IncomingMessage, outgoing: ServerResponse, handler: HttpHandler, maxBodyBytes: number): Promise<void> {
+  const gone = new AbortController();
+  outgoing.once('close', () => gone.abort(new Error('the client closed the connection')));
+  try {
+    const body = await collect(incoming, maxBodyBytes);
+    if (!body) {
+      outgoing
+        .writeHead(413, { 'content-type': 'text/plain', connection: 'close' })
+        .end(`The body is larger than ${maxBodyBytes} bytes.\n`);
+      return;
+    }
+    const target = parseTarget(incoming.url ?? '/');
+    if (!target) {
+      outgoing.writeHead(400, { 'content-type': 'text/plain' }).end('The request target is not a valid path.\n');
+      return;
+    }
+    const request: HttpRequest = {
+      method: incoming.method ?? 'GET',
+      path: target.path,
+      query: target.query,
+      headers: flatten(incoming.headers),
+      body,
+      remote: { address: plainAddress(incoming.socket.remoteAddress ?? ''), port: incoming.socket.remotePort ?? 0 },
+      local: { address: plainAddress(incoming.socket.localAddress ?? ''), port: incoming.socket.localPort ?? 0 },
+      signal: gone.signal,
+    };
+    const response = await handler(request);
+    outgoing.writeHead(response.status, response.headers);
+    if (response.body === undefined || typeof response.body === 'string' || response.body instanceof Uint8Array) {
+      outgoing.end(response.body);
+      return;
+    }
+    for await (const chunk of response.body) {
+      if (gone.signal.aborted) return;
+      if (!outgoing.write(chunk))
+        await new Promise<void>((resolve) => {
+          outgoing.once('drain', resolve);
+          outgoing.once('close', resolve);
+        });
+    }
+    outgoing.end();
+  } catch {
+    // a handler reports its own failures as responses; what still arrives here must not take the process down
+    if (!outgoing.headersSent) outgoing.writeHead(500, { 'content-type': 'text/plain' }).end('Internal error.\n');
+    else outgoing.destroy();
+  }
+}
+
+function parseTarget(url: string): { path: string; query: URLSearchParams } | undefined {
+  const mark = url.indexOf('?');
+  const raw = mark < 0 ? url : url.slice(0, mark);
+  try {
+    const path = decodeURIComponent(raw);
+    if (!path.startsWith('/') || path.includes('\0')) return undefined;
+    return { path, query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)) };
+  } catch {
+    return undefined; // a broken percent escape
+  }
+}
+
+function flatten(headers: IncomingMessage['headers']): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, Array.isArray(value) ? value.join(', ') : value]],
+    ),
+  );
+}
+
+async function collect(stream: IncomingMessage, maxBytes: number): Promise<Uint8Array | undefined> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of stream) {
+    length += (chunk as Uint8Array).length;
+    if (length > maxBytes) return undefined;
+    chunks.push(chunk as Uint8Array);
+  }
+  return Buffer.concat(chunks);
+}
+
+function sendRequest(options: HttpClientRequest): Promise<HttpClientResponse> {
+  return new Promise((resolve, reject) => {
+    const { signal } = options;
+    const outgoing = httpRequest(options.url, {
+      method: options.method ?? 'GET',
+      headers: {
+        ...options.headers,
+        ...(options.body !== undefined && { 'content-length': Buffer.byteLength(options.body) }),
+      },
+      agent: false, // one connection a request: nothing lingers after close
+      ...(options.localAddress && { localAddress: options.localAddress }),
+      ...(signal && { signal }),
+    });
+    outgoing.once('error', (error) => reject(signal?.aborted ? signal.reason : error));
+    outgoing.once('response', (response) => {
+      collect(response, options.maxBodyBytes ?? DEFAULT_CLIENT_BODY_BYTES).then((body) => {
+        if (body) resolve({ status: response.statusCode ?? 0, headers: flatten(response.headers), body });
+        else reject(new Error(`the answer of ${options.url} is larger than allowed`));
+      }, reject);
+    });
+    outgoing.end(options.body);
+  });
+}
