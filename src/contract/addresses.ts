@@ -1,0 +1,58 @@
+/** IPv4 and MAC addresses as the model compares them. */
+
+/** A dotted quad as an unsigned number; undefined when it is not one. No leading zeros: some readers take them as octal. */
+export function parseIpv4(text: string): number | undefined {
+  const octets = text.split('.');
+  if (octets.length !== 4) return undefined;
+  let value = 0;
+  for (const octet of octets) {
+    if (!/^(?:0|[1-9]\d{0,2})$/.test(octet) || Number(octet) > 255) return undefined;
+    value = value * 256 + Number(octet);
+  }
+  return value;
+}
+
+export function formatIpv4(value: number): string {
+  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.');
+}
+
+export interface Subnet {
+  /** Network address. */
+  readonly first: number;
+  /** Broadcast address. */
+  readonly last: number;
+  readonly prefix: number;
+}
+
+/** A CIDR such as 192.168.50.0/24; undefined when malformed or when host bits are set. */
+export function parseSubnet(cidr: string): Subnet | undefined {
+  const [address, length, ...rest] = cidr.split('/');
+  const first = parseIpv4(address ?? '');
+  if (first === undefined || rest.length > 0 || !/^\d{1,2}$/.test(length ?? '') || Number(length) > 32) return undefined;
+  const size = 2 ** (32 - Number(length));
+  return first % size === 0 ? { first, last: first + size - 1, prefix: Number(length) } : undefined;
+}
+
+/** The subnet that `cidr` would be with its host bits cleared: for "Did you mean …?". */
+export function suggestSubnet(cidr: string): string | undefined {
+  const [address, length] = cidr.split('/');
+  const value = parseIpv4(address ?? '');
+  const prefix = Number(length);
+  if (value === undefined || !Number.isInteger(prefix) || prefix < 0 || prefix > 32) return undefined;
+  const size = 2 ** (32 - prefix);
+  return `${formatIpv4(value - (value % size))}/${prefix}`;
+}
+
+/** Whether `address` is a usable host of `subnet`: neither its network nor its broadcast address (RFC 3021 exempts /31, /32). */
+export function isHostOf(address: number, subnet: Subnet): boolean {
+  if (address < subnet.first || address > subnet.last) return false;
+  return subnet.prefix >= 31 || (address !== subnet.first && address !== subnet.last);
+}
+
+/** aa:bb:cc:dd:ee:ff in lower case, from colons or dashes; undefined when it is no unicast EUI-48. */
+export function normalizeMac(text: string): string | undefined {
+  if (!/^[0-9a-f]{2}(?:([:-])[0-9a-f]{2}(?:\1[0-9a-f]{2}){4})$/i.test(text)) return undefined;
+  const mac = text.toLowerCase().replaceAll('-', ':');
+  const isGroup = (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1;
+  return isGroup || mac === '00:00:00:00:00:00' ? undefined : mac;
+}
