@@ -1,0 +1,32 @@
+import { defineErrors, entry } from 'cdk8s-baremetal-contract';
+
+export const storeErrors = defineErrors('STORE', {
+  STORE_URL: entry<{ url: string; reason: string }>({
+    message: ({ url, reason }) => `the store's URL "${url}" ${reason}`,
+    cure: 'Use sqlite:///var/lib/bms/state.db (an absolute path) or memory://',
+  }),
+  STORE_OPEN: entry<{ path: string; reason: string }>({
+    message: ({ path, reason }) => `the store ${path} cannot be opened: ${reason}`,
+    cure: 'Check that the directory exists, that this user may write to it, and that the disk is not full',
+  }),
+  STORE_CORRUPT: entry<{ path: string; reason: string }>({
+    message: ({ path, reason }) => `the store ${path} is damaged or is not a store: ${reason}`,
+    cure: 'Stop the daemon, put the file and its -wal and -shm files aside, and restore the last backup',
+  }),
+  STORE_NEWER_SCHEMA: entry<{ path: string; found: number; known: number }>({
+    message: ({ path, found, known }) => `the store ${path} has schema version ${found}, this program knows up to ${known}`,
+    cure: 'Run the newer release that wrote it, or restore the backup made before the upgrade',
+  }),
+  STORE_RECORD_INVALID: entry<{ kind: string; id: string; reason: string }>({
+    message: ({ kind, id, reason }) => `the stored ${kind} ${id} cannot be read: ${reason}`,
+    cure: 'Upgrade this program if a newer one wrote the record; otherwise correct or delete the record',
+  }),
+  STORE_IO: entry<{ path: string; reason: string }>({
+    message: ({ path, reason }) => `the store ${path} failed: ${reason}`,
+    cure: 'Check the disk (space, errors) and who else has the file open',
+  }),
+  STORE_CLOSED: entry<{ what: string }>({
+    message: ({ what }) => `${what} was called on a closed store`,
+    cure: 'Close the store last, after everything that uses it',
+  }),
+});
