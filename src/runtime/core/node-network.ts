@@ -1,6 +1,7 @@
 /** The `Network` of a real machine: the only file that opens sockets. */
 import { createSocket } from 'node:dgram';
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import { request as httpsRequest } from 'node:https';
 import { createServer as createTcpServer, type Server, type Socket, connect as tcpConnect } from 'node:net';
 import type {
   Endpoint,
@@ -30,7 +31,8 @@ export const nodeNetwork: Network = {
         send(data, to) {
           if (closed) return;
           try {
-            socket.send(data, to.port, to.address, (error) => {
+            // a copy: Node sends a tick later, when the caller may already have reused its buffer
+            socket.send(Buffer.from(data), to.port, to.address, (error) => {
               if (error) handlers.onError?.(error);
             });
           } catch (error) {
@@ -69,16 +71,20 @@ export const nodeNetwork: Network = {
         reject(signal.reason);
         return;
       }
-      const socket = tcpConnect({ host: address, port, noDelay: true, ...(localAddress && { localAddress }) });
+      const socket = tcpConnect({ host: address, port, noDelay: true, allowHalfOpen: true, ...(localAddress && { localAddress }) });
       const onAbort = (): void => {
         socket.destroy();
         reject(signal?.reason);
       };
       signal?.addEventListener('abort', onAbort, { once: true });
-      socket.once('error', reject);
+      const onError = (error: Error): void => {
+        signal?.removeEventListener('abort', onAbort);
+        reject(error);
+      };
+      socket.once('error', onError);
       socket.once('connect', () => {
         signal?.removeEventListener('abort', onAbort);
-        socket.off('error', reject);
+        socket.off('error', onError);
         resolve(new NodeTcpConnection(socket));
       });
     });
@@ -155,10 +161,15 @@ class NodeTcpConnection implements TcpConnection {
   }
 
   async *[Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    let ended = false;
     try {
-      for await (const chunk of this.socket) yield chunk as Uint8Array;
+      // Node would destroy the socket at the end of the loop, and with it the half that may still write
+      for await (const chunk of this.socket.iterator({ destroyOnReturn: false })) yield chunk as Uint8Array;
+      ended = true;
     } catch (error) {
       throw this.failure ?? error;
+    } finally {
+      if (!ended) this.socket.destroy();
     }
     if (this.failure) throw this.failure;
   }
@@ -224,8 +235,13 @@ async function answer(incoming: IncomingMessage, outgoing: ServerResponse, handl
       if (gone.signal.aborted) return;
       if (!outgoing.write(chunk))
         await new Promise<void>((resolve) => {
-          outgoing.once('drain', resolve);
-          outgoing.once('close', resolve);
+          const settle = (): void => {
+            outgoing.off('drain', settle);
+            outgoing.off('close', settle);
+            resolve();
+          };
+          outgoing.on('drain', settle);
+          outgoing.on('close', settle);
         });
     }
     outgoing.end();
@@ -270,7 +286,8 @@ async function collect(stream: IncomingMessage, maxBytes: number): Promise<Uint8
 function sendRequest(options: HttpClientRequest): Promise<HttpClientResponse> {
   return new Promise((resolve, reject) => {
     const { signal } = options;
-    const outgoing = httpRequest(options.url, {
+    const send = options.url.startsWith('https:') ? httpsRequest : httpRequest;
+    const outgoing = send(options.url, {
       method: options.method ?? 'GET',
       headers: {
         ...options.headers,
@@ -278,6 +295,7 @@ function sendRequest(options: HttpClientRequest): Promise<HttpClientResponse> {
       },
       agent: false, // one connection a request: nothing lingers after close
       ...(options.localAddress && { localAddress: options.localAddress }),
+      ...(options.ca !== undefined && { ca: options.ca }),
       ...(signal && { signal }),
     });
     outgoing.once('error', (error) => reject(signal?.aborted ? signal.reason : error));
