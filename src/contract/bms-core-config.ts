@@ -1,0 +1,179 @@
+/**
+ * The configuration of bms-core, /etc/baremetal-api/baremetal-api.ini: the sections that bms_core has always had, in
+ * their order, then those of the roles that now live in the same process. The constructs render only what a site sets,
+ * so a site that sets nothing new gets the file it always had.
+ */
+import { type ConfigInput, type ConfigOf, defineConfig } from './config/define-config.ts';
+import { cidr, hostAddress, ipAddress, port as portNumber, uri } from './config/network-types.ts';
+import { option } from './config/options.ts';
+import { boolean, choice, integer, listOf, secret, string } from './config/value-types.ts';
+import { BMS_CORE } from './names.ts';
+import { path } from './paths.ts';
+import { port } from './ports.ts';
+
+const absolutePath = () => string({ pattern: /^\//, what: 'absolute path' });
+const HOST = String.raw`(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*)(:\d{1,5})?`;
+const BACKEND_URL = new RegExp(`^(kazoo://${HOST}(,${HOST})*(/[A-Za-z0-9._/-]*)?|kubernetes://[a-z0-9-]*|memory://)$`);
+// No password in the URL: the file is a ConfigMap.
+const STORE_URL = /^(sqlite:\/\/\/.+|memory:\/\/|kubernetes:\/\/[a-z0-9-]*|mysql:\/\/([^\s:@/]+@)?[^\s:@/]+(:\d{1,5})?\/[^\s/]+)$/;
+
+const role = (help: string) => option(boolean(), { default: true, help });
+const address = () => option(ipAddress(), { default: '0.0.0.0', help: 'Address to listen on.' });
+
+export const bmsCoreConfig = defineConfig({
+  daemon: BMS_CORE,
+  file: path.configFile,
+  envPrefix: 'BMS',
+  about:
+    'bms-core is the one process of a management node: API, deploy-helper, DHCP, TFTP, HTTP boot, power and the conductor. ' +
+    'Three values follow from the VIP of VLAN 1800 and are checked against it: `[pxe] nfs_server_ip`, `[center] scheduler_callback` and `[sw_coordination] backend_url`.',
+  sections: {
+    DEFAULT: {
+      server_port: option(portNumber({ min: 1 }), { default: port.api, help: 'TCP port of the API and of the page.' }),
+      pidfile: option(absolutePath(), { default: '/var/run/cdsstack/baremetal.pid', help: 'Where the process number is written.' }),
+      max_retries: option(integer({ min: 0, max: 1000 }), {
+        default: 10,
+        help: 'How often a notification to bms_control is sent again before it is given up.',
+      }),
+      huawei_switch_max_connection: option(integer({ min: 1, max: 1000 }), {
+        default: 20,
+        help: 'Management sessions that all replicas together may hold to one Huawei switch.',
+      }),
+    },
+    hitachi: {
+      wwn_id: option(string({ pattern: /^wwn-0x[0-9a-f]{1,32}$/i, what: 'WWN such as wwn-0x60060e80…' }), {
+        help: 'World wide name of the volumes of the Hitachi array, as under /dev/disk/by-id, without the volume’s own last digit.',
+      }),
+    },
+    pxe: {
+      nfs_server_ip: option(ipAddress(), { help: 'Server of the NFS export /tftpboot: the VIP of VLAN 1800. None: no NFS.' }),
+      tftpboot_dir: option(absolutePath(), { default: path.tftpRoot, help: 'Root of everything that machines fetch while they boot.' }),
+      pxelinux_dir: option(absolutePath(), { defaultFrom: '$tftpboot_dir/pxelinux', help: 'Boot loaders and their configuration files.' }),
+      deploy_image_dir: option(absolutePath(), { defaultFrom: '$tftpboot_dir/deploy_image_template', help: 'Templates of deploy images.' }),
+      user_image_dir: option(absolutePath(), {
+        defaultFrom: '$tftpboot_dir/user_images',
+        help: 'Images that users put on their machines.',
+      }),
+    },
+    center: {
+      scheduler_callback: option(uri({ schemes: ['http', 'https'] }), {
+        help: 'Where bms_control wants to hear of finished tasks: `http://VIP:17070/bms/v1/task/pxe/notify`. None: nobody is told.',
+      }),
+    },
+    sw_coordination: {
+      backend_url: option(string({ pattern: BACKEND_URL, what: 'coordination URL' }), {
+        required: true,
+        help:
+          'Where replicas coordinate: `kazoo://host:2181[,host:2181…][/path]` for ZooKeeper, `kubernetes://` for Leases, ' +
+          '`memory://` for a single replica.',
+      }),
+      max_connections: option(integer({ min: 1, max: 1000 }), { default: 4, help: 'Sessions that may be open to one switch at a time.' }),
+      acquire_lock_timeout: option(integer({ min: 1, max: 86_400 }), {
+        default: 300,
+        unit: 's',
+        help: 'How long to wait for a switch’s lock before the task fails.',
+      }),
+    },
+    sw_conn: {
+      conn_type: option(choice(['ssh', 'telnet']), {
+        default: 'ssh',
+        help: 'How switches are reached. Telnet sends passwords in the clear.',
+      }),
+      device_type: option(choice(['huawei']), { default: 'huawei', help: 'Dialect of the switches’ command line.' }),
+    },
+    shellinabox_console: {
+      pid_dir: option(absolutePath(), { default: '/var/run/console', help: 'One file per open console.' }),
+      host_ip: option(hostAddress(), { help: 'Address that console URLs carry.' }),
+      subprocess_timeout: option(integer({ min: 1, max: 3600 }), { default: 1, unit: 's', help: 'How long a console may take to start.' }),
+    },
+    auto_test: {
+      bios_set: option(absolutePath(), { help: 'Directory of the BIOS settings that acceptance tests apply.' }),
+      nginx_ip: option(hostAddress(), { help: 'Web server that acceptance tests fetch their tools from.' }),
+    },
+    api: {
+      enabled: role('Serve the API and the page.'),
+      address: address(),
+    },
+    dhcp: {
+      enabled: role('Answer DHCP.'),
+      mode: option(choice(['proxy', 'server']), {
+        default: 'proxy',
+        help: '`proxy` only adds boot options beside the DHCP server that the LAN has; `server` leases addresses too and needs a range.',
+      }),
+      listen: option(ipAddress({ version: 4 }), { default: '0.0.0.0', help: 'Address to listen on.' }),
+      port: option(portNumber({ min: 1 }), { default: port.dhcpServer, help: 'UDP port.' }),
+      proxy_port: option(portNumber({ min: 1 }), { default: port.pxe, help: 'UDP port of the proxy’s boot server service.' }),
+      interfaces: option(listOf(string({ pattern: /^[^\s/]{1,15}$/, what: 'network interface' })), {
+        default: [],
+        help: 'Provisioning interfaces to answer on; empty means all.',
+      }),
+      server_ip: option(ipAddress({ version: 4 }), {
+        help: 'Own address that machines are told, for TFTP and as server identifier. None: that of the interface.',
+      }),
+      subnet: option(cidr(), { help: 'Network of the range, e.g. 192.168.50.0/24.' }),
+      range_start: option(ipAddress({ version: 4 }), { help: 'First address to lease.' }),
+      range_end: option(ipAddress({ version: 4 }), { help: 'Last address to lease.' }),
+      gateway: option(ipAddress({ version: 4 }), { help: 'Default router that machines are told.' }),
+      dns_servers: option(listOf(ipAddress({ version: 4 })), { default: [], help: 'Name servers that machines are told.' }),
+      lease_time: option(integer({ min: 60, max: 31_536_000 }), { default: 3600, unit: 's', help: 'Duration of a lease.' }),
+    },
+    tftp: {
+      enabled: role('Serve TFTP.'),
+      address: address(),
+      port: option(portNumber({ min: 1 }), { default: port.tftp, help: 'UDP port.' }),
+      root: option(absolutePath(), { defaultFrom: '$pxe.tftpboot_dir', help: 'Directory whose files are served, read only.' }),
+    },
+    http_boot: {
+      enabled: role('Serve boot files over HTTP.'),
+      address: address(),
+      port: option(portNumber({ min: 1 }), { default: 7082, help: 'TCP port.' }),
+    },
+    deploy_helper: {
+      enabled: role('Accept what deploy ramdisks post, and write images.'),
+      address: address(),
+      port: option(portNumber({ min: 1 }), { default: port.deployHelper, help: 'TCP port; deploy ramdisks know no other.' }),
+      deploy_timeout_s: option(integer({ min: 1, max: 604_800 }), {
+        default: 1800,
+        unit: 's',
+        help: 'A machine that has not finished its deployment by then has failed.',
+      }),
+      workers: option(integer({ min: 1, max: 256 }), { default: 4, help: 'Images that are written at the same time.' }),
+    },
+    ipmi: {
+      port: option(portNumber({ min: 1 }), { default: port.ipmi, help: 'UDP port of the BMCs.' }),
+      retry: option(integer({ min: 0, max: 1000 }), { default: 10, help: 'How often a power command is tried again.' }),
+      cipher_suite: option(integer({ choices: [3, 17] }), {
+        default: 17,
+        help: 'RMCP+ cipher suite: 17 (SHA-256), or 3 (SHA-1) for BMCs that know nothing newer.',
+      }),
+    },
+    store: {
+      url: option(string({ pattern: STORE_URL, what: 'store URL without a password' }), {
+        default: `sqlite:///${path.stateDirectory}/bms.db`,
+        help:
+          'Where the records are: `sqlite:///file` (a fourth slash for an absolute path), `mysql://user@host[:port]/database`, ' +
+          '`kubernetes://[namespace]`, or `memory://`, which forgets.',
+      }),
+      password: option(secret(), { help: 'Password that goes with a `mysql://` URL.' }),
+    },
+    image_cache: {
+      dir: option(absolutePath(), { default: `${path.stateDirectory}/images`, help: 'Local copies of images; needs no NFS.' }),
+    },
+  },
+  sectionHelp: {
+    hitachi: 'Storage array whose volumes some machines boot from.',
+    pxe: 'The directory tree that machines boot from.',
+    center: 'The control centre, bms_control.',
+    sw_coordination: 'Locks and membership among replicas.',
+    sw_conn: 'Connections to switches.',
+    shellinabox_console: 'Serial consoles in the browser.',
+    auto_test: 'Acceptance tests of machines.',
+    http_boot: 'UEFI HTTP boot, and iPXE.',
+    deploy_helper: 'Deployment over iSCSI.',
+  },
+});
+
+/** Typed values as bms-core gets them. */
+export type BmsCoreConfig = ConfigOf<typeof bmsCoreConfig>;
+/** What a site may set. */
+export type BmsCoreConfigInput = ConfigInput<typeof bmsCoreConfig>;
