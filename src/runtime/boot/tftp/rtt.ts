@@ -1,0 +1,61 @@
+/** When to send again: RFC 6298's estimator with bounds for a LAN, and its exponential back-off with jitter. Pure. */
+import { type Random, randomInt } from '../../core/random.ts';
+
+/** Before anything was measured: many times a LAN's round trip, a quarter of the second that others wait. */
+export const INITIAL_RTO_MS = 250;
+/** Below this, a ROM that pauses to copy a block would be taken for a lost packet. */
+const MIN_RTO_MS = 50;
+const MAX_RTO_MS = 1000;
+const CLOCK_GRAIN_MS = 10;
+const KEPT_DOUBLINGS_MAX = 3;
+
+export class RetransmitTimer {
+  private smoothedMs: number | undefined;
+  private variationMs = 0;
+  private rtoMs = INITIAL_RTO_MS;
+  private attempts = 0;
+
+  constructor(
+    private readonly random: Random,
+    /** The interval that was negotiated (RFC 2349), kept to the letter; undefined: adaptive. */
+    private readonly fixedMs: number | undefined,
+  ) {}
+
+  /** A round trip of packets that were sent once (Karn's rule: an answer to a repeated one is ambiguous). */
+  sample(rttMs: number): void {
+    if (this.smoothedMs === undefined) {
+      this.smoothedMs = rttMs;
+      this.variationMs = rttMs / 2;
+    } else {
+      this.variationMs = 0.75 * this.variationMs + 0.25 * Math.abs(this.smoothedMs - rttMs);
+      this.smoothedMs = 0.875 * this.smoothedMs + 0.125 * rttMs;
+    }
+    this.rtoMs = Math.min(MAX_RTO_MS, Math.max(MIN_RTO_MS, this.smoothedMs + Math.max(CLOCK_GRAIN_MS, 4 * this.variationMs)));
+  }
+
+  /**
+   * The peer has confirmed something. After `clean` (sent once) the next wait is a first one again; after a repetition the
+   * longer wait stays for a while (Karn's second rule), or on a wire slower than the estimate every packet would be
+   * repeated before its answer can come, and no clean sample would ever correct the estimate.
+   */
+  progress(clean: boolean): void {
+    if (clean) this.attempts = 0;
+    else if (this.smoothedMs !== undefined) this.attempts = Math.min(this.attempts, KEPT_DOUBLINGS_MAX);
+  }
+
+  /** The wait before the first repetition. */
+  firstMs(): number {
+    return this.fixedMs ?? this.doubledMs();
+  }
+
+  /** The wait after one more repetition: doubled each time up to a second, up to a quarter longer by chance. */
+  nextMs(): number {
+    this.attempts++;
+    if (this.fixedMs !== undefined) return this.fixedMs;
+    return this.doubledMs() * (1 + randomInt(this.random, 256) / 1024);
+  }
+
+  private doubledMs(): number {
+    return Math.min(MAX_RTO_MS, this.rtoMs * 2 ** Math.min(this.attempts, 10));
+  }
+}

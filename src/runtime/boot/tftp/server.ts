@@ -1,0 +1,344 @@
+/**
+ * A read-only TFTP server for network boot: requests come in on one port, each transfer gets a socket of its own (its
+ * transfer identifier, RFC 1350 section 4). No datagram can end it, and none makes it send more than a bounded answer.
+ */
+import type { Clock } from '../../core/clock.ts';
+import { type Logger, silentLogger } from '../../core/logger.ts';
+import type { Endpoint, Network, UdpSocket } from '../../core/network.ts';
+import type { Random } from '../../core/random.ts';
+import { decode, MAX_BLOCK_BYTES, OPCODE, packError, TFTP_ERROR, TftpCodecError, type TftpRequestPacket } from './codec.ts';
+import { tftpErrors } from './errors.ts';
+import { type NegotiationLimits, negotiate } from './options.ts';
+import { closeQuietly, SendSession, type SessionLimits, type SessionOutcome } from './session.ts';
+import { type FileSource, isRefusal, type TftpFile, type TftpRefusal } from './source.ts';
+
+export type TransferOutcome =
+  | SessionOutcome
+  /** The source, or the server itself (write request), said no. */
+  | 'refused'
+  /** Over `sessionsMax` or `sessionsPerSource`: left unanswered, so that the client asks again. */
+  | 'busy';
+
+export interface TransferReport {
+  readonly remote: Endpoint;
+  /** As the client sent it. */
+  readonly file: string;
+  /** Bytes of the file that the client has confirmed. */
+  readonly bytes: number;
+  readonly durationMs: number;
+  /** Packets sent more than once. */
+  readonly retransmits: number;
+  readonly outcome: TransferOutcome;
+  /** The client's error text, the refusal, or the source's failure. */
+  readonly detail?: string;
+}
+
+export interface TftpServerOptions {
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger?: Logger;
+  readonly source: FileSource;
+  /** Local address; all when absent. */
+  readonly address?: string;
+  /** Default 69; 0: any free one. */
+  readonly port?: number;
+  /** A bound descriptor in place of address and port, for a socket tied to one interface. */
+  readonly fd?: number;
+  /** Largest block granted. Default 65,464 (RFC 2348); lower it to 1,428 where IP fragments are lost. */
+  readonly blockBytesMax?: number;
+  /** Largest window granted, in blocks. Default 64. */
+  readonly windowBlocksMax?: number;
+  /** Largest window granted, in bytes. Default 128 KiB: what a default Linux receive buffer takes with its overhead. */
+  readonly windowBytesMax?: number;
+  /** Transfers at a time. Default 1,024. */
+  readonly sessionsMax?: number;
+  /** Transfers at a time with one client address. Default 64. */
+  readonly sessionsPerSource?: number;
+  /** Longest silence in the middle of a transfer. Default 30,000. */
+  readonly silenceLimitMs?: number;
+  /** Longest silence before the first and after the last block. Default 10,000. */
+  readonly edgeSilenceLimitMs?: number;
+  /** Longest transfer. Default 900,000. */
+  readonly transferLimitMs?: number;
+  /** Called at the end of every transfer, in place of logging on the way. */
+  readonly onTransfer?: (report: TransferReport) => void;
+}
+
+export interface TftpServer {
+  /** Resolves with the bound endpoint when requests are heard. Rejects when the port cannot be had. */
+  start(): Promise<Endpoint>;
+  /**
+   * Hears no new requests, lets running transfers end for `drainMs` (default 5,000), tells the others and resolves when
+   * every port is free. Harmless when repeated.
+   */
+  close(drainMs?: number): Promise<void>;
+  /** Transfers under way. */
+  readonly sessions: number;
+}
+
+export function createTftpServer(options: TftpServerOptions): TftpServer {
+  return new Server(options);
+}
+
+const KIB = 1024;
+const DEFAULT_PORT = 69;
+/** A socket's last datagram leaves after this turn of the event loop; closing at once would drop it. */
+const FAREWELL_MS = 20;
+
+/** One request and what became of it. */
+interface Transfer {
+  readonly request: TftpRequestPacket;
+  readonly remote: Endpoint;
+  readonly startedAt: number;
+  /** Undefined while the source or the socket is awaited. */
+  session: SendSession | undefined;
+  established: boolean;
+  ended: boolean;
+}
+
+class Server implements TftpServer {
+  private listener: UdpSocket | undefined;
+  private starting: Promise<Endpoint> | undefined;
+  private closing: Promise<void> | undefined;
+  private readonly transfers = new Set<Transfer>();
+  private readonly perSource = new Map<string, Set<Transfer>>();
+  /** Sockets on their way to be closed, and requests on their way to a session. */
+  private readonly pending = new Set<Promise<unknown>>();
+  private onIdle: (() => void) | undefined;
+  private readonly logger: Logger;
+  private readonly sessionsMax: number;
+  private readonly sessionsPerSource: number;
+  private readonly negotiation: NegotiationLimits;
+  private readonly limits: SessionLimits;
+
+  constructor(private readonly options: TftpServerOptions) {
+    this.logger = options.logger ?? silentLogger;
+    this.sessionsMax = options.sessionsMax ?? 1024;
+    this.sessionsPerSource = options.sessionsPerSource ?? 64;
+    this.negotiation = {
+      blockBytesMax: options.blockBytesMax ?? MAX_BLOCK_BYTES,
+      windowBlocksMax: options.windowBlocksMax ?? 64,
+      windowBytesMax: options.windowBytesMax ?? 128 * KIB,
+    };
+    this.limits = {
+      silenceLimitMs: options.silenceLimitMs ?? 30_000,
+      edgeSilenceLimitMs: options.edgeSilenceLimitMs ?? 10_000,
+      transferLimitMs: options.transferLimitMs ?? 900_000,
+    };
+  }
+
+  get sessions(): number {
+    return this.transfers.size;
+  }
+
+  start(): Promise<Endpoint> {
+    this.starting ??= this.listen();
+    return this.starting;
+  }
+
+  close(drainMs = 5000): Promise<void> {
+    this.closing ??= this.shut(drainMs);
+    return this.closing;
+  }
+
+  private async listen(): Promise<Endpoint> {
+    const { network, address, port = DEFAULT_PORT, fd } = this.options;
+    if (this.closing) throw tftpErrors.TFTP_SERVER_CLOSED({ address: address ?? 'all addresses' });
+    this.listener = await network.udp(
+      { port, ...(address !== undefined && { address }), ...(fd !== undefined && { fd }) },
+      {
+        onMessage: (data, from, socket) => this.onRequest(data, from, socket),
+        onError: (error) => this.logger.debug({ error: error.message }, 'TFTP answer not sent'),
+      },
+    );
+    return this.listener.local;
+  }
+
+  private async shut(drainMs: number): Promise<void> {
+    await this.starting?.catch(() => undefined); // a failed start has nothing to close
+    await this.listener?.close();
+    if (this.transfers.size > 0 && drainMs > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = this.options.clock.after(drainMs, resolve);
+        this.onIdle = () => {
+          timer.cancel();
+          resolve();
+        };
+      });
+    }
+    for (const transfer of [...this.transfers]) {
+      if (transfer.session) transfer.session.stop('closed');
+      else this.finish(transfer, 'closed');
+    }
+    while (this.pending.size > 0) await Promise.all(this.pending);
+  }
+
+  private onRequest(data: Uint8Array, from: Endpoint, socket: UdpSocket): void {
+    // Too short to be anything, ERROR, or from a port that nobody can answer: silence
+    if (this.closing || data.length < 2 || data[0] !== 0 || data[1] === OPCODE.error || from.port === 0) return;
+    try {
+      const packet = decode(data);
+      if (packet.type === 'rrq') this.onRead(packet, from, socket);
+      else if (packet.type === 'wrq')
+        this.refuse(packet, from, socket, { code: TFTP_ERROR.accessViolation, message: 'This server is read-only' });
+      else socket.send(packError(TFTP_ERROR.unknownTransfer, 'Unknown transfer ID'), from);
+    } catch (error) {
+      if (!(error instanceof TftpCodecError)) throw error;
+      // Only what meant to be a request is answered; the rest of the Internet's noise is not worth a packet
+      if (data[1] === OPCODE.rrq || data[1] === OPCODE.wrq) socket.send(packError(TFTP_ERROR.illegalOperation, error.message), from);
+    }
+  }
+
+  private onRead(request: TftpRequestPacket, remote: Endpoint, socket: UdpSocket): void {
+    const known = this.perSource.get(remote.address);
+    // A repeated request, while the answer to the first is still on its way: that transfer's own timer repeats the answer.
+    // After the first ACK the same port may mean a client that began anew, or a copy held up on the way; both are served,
+    // the client answers the transfer that it follows, and onEstablished drops the other.
+    if (known) for (const other of known) if (!other.established && sameRequest(other, request, remote)) return;
+    const transfer: Transfer = {
+      request,
+      remote,
+      startedAt: this.options.clock.monotonic(),
+      session: undefined,
+      established: false,
+      ended: false,
+    };
+    if (this.transfers.size >= this.sessionsMax || (known?.size ?? 0) >= this.sessionsPerSource) {
+      this.report(transfer, 'busy');
+      return;
+    }
+    this.transfers.add(transfer);
+    if (known) known.add(transfer);
+    else this.perSource.set(remote.address, new Set([transfer]));
+    void this.open(transfer, socket);
+  }
+
+  /** From the request to a running session. Never rejects; not waited for by close(), since a source may never answer. */
+  private async open(transfer: Transfer, listener: UdpSocket): Promise<void> {
+    const answer = await this.ask(transfer, listener);
+    if (isRefusal(answer)) {
+      if (transfer.ended) return;
+      const code = answer.code >= 0 && answer.code <= 0xffff ? Math.trunc(answer.code) : TFTP_ERROR.undefined;
+      listener.send(packError(code, answer.message), transfer.remote);
+      this.finish(transfer, 'refused', answer.message);
+    } else if (transfer.ended) closeQuietly(answer);
+    else this.track(this.begin(transfer, answer));
+  }
+
+  private async begin(transfer: Transfer, file: TftpFile): Promise<void> {
+    const { network, address } = this.options;
+    let socket: UdpSocket;
+    try {
+      socket = await network.udp(address === undefined ? {} : { address }, {
+        onMessage: (data, from) => transfer.session?.onMessage(data, from),
+      });
+    } catch (error) {
+      // Out of ports or descriptors: the client asks again in a moment
+      this.logger.error({ error: String(error), remote: transfer.remote.address }, 'no socket for a TFTP transfer');
+      closeQuietly(file);
+      this.finish(transfer, 'failed', String(error));
+      return;
+    }
+    if (transfer.ended) {
+      closeQuietly(file);
+      await socket.close();
+    } else this.run(transfer, file, socket);
+  }
+
+  private async ask(transfer: Transfer, listener: UdpSocket): Promise<TftpFile | TftpRefusal> {
+    const { request, remote } = transfer;
+    try {
+      return await this.options.source({ path: request.path, remote, local: listener.local });
+    } catch (error) {
+      this.logger.error({ error: String(error), file: request.path, remote: remote.address }, 'the TFTP source failed');
+      return { code: TFTP_ERROR.undefined, message: 'The server failed to look for the file' };
+    }
+  }
+
+  private run(transfer: Transfer, file: TftpFile, socket: UdpSocket): void {
+    const { request, remote } = transfer;
+    const { clock, random } = this.options;
+    const session = new SendSession({
+      clock,
+      random,
+      remote,
+      file,
+      mode: request.mode,
+      negotiation: negotiate(request.options, request.mode, file.size, this.negotiation),
+      limits: this.limits,
+      onEstablished: () => this.onEstablished(transfer),
+      onEnd: (outcome, farewell, detail) => {
+        this.track(this.release(socket, farewell));
+        this.finish(transfer, outcome, detail);
+      },
+    });
+    transfer.session = session;
+    session.start(socket);
+  }
+
+  /** The client follows `transfer`: older ones from the same port are abandoned. */
+  private onEstablished(transfer: Transfer): void {
+    transfer.established = true;
+    for (const other of [...(this.perSource.get(transfer.remote.address) ?? [])])
+      if (other !== transfer && other.remote.port === transfer.remote.port) other.session?.stop('superseded');
+  }
+
+  private async release(socket: UdpSocket, farewell: boolean): Promise<void> {
+    if (farewell) await new Promise<void>((resolve) => this.options.clock.after(FAREWELL_MS, resolve));
+    await socket.close();
+  }
+
+  private refuse(request: TftpRequestPacket, remote: Endpoint, socket: UdpSocket, refusal: TftpRefusal): void {
+    socket.send(packError(refusal.code, refusal.message), remote);
+    const startedAt = this.options.clock.monotonic();
+    this.report({ request, remote, startedAt, session: undefined, established: false, ended: true }, 'refused', refusal.message);
+  }
+
+  private finish(transfer: Transfer, outcome: TransferOutcome, detail?: string): void {
+    transfer.ended = true;
+    this.transfers.delete(transfer);
+    const siblings = this.perSource.get(transfer.remote.address);
+    siblings?.delete(transfer);
+    if (siblings?.size === 0) this.perSource.delete(transfer.remote.address);
+    this.report(transfer, outcome, detail);
+    if (this.transfers.size === 0) this.onIdle?.();
+  }
+
+  private report(transfer: Transfer, outcome: TransferOutcome, detail?: string): void {
+    const { request, remote, startedAt, session } = transfer;
+    try {
+      this.options.onTransfer?.({
+        remote,
+        file: request.path,
+        bytes: session?.confirmedBytes ?? 0,
+        durationMs: this.options.clock.monotonic() - startedAt,
+        retransmits: session?.retransmits ?? 0,
+        outcome,
+        ...(detail !== undefined && { detail }),
+      });
+    } catch (error) {
+      this.logger.error({ error: String(error) }, 'the observer of TFTP transfers failed');
+    }
+  }
+
+  private track(work: Promise<unknown>): void {
+    const settled: Promise<void> = work.then(
+      () => this.untrack(settled),
+      () => this.untrack(settled),
+    );
+    this.pending.add(settled);
+  }
+
+  private untrack(work: Promise<void>): void {
+    this.pending.delete(work);
+  }
+}
+
+function sameRequest(transfer: Transfer, request: TftpRequestPacket, remote: Endpoint): boolean {
+  const { path, mode, options } = transfer.request;
+  if (transfer.remote.port !== remote.port || path !== request.path || mode !== request.mode || options.size !== request.options.size)
+    return false;
+  for (const [name, value] of options) if (request.options.get(name) !== value) return false;
+  return true;
+}
