@@ -28,6 +28,8 @@ export const environmentVariable = {
   /** spec.nodeName, for the init container that looks up its ConfigMap. */
   nodeName: 'NODE_NAME',
   contractVersion: 'BMS_CONTRACT_VERSION',
+  /** `volume`: /tftpboot is a volume already and needs no mounting. */
+  tftpboot: 'BMS_TFTPBOOT',
   /** Namespace of the ConfigMap to fetch. */
   namespace: 'POD_NAMESPACE',
 } as const;

@@ -38,6 +38,10 @@ export const siteErrors = defineErrors('Sites', {
     message: ({ kind, name, other }) => `the ${kind} ${name} exists already at ${other}`,
     cure: 'Rename one of them',
   }),
+  SITE_DUPLICATE_OBJECT: entry<{ object: string; other: string }>({
+    message: ({ object, other }) => `${object} is also made by ${other}: applying dist/ would keep only one of them`,
+    cure: 'Give each site a namespace of its own',
+  }),
   SITE_DUPLICATE_VLAN: entry<{ vlan: number; other: string }>({
     message: ({ vlan, other }) => `VLAN ${vlan} is already described at ${other}`,
     cure: 'Describe each VLAN of a site once',
@@ -73,9 +77,5 @@ export const siteErrors = defineErrors('Sites', {
   SITE_SECRET_AS_VALUE: entry<{ field: string }>({
     message: ({ field }) => `${field} holds a secret as a value, which would be written to dist/ (value not shown)`,
     cure: 'Create a Secret in the cluster and give its name (credentials: { secretName }) in place of the value',
-  }),
-  SITE_CONFIG_INVALID: entry<{ reason: string }>({
-    message: ({ reason }) => `the configuration of bms-core is refused: ${reason}`,
-    cure: 'Correct the override, or drop it: what is derived from the model needs none',
   }),
 });

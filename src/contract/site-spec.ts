@@ -72,7 +72,7 @@ const managementNode = z.strictObject({ name: dnsSubdomain });
 
 const scalar = z.union([z.string(), z.number(), z.boolean()]);
 
-const pod = z.strictObject({
+export const podSchema = z.strictObject({
   name: z.string().regex(POD_NAME, 'must be "pod" and a number, such as pod45'),
   managementNodes: z.array(managementNode).min(1).max(2),
   vips: z.record(z.string().regex(/^\d{1,4}$/, 'must be a VLAN identifier'), ipv4).describe('VLAN identifier → virtual address'),
@@ -81,14 +81,23 @@ const pod = z.strictObject({
   machines: z.array(machine).default([]),
 });
 
+const quantity = z.string().regex(/^[1-9]\d*(?:m|Ki|Mi|Gi|Ti)?$/, 'must be a Kubernetes quantity such as 500m or 10Gi');
+
 const bmsCore = z.strictObject({
   /** per-pod: a DaemonSet per pod that mounts its ConfigMap; seed: one DaemonSet whose init container fetches it by node name. */
   form: z.enum(['per-pod', 'seed']).default('per-pod'),
   /** How /tftpboot gets into the container: NFS through a PersistentVolume, NFS mounted by the container itself, or the host's folder. */
   tftpboot: z.enum(['persistent-volume', 'mount', 'host']).optional(),
+  resources: z
+    .strictObject({
+      cpu: quantity.default('250m').describe('requested; no limit, since a throttled DHCP server is a rack that does not boot'),
+      memory: quantity.default('256Mi').describe('requested'),
+      memoryLimit: quantity.default('1Gi'),
+    })
+    .prefault({}),
 });
 
-const zookeeper = z.discriminatedUnion('form', [
+export const zookeeperSchema = z.discriminatedUnion('form', [
   z.strictObject({ form: z.literal('standalone') }),
   z.strictObject({
     form: z.literal('ensemble'),
@@ -108,9 +117,9 @@ export const siteSpecSchema = z.strictObject({
   images: z
     .strictObject({ bmsCore: image, zookeeper: image.optional(), pullSecret: dnsSubdomain.default(PULL_SECRET) })
     .describe('coordinates of the images, overridable per site'),
-  bmsCore: bmsCore.default({ form: 'per-pod' }),
-  zookeeper: zookeeper.optional(),
-  pods: z.array(pod).default([]),
+  bmsCore: bmsCore.prefault({}),
+  zookeeper: zookeeperSchema.optional(),
+  pods: z.array(podSchema).default([]),
 });
 
 /** A complete site: every default filled in. */

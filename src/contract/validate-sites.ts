@@ -2,27 +2,22 @@
  * Everything that can be wrong with the sites of one app, found in one pass and told with its place. Works on what people
  * wrote, not on what parsed: a malformed field hides no duplicate.
  */
-import type { z } from 'zod';
-import { isHostOf, normalizeMac, parseIpv4, parseSubnet, suggestSubnet } from './addresses.ts';
-import { type CodedError, nearest } from './errors.ts';
+import { isHostOf, normalizeMac, parseIpv4, parseSubnet } from './addresses.ts';
+import { type DataPath, formatPath } from './data-path.ts';
+import type { CodedError } from './errors.ts';
+import { asList, asObject, asText, type Fields } from './loose.ts';
 import { MANAGEMENT_VLAN, PROVISIONING_VLAN, parseNodeName } from './names.ts';
+import { podConfigProblems } from './pod-config.ts';
 import { port as ports } from './ports.ts';
+import { checkSchema, type Report } from './schema-problems.ts';
 import { siteErrors } from './site-errors.ts';
-import { siteSpecSchema } from './site-spec.ts';
-
-/** Keys and indices from the site down to the value: ['pods', 0, 'vips', '1800']. */
-export type DataPath = readonly (string | number)[];
+import { podSchema, zookeeperSchema } from './site-spec.ts';
 
 export interface SiteProblem {
   /** Index into the sites given to `validateSites`. */
   readonly site: number;
   readonly path: DataPath;
   readonly error: CodedError;
-}
-
-/** pods[0].vips.1800 */
-export function formatPath(path: DataPath): string {
-  return path.reduce<string>((text, key) => (typeof key === 'number' ? `${text}[${key}]` : text ? `${text}.${key}` : key), '');
 }
 
 /** Every problem of these sites, in document order; an empty list means that each of them parses and none contradicts another. */
@@ -49,6 +44,7 @@ export function validateSites(sites: readonly unknown[]): SiteProblem[] {
         report([...podPath, 'name'], siteErrors.SITE_DUPLICATE_NAME({ kind: 'pod', name: podName, other })),
       );
       checkVips(pod, podName, podPath, networks, addresses, report, place);
+      checkConfig(rawPod, fields, podPath, report);
       asList(pod.managementNodes).forEach((rawNode, nodeIndex) => {
         const node = asText(asObject(rawNode).name);
         if (node === undefined) return;
@@ -78,7 +74,6 @@ export function validateSites(sites: readonly unknown[]): SiteProblem[] {
   return problems;
 }
 
-type Report = (path: DataPath, error: CodedError) => void;
 type Place = (path: DataPath) => string;
 type Networks = ReadonlyMap<number, string>;
 
@@ -111,6 +106,19 @@ function checkNetworks(networks: readonly unknown[], report: Report, place: Plac
     }
   });
   return cidrs;
+}
+
+/** A pod that is well-formed is held against the options of bms-core, whatever is wrong elsewhere. */
+function checkConfig(rawPod: unknown, site: Fields, podPath: DataPath, report: Report): void {
+  const pod = podSchema.safeParse(rawPod);
+  if (!pod.success) return;
+  const zookeeper = zookeeperSchema.safeParse(site.zookeeper);
+  const context = { namespace: asText(site.namespace) ?? 'default', ...(zookeeper.success && { zookeeper: zookeeper.data }) };
+  for (const error of podConfigProblems(context, pod.data)) {
+    const [, section, key] = /\[([^\]]+)\](?: (\w+))?/.exec(error.message) ?? [];
+    const place = [section, key].filter((part) => part !== undefined);
+    report([...podPath, 'config', ...place], error);
+  }
 }
 
 function checkVips(
@@ -188,99 +196,4 @@ function isOutside(address: string, cidr: string): boolean {
   const value = parseIpv4(address);
   const subnet = parseSubnet(cidr);
   return value !== undefined && subnet !== undefined && !isHostOf(value, subnet);
-}
-
-const SECRET_FIELD = /pass(?:word|wd|phrase)?$|secret$|token$|^key$|private_?key$/i;
-const URL_WITH_PASSWORD = /^[a-z][a-z0-9+.-]*:\/\/[^/@\s]*:[^/@\s]+@/i;
-/** Fields that hold names as Kubernetes wants them: a wrong one gets the error that says so. */
-const NAME_FIELD = /(?:^|\.)(?:name|namespace|secretName|pullSecret|storageClassName)$|\.hosts\[\d+\]$/;
-
-function checkSchema(site: unknown, report: Report): void {
-  reportSecrets(site, [], report);
-  const parsed = siteSpecSchema.safeParse(site);
-  if (parsed.success) return;
-  for (const issue of parsed.error.issues) reportIssue(site, issue, report);
-}
-
-/** Secrets are looked for by name and by form anywhere, before anything prints a value. */
-function reportSecrets(value: unknown, path: DataPath, report: Report): void {
-  if (typeof value === 'string') {
-    const key = path.findLast((part) => typeof part === 'string') ?? '';
-    if ((SECRET_FIELD.test(String(key)) && key !== 'pullSecret') || URL_WITH_PASSWORD.test(value)) {
-      report(path, siteErrors.SITE_SECRET_AS_VALUE({ field: formatPath(path) }));
-    }
-  } else if (Array.isArray(value)) {
-    value.forEach((item, index) => {
-      reportSecrets(item, [...path, index], report);
-    });
-  } else if (typeof value === 'object' && value !== null) {
-    for (const [key, item] of Object.entries(value)) reportSecrets(item, [...path, key], report);
-  }
-}
-
-function reportIssue(site: unknown, issue: z.core.$ZodIssue, report: Report): void {
-  const path = issue.path.filter((key) => typeof key !== 'symbol');
-  const field = formatPath(path) || 'the site';
-  const value = valueAt(site, path);
-  if (issue.code === 'unrecognized_keys') {
-    const known = knownKeys(path);
-    for (const key of issue.keys) {
-      const inner = [...path, key];
-      if (SECRET_FIELD.test(key) && typeof valueAt(site, inner) === 'string') continue; // told by reportSecrets
-      const near = nearest(key, known);
-      report(inner, siteErrors.SITE_FIELD_UNKNOWN({ field: formatPath(inner), known, ...(near !== undefined && { nearest: near }) }));
-    }
-    return;
-  }
-  if (value === undefined) {
-    report(path, siteErrors.SITE_FIELD_MISSING({ field }));
-    return;
-  }
-  const params = { field, value: JSON.stringify(value), rule: rule(issue, value) };
-  report(path, NAME_FIELD.test(field) ? siteErrors.SITE_NAME_INVALID(params) : siteErrors.SITE_FIELD_INVALID(params));
-}
-
-function rule(issue: z.core.$ZodIssue, value: unknown): string {
-  const suggestion = issue.path.at(-1) === 'cidr' && typeof value === 'string' ? suggestSubnet(value) : undefined;
-  const text = /^(?:must|needs)/.test(issue.message) ? issue.message : `is refused (${issue.message})`;
-  return suggestion === undefined || suggestion === value ? text : `${text}; did you mean ${suggestion}?`;
-}
-
-/** The keys that the schema knows at `path`, for the nearest one. */
-function knownKeys(path: DataPath): string[] {
-  let schema: unknown = siteSpecSchema;
-  for (const key of path) schema = step(schema, key);
-  const { shape } = asObject(unwrap(schema));
-  return Object.keys(asObject(shape));
-}
-
-function step(schema: unknown, key: string | number): unknown {
-  const inner = asObject(unwrap(schema));
-  if (typeof key === 'number') return inner.element;
-  return asObject(inner.shape)[key] ?? inner.valueType;
-}
-
-/** Through optional and default wrappers. */
-function unwrap(schema: unknown): unknown {
-  const { def } = asObject(schema);
-  const { innerType } = asObject(def);
-  return innerType === undefined ? schema : unwrap(innerType);
-}
-
-function valueAt(value: unknown, path: DataPath): unknown {
-  return path.reduce<unknown>((inner, key) => (Array.isArray(inner) ? inner[Number(key)] : asObject(inner)[key]), value);
-}
-
-type Fields = Readonly<Record<string, unknown>>;
-
-function asObject(value: unknown): Fields {
-  return (typeof value === 'object' || typeof value === 'function') && value !== null ? (value as Fields) : {};
-}
-
-function asList(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
-}
-
-function asText(value: unknown): string | undefined {
-  return typeof value === 'string' ? value : undefined;
 }

@@ -103,6 +103,8 @@ export interface HttpClientRequest {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array;
   readonly localAddress?: string;
+  /** For https: the certificate authorities to trust, in PEM; the system's when absent. Verification cannot be turned off. */
+  readonly ca?: string;
   /** Largest answer accepted. Default 16 MiB. */
   readonly maxBodyBytes?: number;
   readonly signal?: AbortSignal;

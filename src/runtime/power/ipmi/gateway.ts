@@ -1,0 +1,133 @@
+/**
+ * The gateway to all BMCs of a management node. A log-in costs a BMC four round trips and eight HMACs on a slow processor, and it has
+ * room for a handful of sessions; so one session per BMC is opened once and kept, all its commands pass through it in turn, and all
+ * sessions share one UDP socket (see bmc-socket.ts). A BMC that is polled every minute costs one packet each way then.
+ */
+import type { Clock } from '../../core/clock.ts';
+import type { Logger } from '../../core/logger.ts';
+import type { Network } from '../../core/network.ts';
+import type { Random } from '../../core/random.ts';
+import { powerErrors } from '../errors.ts';
+import type { BmcAccess } from '../power-manager.ts';
+import { type CheckedAccess, checkAccess } from './access.ts';
+import { BmcLine } from './bmc-line.ts';
+import { BmcSocket, type BmcSocketStats } from './bmc-socket.ts';
+import type { IpmiCommand } from './commands.ts';
+import { defaultSchedule, type RetransmissionSchedule } from './retransmission.ts';
+import { type IpmiSession, openSession } from './session.ts';
+import { Turnstile } from './turnstile.ts';
+
+export interface IpmiGatewayOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly network: Network;
+  readonly logger: Logger;
+  /** Sessions at once, over all BMCs; the one unused for longest gives way. Default 16,384. */
+  readonly maxSessions?: number;
+  /** Commands at once to one BMC. Default 1: many BMCs have a single receive buffer. At most 16, half of the sequence window. */
+  readonly maxInFlight?: number;
+  /** A quiet session is kept alive this often. Default 30,000; BMCs end one after 60,000 ± 3,000 (section 6.12.15). */
+  readonly keepAliveMs?: number;
+  /** A session that nobody used for so long is closed. Default 300,000. */
+  readonly idleCloseMs?: number;
+  /** How long credentials that a BMC refused are not tried again. Default 600,000. */
+  readonly authCoolDownMs?: number;
+  readonly schedule?: RetransmissionSchedule;
+}
+
+export interface IpmiGatewayStats extends Readonly<BmcSocketStats> {
+  readonly lines: number;
+  readonly sessions: number;
+  readonly waitingForSession: number;
+}
+
+const DEFAULT_MAX_SESSIONS = 16_384;
+const MAX_IN_FLIGHT = 16;
+const DEFAULT_KEEP_ALIVE_MS = 30_000;
+const DEFAULT_IDLE_CLOSE_MS = 300_000;
+const DEFAULT_AUTH_COOL_DOWN_MS = 600_000;
+
+export class IpmiGateway {
+  readonly #options: IpmiGatewayOptions;
+  readonly #socket: BmcSocket;
+  readonly #sessions: Turnstile;
+  readonly #lines = new Map<string, BmcLine>();
+  #closing: Promise<void> | undefined;
+
+  constructor(options: IpmiGatewayOptions) {
+    this.#options = options;
+    this.#socket = new BmcSocket(options);
+    this.#sessions = new Turnstile(options.maxSessions ?? DEFAULT_MAX_SESSIONS);
+  }
+
+  /** Opens or uses the BMC's session. Errors: POWER_* and IPMI_* of `errors.ts`. A lost session is opened again once. */
+  async run<T>(access: BmcAccess | CheckedAccess, command: IpmiCommand<T>, signal?: AbortSignal): Promise<T> {
+    const checked = 'suites' in access ? access : checkAccess(access);
+    if (this.#closing) throw powerErrors.POWER_GATEWAY_CLOSED({ bmc: checked.bmc });
+    let line = this.#lines.get(checked.bmc);
+    if (!line) {
+      line = this.#newLine(checked);
+      this.#lines.set(checked.bmc, line);
+    }
+    return line.run(checked, command, signal);
+  }
+
+  /** Ends the session with one BMC. What is known of refused credentials stays known. */
+  async release(access: CheckedAccess): Promise<void> {
+    await this.#lines.get(access.bmc)?.drop();
+  }
+
+  stats(): IpmiGatewayStats {
+    return {
+      ...this.#socket.stats,
+      lines: this.#lines.size,
+      sessions: this.#sessions.inside,
+      waitingForSession: this.#sessions.waiting,
+    };
+  }
+
+  /** Ends every session (a BMC that does not answer gets 1.5 s) and closes the socket. Commands under way fail. */
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      await Promise.all([...this.#lines].map(([bmc, line]) => line.close(powerErrors.POWER_GATEWAY_CLOSED({ bmc }))));
+      this.#lines.clear();
+      await this.#socket.close();
+    })();
+    return this.#closing;
+  }
+
+  #newLine(access: CheckedAccess): BmcLine {
+    const { clock, logger, maxInFlight = 1, keepAliveMs, idleCloseMs, authCoolDownMs } = this.#options;
+    return new BmcLine(access, {
+      clock,
+      logger,
+      maxInFlight: Math.min(maxInFlight, MAX_IN_FLIGHT),
+      keepAliveMs: keepAliveMs ?? DEFAULT_KEEP_ALIVE_MS,
+      idleCloseMs: idleCloseMs ?? DEFAULT_IDLE_CLOSE_MS,
+      authCoolDownMs: authCoolDownMs ?? DEFAULT_AUTH_COOL_DOWN_MS,
+      open: (checked, signal) => this.#open(checked, signal),
+      onSessionEnd: () => this.#sessions.leave(),
+      pressed: () => this.#sessions.waiting > 0,
+    });
+  }
+
+  async #open(access: CheckedAccess, signal: AbortSignal): Promise<IpmiSession> {
+    if (this.#sessions.full) void this.#evict();
+    await this.#sessions.enter(signal);
+    try {
+      const { clock, random, logger, schedule = defaultSchedule } = this.#options;
+      const channel = await this.#socket.channel(access.address, access.port);
+      return await openSession({ clock, random, logger, channel, access, schedule }, signal);
+    } catch (error) {
+      this.#sessions.leave();
+      throw error;
+    }
+  }
+
+  /** Closes the idle session unused for longest. When none is idle, the first line to become so gives its session up. */
+  async #evict(): Promise<void> {
+    let oldest: BmcLine | undefined;
+    for (const line of this.#lines.values()) if (line.evictable && (!oldest || line.lastUseMs < oldest.lastUseMs)) oldest = line;
+    await oldest?.drop();
+  }
+}

@@ -1,0 +1,18 @@
+export * from './access.ts';
+export { type BmcChannel, BmcSocket, type BmcSocketStats, type PacketHandler } from './bmc-socket.ts';
+export * from './boot-options.ts';
+export * from './bytes.ts';
+export * from './cipher-suite.ts';
+export * from './commands.ts';
+export * from './completion-code.ts';
+export { IpmiGateway, type IpmiGatewayOptions, type IpmiGatewayStats } from './gateway.ts';
+export { IpmiPower } from './ipmi-power.ts';
+export * from './message.ts';
+export * from './packet.ts';
+export * from './rakp.ts';
+export * from './retransmission.ts';
+export * from './rmcp.ts';
+export * from './rmcp-plus.ts';
+export * from './sequence-window.ts';
+export * from './session.ts';
+export * from './session-v15.ts';

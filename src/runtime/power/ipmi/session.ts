@@ -1,0 +1,179 @@
+/** One established IPMI 2.0 session: sealed commands, matched answers, resending. Opened by `openSession`; kept by the gateway. */
+import { type Clock, sleep } from '../../core/clock.ts';
+import type { Random } from '../../core/random.ts';
+import { codeOf, powerErrors } from '../errors.ts';
+import type { CheckedAccess } from './access.ts';
+import type { BmcChannel } from './bmc-socket.ts';
+import { MalformedPacket } from './bytes.ts';
+import { closeSession, type IpmiCommand, setSessionPrivilege } from './commands.ts';
+import { CompletionCode, completionName, isBusy } from './completion-code.ts';
+import { Exchange } from './exchange.ts';
+import { type Established, type HandshakeContext, handshake } from './handshake.ts';
+import { decodeResponse, encodeRequest, type IpmiResponse, REQUEST_SEQUENCES } from './message.ts';
+import type { Packet } from './packet.ts';
+import { PrivilegeLevel } from './rakp.ts';
+import type { RetransmissionSchedule } from './retransmission.ts';
+import { encodeSealed, openSealed, PayloadType } from './rmcp-plus.ts';
+import { nextSequence, SequenceWindow } from './sequence-window.ts';
+
+export type SessionOptions = HandshakeContext;
+
+/** Waits before a command that met a busy BMC is sent again. */
+const BUSY_WAITS_MS = [500, 1000, 2000];
+/** Closing is a courtesy: the BMC ends silent sessions itself after a minute. */
+const CLOSE_WAITS_MS = [500, 1000];
+
+export interface SessionStats {
+  /** Packets inside the session that were dropped: wrong code, replayed, malformed, or nobody waits for them. */
+  dropped: number;
+}
+
+/**
+ * Logs in and raises the privilege. Takes over the channel, and closes it on failure.
+ * Throws the IPMI_* errors of `errors.ts`; never tries credentials a second time after the BMC refused them.
+ */
+export async function openSession(options: SessionOptions, signal?: AbortSignal): Promise<IpmiSession> {
+  const { access, channel } = options;
+  let session: IpmiSession | undefined;
+  try {
+    session = new IpmiSession(options, await handshake(options, signal));
+    // A session starts at user level (section 22.18) whatever RAKP 1 asked for.
+    if (access.privilegeLevel > PrivilegeLevel.user) await session.run(setSessionPrivilege(access.privilegeLevel), signal);
+    return session;
+  } catch (error) {
+    if (session) await session.close();
+    else channel.close();
+    throw error;
+  }
+}
+
+export class IpmiSession {
+  readonly stats: SessionStats = { dropped: 0 };
+  readonly suiteId: number;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #channel: BmcChannel;
+  readonly #access: CheckedAccess;
+  readonly #schedule: RetransmissionSchedule;
+  readonly #established: Established;
+  readonly #window = new SequenceWindow();
+  readonly #waiting = new Map<number, { readonly command: IpmiCommand<unknown>; readonly exchange: Exchange<IpmiResponse> }>();
+  #outbound = 0;
+  #requestSequence = 0;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: SessionOptions, established: Established) {
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#channel = options.channel;
+    this.#access = options.access;
+    this.#schedule = options.schedule;
+    this.#established = established;
+    this.suiteId = established.keys.suite.id;
+    this.#channel.listen((packet) => this.#receive(packet));
+  }
+
+  /**
+   * Runs one command; several may run at once, up to 64. Resends when no answer comes: a BMC may then execute a command twice,
+   * which is harmless since all of ours are absolute. Throws IPMI_NO_ANSWER, IPMI_COMPLETION, IPMI_PRIVILEGE_REFUSED, IPMI_BAD_ANSWER.
+   */
+  async run<T>(command: IpmiCommand<T>, signal?: AbortSignal): Promise<T> {
+    const { bmc } = this.#access;
+    let response = await this.#exchange(command, this.#schedule(this.#random), signal);
+    for (const waitMs of BUSY_WAITS_MS) {
+      if (!isBusy(response.completionCode)) break;
+      await sleep(this.#clock, waitMs, signal);
+      response = await this.#exchange(command, this.#schedule(this.#random), signal);
+    }
+    if (response.completionCode !== CompletionCode.ok) throw this.#completionError(command, response.completionCode);
+    try {
+      return command.parse(response.data as Buffer);
+    } catch (error) {
+      if (!(error instanceof MalformedPacket)) throw error;
+      throw powerErrors.IPMI_BAD_ANSWER({ bmc, command: command.name, problem: error.message }, { cause: error });
+    }
+  }
+
+  /** Tells the BMC and lets go of the channel. Harmless when repeated; never throws. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  /** Lets go without a word: the BMC does not answer, or the process ends. */
+  abandon(reason: Error): void {
+    this.#closing ??= Promise.resolve();
+    for (const { exchange } of this.#waiting.values()) exchange.fail(reason);
+    this.#channel.close();
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#exchange(closeSession(this.#established.bmcSessionId), CLOSE_WAITS_MS, undefined);
+    } catch (error) {
+      if (codeOf(error) === '') throw error; // no answer, or abandoned meanwhile: the session is gone either way
+    } finally {
+      this.abandon(powerErrors.POWER_GATEWAY_CLOSED({ bmc: this.#access.bmc }));
+    }
+  }
+
+  async #exchange(command: IpmiCommand<unknown>, waits: readonly number[], signal: AbortSignal | undefined): Promise<IpmiResponse> {
+    const sequence = this.#freeRequestSequence();
+    const { netFn, command: number, data } = command;
+    const payload = encodeRequest({ netFn, command: number, sequence, data });
+    const send = (): void => this.#send(payload);
+    const exchange = new Exchange<IpmiResponse>({ clock: this.#clock, waits, bmc: this.#access.bmc, what: command.name, signal, send });
+    this.#waiting.set(sequence, { command, exchange });
+    try {
+      return await exchange.start();
+    } finally {
+      this.#waiting.delete(sequence);
+    }
+  }
+
+  /** Every packet, a resent one too, gets a session sequence number of its own; the BMC drops repeated numbers. */
+  #send(payload: Uint8Array): void {
+    const { keys, bmcSessionId } = this.#established;
+    this.#outbound = nextSequence(this.#outbound);
+    const packet = { payloadType: PayloadType.ipmi, sessionId: bmcSessionId, sequence: this.#outbound, payload };
+    this.#channel.send(encodeSealed(packet, keys, this.#random));
+  }
+
+  #receive(packet: Packet): void {
+    if (packet.kind !== 'plus' || packet.sessionId !== this.#channel.consoleSessionId || packet.payloadType !== PayloadType.ipmi) {
+      this.stats.dropped += 1; // e.g. a late answer of the log-in
+      return;
+    }
+    try {
+      const payload = openSealed(packet, this.#established.keys);
+      const response = this.#window.accept(packet.sequence) ? decodeResponse(payload) : undefined;
+      const waiting = response && this.#waiting.get(response.sequence);
+      if (!response || !waiting || waiting.command.netFn !== response.netFn || waiting.command.command !== response.command) {
+        this.stats.dropped += 1;
+        return;
+      }
+      waiting.exchange.settle(response);
+    } catch (error) {
+      if (!(error instanceof MalformedPacket)) throw error;
+      this.stats.dropped += 1;
+    }
+  }
+
+  /** In turn, so that a late answer to a command given up long ago meets another number. */
+  #freeRequestSequence(): number {
+    for (let i = 0; i < REQUEST_SEQUENCES; i++) {
+      this.#requestSequence = (this.#requestSequence + 1) % REQUEST_SEQUENCES;
+      if (!this.#waiting.has(this.#requestSequence)) return this.#requestSequence;
+    }
+    throw new RangeError(`more than ${REQUEST_SEQUENCES} commands at once in one IPMI session`);
+  }
+
+  #completionError(command: IpmiCommand<unknown>, code: number): Error {
+    const { bmc, username: user, privilege } = this.#access;
+    const completion = completionName(code, command.netFn, command.command);
+    const raising = command.netFn === 0x06 && command.command === 0x3b;
+    if (code === CompletionCode.insufficientPrivilege || (raising && (code === 0x80 || code === 0x81)))
+      return powerErrors.IPMI_PRIVILEGE_REFUSED({ bmc, user, privilege, why: `${command.name}: ${completion}` });
+    return powerErrors.IPMI_COMPLETION({ bmc, command: command.name, completion });
+  }
+}
