@@ -1,8 +1,8 @@
 /**
  * One UDP socket for all BMCs. A socket each for 10,000 BMCs would cost 10,000 descriptors, receive buffers and ports, and gains nothing: RMCP+
  * packets name their session, and the console chooses that number. So a random 32-bit console session ID, unique
- * within this socket, tells whose packet it is. Only Get Channel Authentication Capabilities travels without a session; it is told
- * apart by the BMC's address.
+ * within this socket, tells whose packet it is. Only Get Channel Authentication Capabilities and cut-down error answers of a log-in come
+ * without it; they are told apart by the BMC's address, and then by their sequence number or tag.
  *
  * All answers pass one event loop anyway; the kernel queues the bursts (about 200 bytes an answer: 1 MiB of receive buffer holds
  * some thousand answers, with the kernel's overhead counted in). IPv6 BMCs share a second socket.
@@ -92,7 +92,7 @@ export class BmcSocket {
       return;
     }
     const peers = this.#byEndpoint.get(from);
-    if (!peers || packet.kind === 'plus') this.stats.unclaimed += 1;
+    if (!peers) this.stats.unclaimed += 1;
     else for (const channel of [...peers]) channel.deliver(packet);
   }
 

@@ -120,18 +120,20 @@ async function logIn(context: HandshakeContext, signal: AbortSignal | undefined)
   const user = access.username;
   const { suite, bmcSessionId } = await openSession(context, signal);
 
+  const { consoleSessionId } = channel;
+  const tag = randomTag(context);
   const role = NAME_ONLY_LOOKUP | access.privilegeLevel;
   const username = Buffer.from(user);
   const consoleRandom = random.bytes(RAKP_RANDOM_BYTES);
-  const rakp1 = encodeRakp1({ tag: 1, bmcSessionId, consoleRandom, role, username });
+  const rakp1 = encodeRakp1({ tag, bmcSessionId, consoleRandom, role, username });
   const rakp2 = await ask<Rakp2>(context, signal, 'RAKP 1', encodeUnsealed(PayloadType.rakp1, rakp1), (packet) =>
-    payloadOf(packet, PayloadType.rakp2, decodeRakp2, 1),
+    payloadOf(packet, PayloadType.rakp2, decodeRakp2, tag, consoleSessionId),
   );
   if (rakp2.bmcRandom === undefined) throw refusal(access, 'RAKP 2', rakp2.status);
 
   const exchange: RakpExchange = {
     suite,
-    consoleSessionId: channel.consoleSessionId,
+    consoleSessionId,
     bmcSessionId,
     consoleRandom,
     bmcRandom: rakp2.bmcRandom,
@@ -142,13 +144,13 @@ async function logIn(context: HandshakeContext, signal: AbortSignal | undefined)
   };
   if (!sameCode(rakp2AuthCode(exchange), rakp2.authCode)) {
     const status = RakpStatus.invalidIntegrityCheck;
-    channel.send(encodeUnsealed(PayloadType.rakp3, encodeRakp3({ tag: 2, status, bmcSessionId, authCode: new Uint8Array(0) })));
+    channel.send(encodeUnsealed(PayloadType.rakp3, encodeRakp3({ tag, status, bmcSessionId, authCode: new Uint8Array(0) })));
     throw powerErrors.IPMI_WRONG_PASSWORD({ bmc, user });
   }
 
-  const rakp3 = encodeRakp3({ tag: 2, status: 0, bmcSessionId, authCode: rakp3AuthCode(exchange) });
+  const rakp3 = encodeRakp3({ tag, status: 0, bmcSessionId, authCode: rakp3AuthCode(exchange) });
   const rakp4 = await ask<Rakp4>(context, signal, 'RAKP 3', encodeUnsealed(PayloadType.rakp3, rakp3), (packet) =>
-    payloadOf(packet, PayloadType.rakp4, decodeRakp4, 2),
+    payloadOf(packet, PayloadType.rakp4, decodeRakp4, tag, consoleSessionId),
   );
   if (rakp4.status !== 0) {
     // The BMC proved at RAKP 2 that its password is ours. If ours does not satisfy it now, it answered a repeated RAKP 1 with another random.
@@ -158,6 +160,11 @@ async function logIn(context: HandshakeContext, signal: AbortSignal | undefined)
   const sik = sessionIntegrityKey(exchange);
   if (!sameCode(rakp4IntegrityCheck(exchange, sik), rakp4.integrityCheck)) throw powerErrors.IPMI_IMPOSTOR({ bmc, user });
   return { keys: sessionKeys(suite, sik), bmcSessionId };
+}
+
+/** Tells the answers to different questions apart; unpredictable, since cut-down error answers carry nothing else of ours. */
+function randomTag({ random }: HandshakeContext): number {
+  return random.bytes(1)[0] ?? 0;
 }
 
 const SUITE_STATUSES: ReadonlySet<number> = new Set([
@@ -177,13 +184,12 @@ async function openSession(
   const { access, channel } = context;
   for (const suite of access.suites) {
     const { authentication, integrity, confidentiality } = suite;
-    // The tag tells answers to different proposals apart.
-    const tag = suite.id;
     const { consoleSessionId } = channel;
+    const tag = randomTag(context);
     const request = encodeOpenSessionRequest({ tag, maxPrivilege: 0, consoleSessionId, authentication, integrity, confidentiality });
     const packet = encodeUnsealed(PayloadType.openSessionRequest, request);
     const answer = await ask<OpenSessionResponse>(context, signal, 'Open Session', packet, (received) =>
-      payloadOf(received, PayloadType.openSessionResponse, decodeOpenSessionResponse, tag),
+      payloadOf(received, PayloadType.openSessionResponse, decodeOpenSessionResponse, tag, consoleSessionId),
     );
     if (answer.bmcSessionId === undefined) {
       if (SUITE_STATUSES.has(answer.status)) continue;
@@ -216,15 +222,17 @@ function refusal(access: CheckedAccess, step: string, status: number): Error {
 }
 
 /** The decoded payload when `packet` is the awaited set-up message, else undefined. */
-function payloadOf<T extends { readonly tag: number }>(
+function payloadOf<T extends { readonly tag: number; readonly status: number; readonly consoleSessionId: number }>(
   packet: Packet,
   type: number,
   decode: (payload: Uint8Array) => T,
   tag: number,
+  consoleSessionId: number,
 ): T | undefined {
   if (packet.kind !== 'plus' || packet.payloadType !== type || packet.sessionId !== 0 || packet.encrypted) return undefined;
   const message = decode(packet.payload);
-  return message.tag === tag ? message : undefined;
+  const forUs = message.consoleSessionId === consoleSessionId || (message.status !== 0 && message.consoleSessionId === 0);
+  return message.tag === tag && forUs ? message : undefined;
 }
 
 /** Sends until `accept` takes an answer. What cannot be decoded counts as not received. */

@@ -123,12 +123,9 @@ export function encodeOpenSessionResponse(response: OpenSessionResponse): Buffer
 
 export function decodeOpenSessionResponse(payload: Uint8Array): OpenSessionResponse {
   const reader = new ByteReader(payload, 'Open Session Response');
-  const tag = reader.u8();
-  const status = reader.u8();
-  const maxPrivilege = reader.u8() & 0x0f;
-  reader.skip(1);
-  const consoleSessionId = reader.u32();
+  const { tag, status, consoleSessionId } = decodeFailure(reader);
   if (status !== 0) return { tag, status, consoleSessionId };
+  const maxPrivilege = (payload[2] ?? 0) & 0x0f;
   const bmcSessionId = reader.u32();
   return { tag, status, maxPrivilege, consoleSessionId, bmcSessionId, ...decodeAlgorithms(reader) };
 }
@@ -331,9 +328,11 @@ function encodeFailure({ tag, status, consoleSessionId }: { tag: number; status:
   return head;
 }
 
+/** OpenIPMI's BMC cuts an error answer down to tag and status; session ID 0 stands for "not said". */
 function decodeFailure(reader: ByteReader): { tag: number; status: number; consoleSessionId: number } {
   const tag = reader.u8();
   const status = reader.u8();
+  if (status !== 0 && reader.remaining < 6) return { tag, status, consoleSessionId: 0 };
   reader.skip(2);
   return { tag, status, consoleSessionId: reader.u32() };
 }
