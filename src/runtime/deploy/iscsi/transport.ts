@@ -1,0 +1,110 @@
+/**
+ * PDUs over one TCP connection, for the session and the simulated target: one reader, one writer, in order. Small pieces are
+ * gathered into one write; large payloads go out as they are, uncopied, so a sender leaves them alone until they are answered.
+ */
+import type { TcpConnection } from 'cdk8s-baremetal-runtime/core/index';
+import type { Pdu, ReceivedPdu } from './pdu.ts';
+import { type Digests, framePdu, NO_DIGESTS, PduStream } from './pdu-stream.ts';
+
+/** Pieces below this are copied together: at this size a copy costs less than a system call. */
+const GATHER_BELOW_BYTES = 32 * 1024;
+/** Most bytes gathered into one write. */
+const GATHER_BYTES = 128 * 1024;
+/** Default of MaxRecvDataSegmentLength, which holds during login. */
+const LOGIN_DATA_BYTES = 8192;
+
+export class PduTransport {
+  /** Called for each PDU, in order. What it throws ends the connection. May be replaced while running. */
+  onPdu: (pdu: ReceivedPdu) => void = () => undefined;
+  /** Called once: the peer has closed (no error), or the connection failed. */
+  onEnd: (error?: Error) => void = () => undefined;
+  /** Receiving side; limits and digests are set here when login is over. */
+  readonly incoming = new PduStream({ maxDataBytes: LOGIN_DATA_BYTES, digests: NO_DIGESTS });
+  /** Digests that we send. */
+  outgoingDigests: Digests = NO_DIGESTS;
+  /** Bytes handed to `send` that the network has not taken. */
+  queuedBytes = 0;
+
+  private queue: Uint8Array[] = [];
+  private next = 0;
+  private pumping = false;
+  private ending = false;
+  private ended = false;
+
+  constructor(private readonly connection: TcpConnection) {}
+
+  /** Begins to read; resolves when the connection is over and `onEnd` has been called. */
+  async run(): Promise<void> {
+    try {
+      for await (const chunk of this.connection) for (const pdu of this.incoming.push(chunk)) if (!this.ended) this.onPdu(pdu);
+      this.finish();
+    } catch (error) {
+      this.destroy(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  send(pdu: Pdu): void {
+    if (this.ended || this.ending) return;
+    for (const piece of framePdu(pdu, this.outgoingDigests)) {
+      this.queue.push(piece);
+      this.queuedBytes += piece.length;
+    }
+    if (this.pumping) return;
+    this.pumping = true;
+    // after the present turn, so that what is sent together leaves together
+    queueMicrotask(() => void this.pump());
+  }
+
+  /** Closes our side once everything queued is sent. */
+  end(): void {
+    this.ending = true;
+    if (!this.pumping && !this.ended) this.connection.end();
+  }
+
+  /** Drops the connection and what is queued. Harmless when repeated. */
+  destroy(error?: Error): void {
+    if (this.ended) return;
+    this.connection.destroy(error);
+    this.finish(error);
+  }
+
+  private finish(error?: Error): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.queue = [];
+    this.onEnd(error);
+  }
+
+  private async pump(): Promise<void> {
+    try {
+      while (!this.ended && this.next < this.queue.length) {
+        const batch = this.nextBatch();
+        this.queuedBytes -= batch.length;
+        await this.connection.write(batch);
+      }
+      if (this.ending && !this.ended) this.connection.end();
+    } catch (error) {
+      this.destroy(error instanceof Error ? error : new Error(String(error)));
+    } finally {
+      this.pumping = false;
+    }
+  }
+
+  private nextBatch(): Uint8Array {
+    const from = this.next;
+    let bytes = 0;
+    let piece = this.queue[this.next];
+    while (piece && piece.length < GATHER_BELOW_BYTES && bytes + piece.length <= GATHER_BYTES) {
+      bytes += piece.length;
+      piece = this.queue[++this.next];
+    }
+    if (this.next === from) this.next++;
+    const single = this.next === from + 1 ? this.queue[from] : undefined;
+    const batch = single ?? Buffer.concat(this.queue.slice(from, this.next), bytes);
+    if (this.next === this.queue.length) {
+      this.queue = [];
+      this.next = 0;
+    }
+    return batch;
+  }
+}
