@@ -8,12 +8,15 @@ const MIN_RTO_MS = 50;
 const MAX_RTO_MS = 1000;
 const CLOCK_GRAIN_MS = 10;
 const KEPT_DOUBLINGS_MAX = 3;
+/** Fewer are taken for loss, not for a slow wire. */
+const LATE_IN_A_ROW = 3;
 
 export class RetransmitTimer {
   private smoothedMs: number | undefined;
   private variationMs = 0;
   private rtoMs = INITIAL_RTO_MS;
   private attempts = 0;
+  private lateInARow = 0;
 
   constructor(
     private readonly random: Random,
@@ -34,12 +37,13 @@ export class RetransmitTimer {
   }
 
   /**
-   * The peer has confirmed something. After `clean` (sent once) the next wait is a first one again; after a repetition the
-   * longer wait stays for a while (Karn's second rule), or on a wire slower than the estimate every packet would be
-   * repeated before its answer can come, and no clean sample would ever correct the estimate.
+   * The peer has confirmed something, `afterTimeout` when it had to be repeated by the timer. The next wait is a first one
+   * again, unless nothing was measured yet or answers keep coming after repetitions only: then the wire may be slower than
+   * the estimate, and the longer wait stays until a clean sample corrects it (Karn's second rule).
    */
-  progress(clean: boolean): void {
-    if (clean) this.attempts = 0;
+  progress(afterTimeout: boolean): void {
+    this.lateInARow = afterTimeout ? this.lateInARow + 1 : 0;
+    if (!afterTimeout || (this.smoothedMs !== undefined && this.lateInARow < LATE_IN_A_ROW)) this.attempts = 0;
     else if (this.smoothedMs !== undefined) this.attempts = Math.min(this.attempts, KEPT_DOUBLINGS_MAX);
   }
 

@@ -80,6 +80,7 @@ export class SendSession {
 
   /** How often the window that waits for confirmation was sent, wholly or in part. */
   private copies = 1;
+  private timedOut = false;
   private windowSentAt = 0;
   private duplicates = 0;
   /** Duplicate ACKs that earlier repetitions explain; only what goes beyond them means loss. */
@@ -144,9 +145,9 @@ export class SendSession {
 
   private advance(count: number, whole: boolean): void {
     const now = this.options.clock.monotonic();
-    const clean = whole && this.copies === 1;
-    if (clean) this.rto.sample(now - this.windowSentAt);
-    this.rto.progress(clean);
+    if (whole && this.copies === 1) this.rto.sample(now - this.windowSentAt);
+    this.rto.progress(this.timedOut);
+    this.timedOut = false;
     this.progressAt = now;
     this.acked += count;
     this.countConfirmed();
@@ -257,8 +258,10 @@ export class SendSession {
       return;
     }
     if (now >= this.repeatAt) {
-      if (this.next - 1 > this.acked) this.repeat(now, this.rto.nextMs());
-      else this.repeatAt = now + this.rto.firstMs(); // the source is slow: nothing to repeat
+      if (this.next - 1 > this.acked) {
+        this.timedOut = true;
+        this.repeat(now, this.rto.nextMs());
+      } else this.repeatAt = now + this.rto.firstMs(); // the source is slow: nothing to repeat
       if (this.ended) return;
     }
     this.arm(now);
