@@ -42,7 +42,7 @@ export const bmsCoreConfig = defineConfig({
     },
     hitachi: {
       wwn_id: option(string({ pattern: /^wwn-0x[0-9a-f]{1,32}$/i, what: 'WWN such as wwn-0x60060e80…' }), {
-        help: 'World wide name of the volumes of the Hitachi array, as under /dev/disk/by-id, without the volume’s own last digit.',
+        help: 'World wide name of the Hitachi array’s volumes, in the form of /dev/disk/by-id.',
       }),
     },
     pxe: {

@@ -40,7 +40,7 @@ export function uri(limits: { schemes?: readonly string[] } = {}): ValueType<str
     const scheme = uriScheme(text);
     return scheme !== undefined && (schemes?.includes(scheme.toLowerCase()) ?? true);
   };
-  return checked(kind, valid, `is not a ${kind} with a host`);
+  return checked(kind, valid, `is no ${kind} with a host`);
 }
 
 export function isIpv6(text: string): boolean {

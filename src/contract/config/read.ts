@@ -238,12 +238,12 @@ class Resolver {
 
 const FAILED = Symbol('failed');
 
-/** The lines that count: of one-value options those of the best name; of repeatable ones all, deprecated names first. */
+/** The lines that count: of one-value options the last of the best name; of repeatable ones all, deprecated names first. */
 function linesOf(option: Option<unknown>, found: Found | undefined): readonly IniAssignment[] {
   if (found === undefined) return [];
   const ranks = [...found.byRank.keys()].sort((a, b) => a - b);
   if (option.type.repeated) return ranks.reverse().flatMap((rank) => found.byRank.get(rank) ?? []);
-  return found.byRank.get(ranks[0] ?? 0) ?? [];
+  return found.byRank.get(ranks[0] ?? 0)?.slice(-1) ?? [];
 }
 
 /** What Python's str() makes of the value, since that is what oslo.config puts in place of a reference. */

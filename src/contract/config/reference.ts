@@ -2,7 +2,7 @@
 import { type ConfigDefinition, envName, type Option, type Sections } from './options.ts';
 
 /** The whole page. */
-export function renderReference<S extends Sections>(config: ConfigDefinition<S>): string {
+export function renderReference(config: ConfigDefinition<Sections>): string {
   const intro = [
     `# ${config.daemon}: configuration`,
     '<!-- Written from the option table in src/contract; a test keeps it fresh. -->',
@@ -15,7 +15,7 @@ export function renderReference<S extends Sections>(config: ConfigDefinition<S>)
 }
 
 /** One heading and table per section. */
-export function referenceTable<S extends Sections>(config: ConfigDefinition<S>): string {
+export function referenceTable(config: ConfigDefinition<Sections>): string {
   return Object.entries(config.sections)
     .map(([section, options]) => {
       const rows = Object.entries(options).map(([key, option]) => {
@@ -40,7 +40,7 @@ function defaultText(option: Option<unknown>): string {
   if (option.required) return '**required**';
   if (option.defaultFrom !== undefined) return `\`${option.defaultFrom}\``;
   if (option.default === undefined) return 'none';
-  if (option.type.secret) return 'empty';
+  if (option.type.secret) return 'not shown';
   const encoded = option.type.encode(option.default);
   const text = encoded.ok ? encoded.value.join(', ') : '';
   return text === '' ? 'empty' : `\`${text}\``;

@@ -27,7 +27,7 @@ export interface ValueType<out T> {
 export function string(limits: { pattern?: RegExp; what?: string; maxLength?: number } = {}): ValueType<string> {
   const { pattern, what = pattern === undefined ? 'text' : `text that matches ${String(pattern)}`, maxLength } = limits;
   const schema = line()
-    .refine((value) => pattern?.test(value) ?? true, { error: `is not a ${what}` })
+    .refine((value) => pattern?.test(value) ?? true, { error: `is no ${what}` })
     .refine((value) => maxLength === undefined || value.length <= maxLength, { error: `is longer than ${maxLength} characters` });
   return single(what, z.codec(z.string(), schema, { decode: (text) => text, encode: (value) => value }));
 }
