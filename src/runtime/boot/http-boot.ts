@@ -1,0 +1,164 @@
+/** The boot decision as an HTTP service: UEFI HTTP boot, iPXE and GRUB load the same names as over TFTP. */
+import { realpath, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { HttpHandler, HttpRequest, HttpResponse } from '../core/index.ts';
+import type { BootContent, BootContentSource } from './boot-content.ts';
+import { TFTP_ERROR } from './tftp/codec.ts';
+import type { TftpFile } from './tftp/source.ts';
+
+/** One piece of a body: large enough for the disk, small enough for 50 clients at once. */
+const CHUNK_BYTES = 256 * 1024;
+/** EDK2 takes the type of a download from here, or from the name. */
+const CONTENT_TYPES: Readonly<Record<string, string>> = {
+  efi: 'application/efi',
+  iso: 'application/vnd.efi-iso',
+  img: 'application/vnd.efi-img',
+};
+
+export function httpBootHandler(content: BootContentSource): HttpHandler {
+  return async (request) => {
+    if (request.method !== 'GET' && request.method !== 'HEAD') return plain(405, 'Boot files are only read.', { allow: 'GET, HEAD' });
+    const answer = await content({ protocol: 'http', path: request.path, remote: request.remote, local: request.local });
+    switch (answer.kind) {
+      case 'text':
+        return textResponse(request, answer);
+      case 'file':
+        return fileResponse(request, answer);
+      case 'missing':
+        return answer.refusal.code === TFTP_ERROR.notFound
+          ? plain(404, 'There is no such file.')
+          : plain(403, 'The file is not given out.');
+      case 'refused':
+        return refusedResponse(answer.code);
+    }
+  };
+}
+
+/** Inode, size and times of a file below `root`; the tree is the one that `directorySource` serves. */
+export function directoryValidator(root: string): (path: string) => Promise<string | undefined> {
+  return async (path) => {
+    try {
+      const status = await stat(await realpath(join(root, path)), { bigint: true });
+      if (!status.isFile()) return undefined;
+      return [status.ino, status.size, status.mtimeNs, status.ctimeNs].map((part) => part.toString(36)).join('-');
+    } catch {
+      return undefined; // whether the file is there is the source's answer to give
+    }
+  };
+}
+
+function textResponse(request: HttpRequest, { text, secret }: BootContent & { kind: 'text' }): HttpResponse {
+  const bytes = Buffer.from(text);
+  const headers = {
+    'content-type': 'text/plain; charset=utf-8',
+    'content-length': String(bytes.length),
+    // another answer follows as soon as the machine's intent changes; the key must stay in no proxy's cache
+    'cache-control': secret ? 'no-store' : 'no-cache',
+  };
+  return { status: 200, headers, ...(request.method === 'GET' && { body: bytes }) };
+}
+
+async function fileResponse(request: HttpRequest, { path, file, validator }: BootContent & { kind: 'file' }): Promise<HttpResponse> {
+  const etag = validator === undefined ? undefined : `"${validator}"`;
+  const extension = /\.([a-z0-9]+)$/i.exec(path)?.[1]?.toLowerCase() ?? '';
+  const { size } = file;
+  const headers: Record<string, string> = {
+    'content-type': CONTENT_TYPES[extension] ?? 'application/octet-stream',
+    ...(etag && { etag }),
+    ...(size !== undefined && { 'accept-ranges': 'bytes' }),
+  };
+  const head = async (status: number, more: Record<string, string> = {}): Promise<HttpResponse> => {
+    await file.close();
+    return { status, headers: { ...headers, ...more } };
+  };
+
+  if (etag && matches(request.headers['if-none-match'], etag)) return head(304);
+  const range = size === undefined ? undefined : requestedRange(request, size, etag);
+  if (range === 'unsatisfiable') return head(416, { 'content-range': `bytes */${size}`, 'content-length': '0' });
+
+  const from = range?.from ?? 0;
+  const to = range?.to ?? size; // exclusive
+  const status = range ? 206 : 200;
+  if (to !== undefined) headers['content-length'] = String(to - from);
+  if (range) headers['content-range'] = `bytes ${range.from}-${range.to - 1}/${size}`;
+  if (request.method === 'HEAD') return head(status);
+  return { status, headers, body: pieces(file, from, to, request.signal) };
+}
+
+/** Closes the file once: at the end, when the reader stops, or when the client is gone before it began. */
+function pieces(file: TftpFile, from: number, to: number | undefined, signal: AbortSignal): AsyncIterable<Uint8Array> {
+  let open = true;
+  const close = async (): Promise<void> => {
+    if (!open) return;
+    open = false;
+    signal.removeEventListener('abort', onAbort);
+    await file.close();
+  };
+  const onAbort = (): void => void close();
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) void close();
+
+  return (async function* () {
+    try {
+      for (let at = from; to === undefined || at < to; ) {
+        if (!open) return;
+        const piece = await file.read(at, Math.min(CHUNK_BYTES, (to ?? Number.POSITIVE_INFINITY) - at));
+        if (piece.length === 0) {
+          if (to === undefined) return;
+          throw new Error(`the file was cut while it was read: ${to - at} bytes are missing`);
+        }
+        yield piece;
+        at += piece.length;
+      }
+    } finally {
+      await close();
+    }
+  })();
+}
+
+/** One range only (RFC 9110 section 14.2 lets a server ignore the rest); `to` is exclusive. Undefined: the whole file. */
+function requestedRange(
+  { headers }: HttpRequest,
+  size: number,
+  etag: string | undefined,
+): { from: number; to: number } | 'unsatisfiable' | undefined {
+  const match = /^bytes=(\d*)-(\d*)$/.exec(headers.range ?? '');
+  if (!match || (match[1] === '' && match[2] === '')) return undefined;
+  const condition = headers['if-range'];
+  if (condition !== undefined && condition !== etag) return undefined; // the content changed: from the start again
+  if (match[1] === '') {
+    const length = Math.min(Number(match[2]), size);
+    return length === 0 ? 'unsatisfiable' : { from: size - length, to: size };
+  }
+  const from = Number(match[1]);
+  const to = match[2] === '' ? size : Math.min(Number(match[2]) + 1, size);
+  if (match[2] !== '' && Number(match[2]) < from) return undefined; // not a valid range: ignored
+  return from >= size ? 'unsatisfiable' : { from, to };
+}
+
+function matches(header: string | undefined, etag: string): boolean {
+  if (header === undefined) return false;
+  return header === '*' || header.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag);
+}
+
+function refusedResponse(code: (BootContent & { kind: 'refused' })['code']): HttpResponse {
+  switch (code) {
+    case 'unknown-machine':
+    case 'not-booting':
+    case 'no-loader':
+    case 'no-such-file':
+      return plain(404, 'There is no such file.');
+    case 'bad-path':
+    case 'not-lease-holder':
+    case 'key-expired':
+      return plain(403, 'The file is not given out.');
+    case 'bad-config':
+      return plain(500, 'The boot configuration is not valid.');
+    case 'unavailable':
+      return plain(503, 'The boot service is busy.', { 'retry-after': '5' });
+  }
+}
+
+function plain(status: number, sentence: string, headers: Record<string, string> = {}): HttpResponse {
+  return { status, headers: { 'content-type': 'text/plain; charset=utf-8', ...headers }, body: `${sentence}\n` };
+}
