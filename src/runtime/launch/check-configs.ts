@@ -1,0 +1,97 @@
+/** `kolla_set_configs --check`: is the container as its config wants it? Reads only. */
+import { closeSync, openSync, readFileSync, readSync, type Stats, statSync } from 'node:fs';
+import { posix } from 'node:path';
+import { reasonOf } from './attributes.ts';
+import { type Placement, placements, sourceNames } from './copy.ts';
+import { readState } from './defaults.ts';
+import { launchErrors } from './errors.ts';
+import { directoryMode, formatMode } from './file-mode.ts';
+import { RUN_COMMAND, RUN_COMMAND_ARGV } from './paths.ts';
+import { prepare, type SetConfigsOptions } from './set-configs.ts';
+import { argvFragment } from './shell-words.ts';
+
+const COMPARE_BYTES = 64 * 1024;
+
+/** Returns when nothing differs; throws LAUNCH_CHANGED_… (exit code 1) naming what does, or another error. */
+export function checkConfigs(options: SetConfigsOptions): void {
+  const { root, runDirectory, config, accounts } = prepare(options);
+  for (const [name, content] of [
+    [RUN_COMMAND, config.command.text],
+    [RUN_COMMAND_ARGV, argvFragment(config.command)],
+  ] as const) {
+    const file = posix.join(runDirectory, name);
+    if (textOf(root + file) !== content) throw launchErrors.LAUNCH_CHANGED_COMMAND({ file });
+  }
+  const all = placements(config.configFiles, accounts, root);
+  const named = new Set(all.map(({ final }) => final));
+  const dests = [...readState(root).saved.keys()].filter((dest) => !named.has(dest));
+  if (dests.length > 0) throw launchErrors.LAUNCH_CHANGED_STATE({ dests });
+  const files = all.flatMap((placement) => differences(placement, root, placement.source, placement.final));
+  if (files.length > 0) throw launchErrors.LAUNCH_CHANGED_FILES({ files });
+}
+
+/** Everything at `final` that is not as `source` and the entry's attributes say, one phrase each. */
+function differences(placement: Placement, root: string, source: string, final: string): string[] {
+  const wanted = statAt(root + source);
+  if (!wanted) throw launchErrors.LAUNCH_SOURCE_MISSING({ source, dest: placement.final });
+  const actual = statAt(root + final);
+  if (!actual) return [`${final} is missing`];
+  if (wanted.isDirectory() !== actual.isDirectory()) return [`${final} is ${actual.isDirectory() ? 'a directory' : 'no directory'}`];
+  const own = attributeDifferences(placement, wanted, actual, final);
+  if (wanted.isDirectory()) {
+    const below = sourceNames(root + source).flatMap((name) => differences(placement, root, `${source}/${name}`, `${final}/${name}`));
+    return [...own, ...below];
+  }
+  if (!sameContent(root + source, root + final, wanted, actual)) own.unshift(`${final} has another content`);
+  return own;
+}
+
+function attributeDifferences({ attributes }: Placement, wanted: Stats, actual: Stats, final: string): string[] {
+  const found: string[] = [];
+  const set = attributes.kind === 'set';
+  const mode = !set ? wanted.mode & 0o7777 : actual.isDirectory() ? directoryMode(attributes.mode) : attributes.mode;
+  if ((actual.mode & 0o7777) !== mode) found.push(`${final} has mode ${formatMode(actual.mode)}, not ${formatMode(mode)}`);
+  const { uid, gid } = set ? attributes.owner : wanted;
+  if (actual.uid !== uid || actual.gid !== gid) found.push(`${final} belongs to ${actual.uid}:${actual.gid}, not ${uid}:${gid}`);
+  return found;
+}
+
+function sameContent(one: string, other: string, oneStats: Stats, otherStats: Stats): boolean {
+  if (oneStats.size !== otherStats.size) return false;
+  const left = openSync(one, 'r');
+  try {
+    const right = openSync(other, 'r');
+    try {
+      const a = Buffer.allocUnsafe(COMPARE_BYTES);
+      const b = Buffer.allocUnsafe(COMPARE_BYTES);
+      for (;;) {
+        const length = readSync(left, a, 0, COMPARE_BYTES, null);
+        if (readSync(right, b, 0, COMPARE_BYTES, null) !== length) return false;
+        if (length === 0) return true;
+        if (!a.subarray(0, length).equals(b.subarray(0, length))) return false;
+      }
+    } finally {
+      closeSync(right);
+    }
+  } finally {
+    closeSync(left);
+  }
+}
+
+function statAt(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw launchErrors.LAUNCH_CONFIG_UNREADABLE({ path, reason: reasonOf(error) }, { cause: error });
+  }
+}
+
+function textOf(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
