@@ -295,6 +295,9 @@ function isOurRefusal(problem: string, value: unknown): boolean {
   if (problem.startsWith('CONFIG_VALUE') && JSON.stringify(value).includes('\\n')) return true;
   // A number without digits, which oslo.config turns into None.
   if (/"(\s|\\n)*"(, .*)? is not a (whole number|number|port)/.test(problem)) return [value].flat().includes(null);
+  // Digits of other scripts, which Python's int and float take.
+  if (/(?=\P{ASCII})\p{Nd}.* is not a (whole number|number|port)|(?=\P{ASCII})\p{Nd}.*part that is not a whole number/u.test(problem))
+    return true;
   // Python's repr of a list within another value.
   return problem.includes('names a list, which has no text of its own');
 }
