@@ -68,11 +68,21 @@ export function parseInventory(text: string, file: string): SiteInput[] {
     document.errors.map(({ message, pos }) => ({ ...at(pos[0]), error: inventoryErrors.INVENTORY_SYNTAX({ reason: message }) })),
   );
   if (syntax.length > 0) throw new InventoryError(syntax);
-  const sites = documents.map((document): unknown => document.toJS({ maxAliasCount: 100 })).filter((site) => site !== null);
+  const sites = documents.map((document) => toData(document, at)).filter((site) => site !== null);
   if (sites.length === 0) throw new InventoryError([{ ...at(0), error: inventoryErrors.INVENTORY_EMPTY({ file }) }]);
   const problems = validateSites(sites).map(({ site, path, error }) => ({ ...at(offsetOf(documents[site], path)), error }));
   if (problems.length > 0) throw new InventoryError(problems);
   return sites as SiteInput[];
+}
+
+/** The document's data; aliases that would multiply into millions of values are refused. */
+function toData(document: Document.Parsed, at: (offset: number) => Pick<InventoryProblem, 'file' | 'line' | 'column'>): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new InventoryError([{ ...at(document.range[0]), error: inventoryErrors.INVENTORY_SYNTAX({ reason }, { cause }) }]);
+  }
 }
 
 /** Where the value at `path` begins; of a missing one, where the closest thing around it begins. */

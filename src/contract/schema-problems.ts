@@ -4,6 +4,7 @@ import { suggestSubnet } from './addresses.ts';
 import { type DataPath, formatPath } from './data-path.ts';
 import { type CodedError, nearest } from './errors.ts';
 import { asObject } from './loose.ts';
+import { maskUrlPasswords } from './mask.ts';
 import { siteErrors } from './site-errors.ts';
 import { siteSpecSchema } from './site-spec.ts';
 
@@ -16,26 +17,43 @@ const NAME_FIELD = /(?:^|\.)(?:name|namespace|secretName|pullSecret|storageClass
 
 /** Secrets given as values, unknown, missing and malformed fields. */
 export function checkSchema(site: unknown, report: Report): void {
-  reportSecrets(site, [], report);
+  reportSecrets(site, report);
   const parsed = siteSpecSchema.safeParse(site);
   if (parsed.success) return;
   for (const issue of parsed.error.issues) reportIssue(site, issue, report);
 }
 
 /** Secrets are looked for by name and by form anywhere, before anything prints a value. */
-function reportSecrets(value: unknown, path: DataPath, report: Report): void {
-  if (typeof value === 'string') {
-    const key = path.findLast((part) => typeof part === 'string') ?? '';
-    if ((SECRET_FIELD.test(String(key)) && key !== 'pullSecret') || URL_WITH_PASSWORD.test(value)) {
-      report(path, siteErrors.SITE_SECRET_AS_VALUE({ field: formatPath(path) }));
+function reportSecrets(site: unknown, report: Report): void {
+  const path: (string | number)[] = [];
+  const visit = (value: unknown, name: string): void => {
+    if (typeof value === 'string') {
+      if (isSecretName(name) || (value.includes('://') && URL_WITH_PASSWORD.test(value))) {
+        report([...path], siteErrors.SITE_SECRET_AS_VALUE({ field: formatPath(path) }));
+      }
+    } else if (Array.isArray(value)) {
+      for (const [index, item] of value.entries()) enter(index, item, name);
+    } else if (typeof value === 'object' && value !== null) {
+      for (const [key, item] of Object.entries(value)) enter(key, item, key);
     }
-  } else if (Array.isArray(value)) {
-    value.forEach((item, index) => {
-      reportSecrets(item, [...path, index], report);
-    });
-  } else if (typeof value === 'object' && value !== null) {
-    for (const [key, item] of Object.entries(value)) reportSecrets(item, [...path, key], report);
+  };
+  const enter = (key: string | number, value: unknown, name: string): void => {
+    path.push(key);
+    visit(value, name);
+    path.pop();
+  };
+  visit(site, '');
+}
+
+const secretNames = new Map<string, boolean>();
+
+function isSecretName(name: string): boolean {
+  let answer = secretNames.get(name);
+  if (answer === undefined) {
+    answer = SECRET_FIELD.test(name) && name !== 'pullSecret';
+    secretNames.set(name, answer);
   }
+  return answer;
 }
 
 function reportIssue(site: unknown, issue: z.core.$ZodIssue, report: Report): void {
@@ -56,7 +74,7 @@ function reportIssue(site: unknown, issue: z.core.$ZodIssue, report: Report): vo
     report(path, siteErrors.SITE_FIELD_MISSING({ field }));
     return;
   }
-  const params = { field, value: JSON.stringify(value), rule: rule(issue, value) };
+  const params = { field, value: maskUrlPasswords(JSON.stringify(value)), rule: rule(issue, value) };
   report(path, NAME_FIELD.test(field) ? siteErrors.SITE_NAME_INVALID(params) : siteErrors.SITE_FIELD_INVALID(params));
 }
 

@@ -30,7 +30,7 @@ export function validateSites(sites: readonly unknown[]): SiteProblem[] {
     checkSchema(site, report);
     const fields = asObject(site);
     const siteName = asText(fields.name) ?? `site ${index}`;
-    const place = (path: DataPath): string => `${siteName}: ${formatPath(path)}`;
+    const place = (path: DataPath) => (): string => `${siteName}: ${formatPath(path)}`;
     const networks = checkNetworks(asList(fields.networks), report, place);
     const addresses = new Register();
     const bmcs = new Register();
@@ -44,7 +44,7 @@ export function validateSites(sites: readonly unknown[]): SiteProblem[] {
         report([...podPath, 'name'], siteErrors.SITE_DUPLICATE_NAME({ kind: 'pod', name: podName, other })),
       );
       checkVips(pod, podName, podPath, networks, addresses, report, place);
-      checkConfig(rawPod, fields, podPath, report);
+      checkConfig(pod, fields, podPath, report);
       asList(pod.managementNodes).forEach((rawNode, nodeIndex) => {
         const node = asText(asObject(rawNode).name);
         if (node === undefined) return;
@@ -74,17 +74,18 @@ export function validateSites(sites: readonly unknown[]): SiteProblem[] {
   return problems;
 }
 
-type Place = (path: DataPath) => string;
+/** How a place is called, worked out only when somebody is told of it. */
+type Place = (path: DataPath) => () => string;
 type Networks = ReadonlyMap<number, string>;
 
 /** First come, first served: later claims of the same value are told who holds it. */
 class Register {
-  private readonly holders = new Map<string, string>();
+  private readonly holders = new Map<string, () => string>();
 
-  claim(value: string, holder: string, onTaken: (other: string) => void): void {
+  claim(value: string, holder: () => string, onTaken: (other: string) => void): void {
     const other = this.holders.get(value);
     if (other === undefined) this.holders.set(value, holder);
-    else onTaken(other);
+    else onTaken(other());
   }
 }
 
@@ -96,7 +97,7 @@ function checkNetworks(networks: readonly unknown[], report: Report, place: Plac
     if (typeof vlan !== 'number') return;
     if (cidrs.has(vlan)) {
       const first = networks.findIndex((network) => asObject(network).vlan === vlan);
-      report([...path, 'vlan'], siteErrors.SITE_DUPLICATE_VLAN({ vlan, other: place(['networks', first]) }));
+      report([...path, 'vlan'], siteErrors.SITE_DUPLICATE_VLAN({ vlan, other: place(['networks', first])() }));
       return;
     }
     if (typeof cidr !== 'string') return;
@@ -108,9 +109,9 @@ function checkNetworks(networks: readonly unknown[], report: Report, place: Plac
   return cidrs;
 }
 
-/** A pod that is well-formed is held against the options of bms-core, whatever is wrong elsewhere. */
-function checkConfig(rawPod: unknown, site: Fields, podPath: DataPath, report: Report): void {
-  const pod = podSchema.safeParse(rawPod);
+/** A pod that is well-formed, its machines aside, is held against the options of bms-core. */
+function checkConfig(rawPod: Fields, site: Fields, podPath: DataPath, report: Report): void {
+  const pod = podSchema.safeParse({ ...rawPod, machines: [] });
   if (!pod.success) return;
   const zookeeper = zookeeperSchema.safeParse(site.zookeeper);
   const context = { namespace: asText(site.namespace) ?? 'default', ...(zookeeper.success && { zookeeper: zookeeper.data }) };

@@ -1,5 +1,6 @@
 /** What can be wrong with a configuration. Every entry names the place: file and line, or environment variable, and [section] key. */
 import { type CodedError, defineErrors, entry } from '../errors.ts';
+import { maskUrlPasswords } from '../mask.ts';
 
 /** `where` is a readable place such as `bms.ini line 3, [pxe] nfs_server_ip`; see `placeOf`. */
 export const configErrors = defineErrors('CONFIG', {
@@ -97,9 +98,10 @@ export function placeOf(place: {
   return [file, option].filter((part) => part !== undefined && part !== '').join(', ');
 }
 
-/** A value as it may stand in a message: quoted, control characters escaped, cut after 120 characters. */
+/** A value as it may stand in a message: quoted, control characters escaped, passwords of URLs masked, cut after 120 characters. */
 export function quoted(value: string): string {
-  return JSON.stringify(value.length > 120 ? `${value.slice(0, 120)}…` : value);
+  const masked = maskUrlPasswords(value);
+  return JSON.stringify(masked.length > 120 ? `${masked.slice(0, 120)}…` : masked);
 }
 
 /** Gathers problems into one error: code CONFIG_INVALID, the problems one by one in `problemsOf(error)`. */

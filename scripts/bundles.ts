@@ -1,0 +1,43 @@
+/** The programs that images carry: one file each, so that an image needs no node_modules. */
+import { type BuildOptions, build } from 'esbuild';
+
+export interface Bundle {
+  /** File name in lib/, without .cjs. */
+  readonly name: string;
+  readonly entry: string;
+}
+
+export const bundles: readonly Bundle[] = [
+  { name: 'bms-core', entry: 'src/runtime/bin/bms-core.ts' },
+  { name: 'fetch-config', entry: 'src/runtime/bin/fetch-config.ts' },
+  { name: 'start', entry: 'src/runtime/bin/start.ts' },
+];
+
+/** ESM bundles break packages that call require at run time (node-zookeeper-client); CommonJS ones do not. */
+function options({ name, entry }: Bundle): BuildOptions {
+  return {
+    entryPoints: [entry],
+    outfile: `lib/${name}.cjs`,
+    bundle: true,
+    platform: 'node',
+    target: 'node24',
+    format: 'cjs',
+    metafile: true,
+    minifySyntax: true,
+    legalComments: 'linked',
+    logLevel: 'warning',
+  };
+}
+
+/** Writes one bundle to lib/. */
+export async function writeBundle(bundle: Bundle): Promise<void> {
+  await build(options(bundle));
+}
+
+/** The source files that a bundle is made of. */
+export async function bundleInputs(name: string): Promise<string[]> {
+  const bundle = bundles.find((candidate) => candidate.name === name);
+  if (!bundle) throw new Error(`there is no bundle ${name}`);
+  const { metafile } = await build({ ...options(bundle), write: false });
+  return Object.keys(metafile?.inputs ?? {});
+}

@@ -1,0 +1,2 @@
+export * from './bare-metal-node.ts';
+export * from './define-crd.ts';
