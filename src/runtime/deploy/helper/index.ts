@@ -1,0 +1,3 @@
+export type * from './claim.ts';
+export { type DeployHelperOptions, deployHelper } from './handler.ts';
+export { canonicalAddress } from './ip-address.ts';

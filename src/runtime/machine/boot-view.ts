@@ -1,0 +1,116 @@
+/** Machines as the boot plane sees them: what each shall do at its next start follows from its record, and from nothing else. */
+import type { BootIntent, BootMachine, BootMachines } from '../boot/machine.ts';
+import type { Store, Stored, WatchEvent } from '../store/index.ts';
+import { deployKeyName } from './deploy-key.ts';
+import { mayHavePosted } from './handlers/building.ts';
+import { type NodeRecord, nodeKind } from './node-record.ts';
+import { findNodeByMac } from './nodes.ts';
+import type { SecretSource } from './secrets.ts';
+
+export interface BootViewOptions {
+  readonly store: Store;
+  readonly secrets: SecretSource;
+  /** Device names below /dev in the order in which the ramdisk tries them. */
+  readonly disks?: readonly string[];
+  /** [baremetal] pxe_append_params. */
+  readonly append?: string;
+}
+
+/** The machine's directory in the boot tree is named after its instance while it has one, as in the original. */
+export function bootDirectory(node: NodeRecord): string {
+  return node.instance?.uuid ?? node.uuid;
+}
+
+export class BootView implements BootMachines {
+  readonly #options: BootViewOptions;
+  /** Instance → machine; an index only, each answer is checked against the record. */
+  readonly #byInstance = new Map<string, string>();
+  readonly #watch: { close(): void };
+  #listed: Promise<void> | undefined;
+
+  constructor(options: BootViewOptions) {
+    this.#options = options;
+    this.#watch = options.store.watch(nodeKind, (event: WatchEvent<NodeRecord>) => {
+      if (event.type === 'put') this.#index(event.record);
+    });
+  }
+
+  async findMachine(mac: string): Promise<BootMachine | undefined> {
+    const record = await findNodeByMac(this.#options.store, mac);
+    return record && this.#view(record.value);
+  }
+
+  async findMachineByUuid(uuid: string): Promise<BootMachine | undefined> {
+    const { store } = this.#options;
+    this.#listed ??= this.#list();
+    try {
+      await this.#listed;
+    } catch (error) {
+      this.#listed = undefined;
+      throw error;
+    }
+    const record = await store.get(nodeKind, this.#byInstance.get(uuid) ?? uuid);
+    return record !== undefined && bootDirectory(record.value) === uuid ? this.#view(record.value) : undefined;
+  }
+
+  close(): void {
+    this.#watch.close();
+  }
+
+  async #list(): Promise<void> {
+    for (const record of await this.#options.store.list(nodeKind, { onInvalid: () => undefined })) this.#index(record);
+  }
+
+  #index({ id, value }: Stored<NodeRecord>): void {
+    if (value.instance !== undefined) this.#byInstance.set(value.instance.uuid, id);
+  }
+
+  async #view(node: NodeRecord): Promise<BootMachine> {
+    const hostname = node.instance?.name ?? node.name;
+    return {
+      id: node.name,
+      uuid: bootDirectory(node),
+      interfaces: node.interfaces.map(({ mac, address }) => ({ mac, ...(address !== undefined && { address }), hostname })),
+      ...(ARCHITECTURES[node.properties.cpuArch] && { arch: ARCHITECTURES[node.properties.cpuArch] }),
+      boot: await this.#intent(node),
+    };
+  }
+
+  async #intent(node: NodeRecord): Promise<BootIntent> {
+    const { deployment } = node;
+    const directory = bootDirectory(node);
+    if (deployment === undefined) return { kind: 'none', reason: `it is ${node.state}` };
+    if (node.state === 'deploy complete' || node.state === 'active') {
+      const root = deployment.written?.root;
+      if (deployment.image.boot === 'local' || root === undefined) return { kind: 'local-disk' };
+      return { kind: 'network', kernel: `${directory}/kernel`, ramdisk: `${directory}/ramdisk`, root, ...this.#append() };
+    }
+    if (!mayHavePosted(node)) return { kind: 'none', reason: `it is ${node.state}` };
+    // A key that has been used is not handed out again: a second ramdisk could do nothing with it.
+    if (deployment.keyHash === undefined) return { kind: 'none', reason: 'its deploy ramdisk has reported already' };
+    const key = await this.#options.secrets.read(deployKeyName(deployment.id));
+    return {
+      kind: 'deploy',
+      kernel: `${directory}/deploy_kernel`,
+      ramdisk: `${directory}/deploy_ramdisk`,
+      iscsiTargetIqn: deployment.iqn,
+      deploymentId: String(node.number),
+      deploymentKey: key.reveal(),
+      ...(this.#options.disks && { disks: this.#options.disks }),
+      ...this.#append(),
+      ...(deployment.allowedAddress !== undefined && { allowedAddress: deployment.allowedAddress }),
+      keyExpiresAtMs: deployment.expiresAt,
+    };
+  }
+
+  #append(): { append?: string } {
+    return this.#options.append === undefined ? {} : { append: this.#options.append };
+  }
+}
+
+const ARCHITECTURES: Readonly<Record<string, NonNullable<BootMachine['arch']>>> = {
+  i386: 'x86',
+  i686: 'x86',
+  x86_64: 'x86_64',
+  aarch64: 'arm64',
+};

@@ -1,0 +1,119 @@
+import type { Secret } from 'cdk8s-baremetal-contract/secret';
+import { randomUuid } from '../../core/random.ts';
+import { deployKeyHash, deployKeyName, newDeployKey } from '../deploy-key.ts';
+import type { Handler, HandlerContext } from '../handler.ts';
+import type { Deployment, NodeRecord } from '../node-record.ts';
+import type { CachedImage } from '../ports.ts';
+import { type Change, done, failed, proceed, type StepResult } from '../results.ts';
+
+/** The original's order. Each step is idempotent, and the one to do next is on the record. */
+export const buildingSteps = [
+  'plug vifs',
+  'attach volumes',
+  'start firewall',
+  'cache images',
+  'activate bootloader',
+  'power off',
+  'power on',
+] as const;
+type BuildingStep = (typeof buildingSteps)[number];
+
+/** Whether the ramdisk of this deployment may be up already: its POST can be quicker than our own bookkeeping. */
+export function mayHavePosted(node: NodeRecord): boolean {
+  return node.state === 'prepared' || (node.state === 'building' && node.step === 'power on');
+}
+
+export const building: Handler = async (context) => {
+  const { node } = context;
+  if (node.instance === undefined) return failed('the association with the instance is gone');
+  const step = buildingSteps.find((name) => name === node.step);
+  return step === undefined ? proceed('plug vifs') : steps[step](context);
+};
+
+const steps: Readonly<Record<BuildingStep, (context: HandlerContext) => Promise<StepResult>>> = {
+  'plug vifs': async ({ node, ports, signal }) => {
+    const assigned = await ports.vifs.plug(node, signal);
+    return proceed('attach volumes', (latest) => ({
+      ...latest,
+      interfaces: latest.interfaces.map((known) => ({ ...known, vif: assigned[known.mac] })),
+    }));
+  },
+  'attach volumes': async ({ node, ports, signal }) => {
+    await ports.volumes.attach(node, signal);
+    return proceed('start firewall');
+  },
+  'start firewall': async ({ node, ports, signal }) => {
+    await ports.firewall.start(node, signal);
+    return proceed('cache images');
+  },
+  'cache images': async (context) => {
+    const image = await context.ports.images.cache(context.node, context.signal);
+    const begun = newDeployment(context, image);
+    return proceed('activate bootloader', (latest) => ({ ...latest, deployment: begun }));
+  },
+  'activate bootloader': async (context) => {
+    const { node, ports, signal } = context;
+    const { deployment } = node;
+    if (deployment === undefined) return proceed('cache images');
+    const key = await mintKey(context, deployment);
+    await ports.bootloader.activate(node, key, signal);
+    const keyHash = deployKeyHash(key);
+    return proceed('power off', (latest) => ({ ...latest, deployment: latest.deployment && { ...latest.deployment, keyHash } }));
+  },
+  'power off': async ({ node, ports, signal, clock, settings }) => {
+    await ports.power.ensureOff(node, signal);
+    return proceed('power on', keyUsableUntil(clock.now() + settings.pxeDeployTimeoutMs));
+  },
+  'power on': async ({ node, ports, signal, logger, clock, settings }) => {
+    // A ramdisk that has posted is up: neither boot device nor power is touched under it.
+    if (node.deployment?.claim === undefined && node.deployment?.reportedError === undefined) {
+      try {
+        // For one boot only: a machine that boots from the network for ever depends on this service for ever (N12).
+        await ports.power.setBootDevice(node, 'pxe', { persistent: false }, signal);
+      } catch (error) {
+        if (signal.aborted) throw error;
+        logger.warn({ error: String(error) }, 'the boot device could not be set; powering on all the same');
+      }
+      await ports.power.ensureOn(node, signal);
+    }
+    return done('prepared', 'powered on; waiting for the deploy ramdisk', keyUsableUntil(clock.now() + settings.pxeDeployTimeoutMs));
+  },
+};
+
+/** The key lives as long as somebody waits for it, from the power-on on. */
+function keyUsableUntil(expiresAt: number): Change {
+  return (latest) => ({ ...latest, deployment: latest.deployment && { ...latest.deployment, expiresAt } });
+}
+
+function newDeployment({ node, random, clock, settings }: HandlerContext, image: CachedImage): Deployment {
+  const id = randomUuid(random);
+  return {
+    id,
+    generation: node.generation,
+    imageId: node.instance?.imageId ?? '',
+    image: { boot: 'local', ...image },
+    iqn: `${settings.iqnPrefix}:${id}`,
+    expiresAt: clock.now() + settings.pxeDeployTimeoutMs,
+  };
+}
+
+/**
+ * The key of this deployment: the one in the secret store if a former owner has put it there and died, else a new one. It is
+ * stored before its hash is, so that there is never a hash whose key nobody knows.
+ */
+async function mintKey(context: HandlerContext, deployment: Deployment): Promise<Secret> {
+  const name = deployKeyName(deployment.id);
+  try {
+    return await context.secret(name);
+  } catch (error) {
+    if (!isUnknown(error)) throw error;
+  }
+  const key = newDeployKey(context.random);
+  await context.ports.secrets.write(name, key);
+  // Read back: should a former owner, slow but alive, have written at the same time, both go on with the key that is there.
+  return context.secret(name);
+}
+
+function isUnknown(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'SECRET_UNKNOWN';
+}

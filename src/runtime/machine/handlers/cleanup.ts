@@ -1,0 +1,69 @@
+import { withDeadline } from '../../core/clock.ts';
+import { deployKeyName } from '../deploy-key.ts';
+import { machineErrors } from '../errors.ts';
+import type { Handler, HandlerContext } from '../handler.ts';
+import type { NodeRecord } from '../node-record.ts';
+import { done, retry } from '../results.ts';
+
+type CleanupStep = (context: HandlerContext, signal: AbortSignal) => Promise<unknown>;
+
+/** The original's order. All of it runs, whatever fails in it (N11), in a failed spawn as in a destroy. */
+export const cleanupSteps: readonly { readonly name: string; readonly run: CleanupStep }[] = [
+  { name: 'deactivate node', run: revokeKey },
+  { name: 'power off', run: ({ node, ports }, signal) => ports.power.ensureOff(node, signal) },
+  { name: 'deactivate bootloader', run: ({ node, ports }, signal) => ports.bootloader.deactivate(node, signal) },
+  { name: 'release images', run: ({ node, ports }, signal) => ports.images.release(node, signal) },
+  { name: 'detach volumes', run: ({ node, ports }, signal) => ports.volumes.detach(node, signal) },
+  { name: 'stop firewall', run: ({ node, ports }, signal) => ports.firewall.stop(node, signal) },
+  { name: 'unplug vifs', run: ({ node, ports }, signal) => ports.vifs.unplug(node, signal) },
+];
+
+/**
+ * Leaves nothing of the instance behind. When a step fails the others still run, and then the whole list again, later: each step is idempotent.
+ * The association is given up only when all of it succeeded; otherwise the machine ends in `error` with it, for a person to see.
+ */
+export const cleanup: Handler = async (context) => {
+  const { node, clock, settings, signal } = context;
+  const errors: string[] = [];
+  for (const { name, run } of cleanupSteps) {
+    const tooLong = (): Error => machineErrors.MACHINE_STEP_TIMEOUT({ step: name, seconds: settings.cleanupStepMs / 1000 });
+    try {
+      await withDeadline(clock, settings.cleanupStepMs, tooLong, (stepSignal) => run(context, stepSignal), signal);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      errors.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  if (errors.length === 0) {
+    const why = node.state === 'deleting' || node.lastFailure === undefined ? 'destroyed' : `cleaned up after: ${node.lastFailure.reason}`;
+    return done('deleted', why, withoutInstance);
+  }
+  await context.report((latest) => ({
+    ...latest,
+    cleanup: { errors, gaveUp: false },
+    ...(latest.lastFailure && { lastFailure: { ...latest.lastFailure, cleanupErrors: errors } }),
+  }));
+  return retry(`cleanup: ${errors.join('; ')}`);
+};
+
+/** First of all the key dies, so that no POST can start what is being torn down. */
+async function revokeKey({ node, ports, report }: HandlerContext): Promise<void> {
+  const { deployment } = node;
+  if (deployment === undefined) return;
+  if (deployment.keyHash !== undefined) {
+    await report((latest) => ({ ...latest, deployment: latest.deployment && { ...latest.deployment, keyHash: undefined } }));
+  }
+  await ports.secrets.remove(deployKeyName(deployment.id));
+}
+
+function withoutInstance(node: NodeRecord): NodeRecord {
+  return {
+    ...node,
+    instance: undefined,
+    deployment: undefined,
+    targetState: undefined,
+    cleanup: undefined,
+    lease: undefined,
+    interfaces: node.interfaces.map(({ vif, ...known }) => known),
+  };
+}

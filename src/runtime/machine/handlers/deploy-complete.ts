@@ -1,0 +1,81 @@
+import { deployKeyName, doneToken } from '../deploy-key.ts';
+import { machineErrors } from '../errors.ts';
+import type { Handler, HandlerContext } from '../handler.ts';
+import type { NodeRecord } from '../node-record.ts';
+import { done, failed, proceed, type StepResult, waitFor } from '../results.ts';
+
+const completeSteps = ['switch bootloader', 'tell the ramdisk', 'restart', 'watch the first boot'] as const;
+type CompleteStep = (typeof completeSteps)[number];
+
+/** Connections refused in a row before the ramdisk is taken for gone. */
+const NOTIFY_ATTEMPTS = 3;
+
+/**
+ * The image is on the disk and checked. First the boot loader is switched and only then is the ramdisk let go: the other way round, a quick
+ * machine would boot into a second deployment.
+ */
+export const deployComplete: Handler = async (context) => {
+  if (context.node.deployment?.written === undefined) return failed('the written image is not on record');
+  const step = completeSteps.find((name) => name === context.node.step);
+  return step === undefined ? proceed('switch bootloader') : steps[step](context);
+};
+
+const steps: Readonly<Record<CompleteStep, (context: HandlerContext) => Promise<StepResult>>> = {
+  'switch bootloader': async ({ node, ports, signal, logger }) => {
+    await ports.bootloader.switchToBoot(node, signal);
+    try {
+      await ports.power.setBootDevice(node, 'disk', { persistent: true }, signal);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      logger.warn({ error: String(error) }, 'the boot device could not be set; the boot loader will send the machine to its disk');
+    }
+    return proceed('tell the ramdisk');
+  },
+  'tell the ramdisk': async (context) => {
+    const { node, ports, signal, clock } = context;
+    const { deployment } = node;
+    const address = deployment?.claim?.address;
+    if (deployment === undefined || address === undefined) return proceed('restart');
+    try {
+      const key = await context.secret(deployKeyName(deployment.id));
+      await ports.notifier.done(address, doneToken(key), signal);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      // Gone it may be: told by an owner that died before it wrote so down, or rebooted by hand. A restart does no harm now.
+      if (node.attempts + 1 >= NOTIFY_ATTEMPTS) return proceed('restart');
+      throw machineErrors.MACHINE_NOTIFY({ address, reason: messageOf(error) }, { cause: error });
+    }
+    return proceed('watch the first boot', released(clock.now()));
+  },
+  restart: async ({ node, ports, signal, clock }) => {
+    await ports.power.ensureOff(node, signal);
+    await ports.power.ensureOn(node, signal);
+    return proceed('watch the first boot', released(clock.now()));
+  },
+  'watch the first boot': async ({ node, ports, signal, clock, settings }) => {
+    const releasedAt = node.deployment?.releasedAt ?? node.stateSince;
+    const { name, id } = { name: node.instance?.name ?? '', id: node.deployment?.id };
+    const boot = node.timeline.find(
+      (event) => (event.lastAt ?? event.at) >= releasedAt && (event.intent === 'boot' || event.intent === 'local'),
+    );
+    const forgetKey = (): Promise<void> => (id === undefined ? Promise.resolve() : ports.secrets.remove(deployKeyName(id)));
+    if (boot !== undefined) {
+      await forgetKey();
+      return done('active', `${name} boots: ${boot.type}${boot.detail === undefined ? '' : ` ${boot.detail}`}`);
+    }
+    const decideAt = releasedAt + settings.bootObserveMs;
+    if (clock.now() < decideAt) return waitFor(decideAt);
+    // A machine that boots straight from its disk shows nothing on the network; then its power has to do.
+    if ((await ports.power.status(node, signal)) === 'off') return proceed('restart');
+    await forgetKey();
+    return done('active', `${name} is powered on; it did not ask the network for its boot`);
+  },
+};
+
+function released(at: number): (latest: NodeRecord) => NodeRecord {
+  return (latest) => ({ ...latest, deployment: latest.deployment && { ...latest.deployment, releasedAt: at } });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,12 @@
+import type { Handler } from '../handler.ts';
+import { done, failed, waitFor } from '../results.ts';
+
+/** Waits for the ramdisk's POST, which any replica accepts into the record. The deadline is the state's. */
+export const prepared: Handler = async ({ node }) => {
+  const { deployment } = node;
+  if (deployment === undefined) return failed('the deployment is gone');
+  if (deployment.reportedError !== undefined) return failed(`the deploy ramdisk reported: ${deployment.reportedError}`); // N1
+  if (deployment.claim === undefined) return waitFor();
+  const { address, port, lun } = deployment.claim;
+  return done('deploying', `the deploy ramdisk exports its disk at ${address}:${port}, LUN ${lun}`);
+};

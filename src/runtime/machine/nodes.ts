@@ -1,0 +1,136 @@
+/** Enrolling machines and finding them: by id, by hardware address, by the number in a ramdisk's POST. */
+import { normalizeMac } from 'cdk8s-baremetal-contract/addresses';
+import type { Secret } from 'cdk8s-baremetal-contract/secret';
+import type { Clock } from '../core/clock.ts';
+import { type Random, randomUuid } from '../core/random.ts';
+import { modify, type Store, type Stored } from '../store/index.ts';
+import { machineErrors } from './errors.ts';
+import { counterKind, type NodeRecord, nodeKind, reservationKind } from './node-record.ts';
+import type { SecretStore } from './secrets.ts';
+import { defaultSettings } from './settings.ts';
+import { states } from './states.ts';
+
+export interface EnrolRequest {
+  readonly name: string;
+  /** Any common form; the first one boots. */
+  readonly macs: readonly string[];
+  readonly properties: NodeRecord['properties'];
+  readonly bmc: Omit<NodeRecord['bmc'], 'passwordRef'> & ({ readonly password: Secret } | { readonly passwordRef: string });
+  readonly rootDiskSerial?: string;
+  /** Default: a new one. */
+  readonly uuid?: string;
+}
+
+export interface NodesContext {
+  readonly store: Store;
+  readonly secrets: SecretStore;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** A reservation whose machine does not exist is what a crash in the middle of an enrolment leaves; after this time it may be taken. */
+const ABANDONED_MS = 60_000;
+
+/**
+ * Adds a machine. Its name and hardware addresses are reserved first, as records of their own; an enrolment that fails gives them back, one that
+ * dies leaves reservations that the next one takes over. The password goes into the secret store and is never given out again.
+ */
+export async function enrol(context: NodesContext, request: EnrolRequest): Promise<Stored<NodeRecord>> {
+  const { store, secrets, clock, random } = context;
+  const uuid = request.uuid ?? randomUuid(random);
+  const macs = request.macs.map((text) => {
+    const mac = normalizeMac(text);
+    if (mac === undefined) throw machineErrors.MACHINE_INVALID({ reason: `"${text}" is not the hardware address of an interface` });
+    return mac;
+  });
+  if (new Set(macs).size !== macs.length) throw machineErrors.MACHINE_INVALID({ reason: 'a hardware address is listed twice' });
+  const passwordRef = 'passwordRef' in request.bmc ? request.bmc.passwordRef : `bmc.${uuid}`;
+  const { driver, address, port, username } = request.bmc;
+  const now = clock.now();
+  const draft = (number: number): NodeRecord =>
+    nodeKind.parse({
+      uuid,
+      name: request.name,
+      number,
+      interfaces: macs.map((mac) => ({ mac })),
+      properties: request.properties,
+      bmc: { driver, address, port, username, passwordRef },
+      rootDiskSerial: request.rootDiskSerial,
+      state: 'initializing',
+      stateSince: now,
+      stateDeadline: now + (states.initializing.deadline(defaultSettings) ?? 0),
+      reason: 'enrolled',
+    });
+  validated(() => draft(1));
+
+  const taken: string[] = [];
+  try {
+    for (const [what, value] of [['name', request.name], ...macs.map((mac) => ['mac', mac])] as const) {
+      await reserve(context, what ?? '', value ?? '', uuid);
+      taken.push(`${what}.${value}`);
+    }
+    const number = await nextNumber(store);
+    await reserve(context, 'number', String(number), uuid);
+    taken.push(`number.${number}`);
+    if ('password' in request.bmc) await secrets.write(passwordRef, request.bmc.password);
+    const created = await store.create(nodeKind, uuid, draft(number));
+    if (created.outcome === 'stored') return created.record;
+    throw machineErrors.MACHINE_TAKEN({ what: 'uuid', value: uuid, by: created.current.value.name });
+  } catch (error) {
+    for (const id of taken) await release(store, id, uuid);
+    throw error;
+  }
+}
+
+export async function findNodeByNumber(store: Store, number: number): Promise<Stored<NodeRecord> | undefined> {
+  const node = await follow(store, `number.${number}`);
+  return node?.value.number === number ? node : undefined;
+}
+
+/** `mac` in any common form. */
+export async function findNodeByMac(store: Store, mac: string): Promise<Stored<NodeRecord> | undefined> {
+  const normal = normalizeMac(mac);
+  if (normal === undefined) return undefined;
+  const node = await follow(store, `mac.${normal}`);
+  return node?.value.interfaces.some((known) => known.mac === normal) ? node : undefined;
+}
+
+async function follow(store: Store, id: string): Promise<Stored<NodeRecord> | undefined> {
+  const reservation = await store.get(reservationKind, id);
+  return reservation && store.get(nodeKind, reservation.value.nodeId);
+}
+
+async function reserve({ store, clock }: NodesContext, what: string, value: string, nodeId: string): Promise<void> {
+  const id = `${what}.${value}`;
+  const mine = { nodeId, at: clock.now() };
+  const result = await store.create(reservationKind, id, mine);
+  if (result.outcome === 'stored') return;
+  const { current } = result;
+  const holder = await store.get(nodeKind, current.value.nodeId);
+  const abandoned = holder === undefined && clock.now() - current.value.at >= ABANDONED_MS;
+  if (abandoned && (await store.update(reservationKind, { id, value: mine }, current.version)).outcome === 'stored') return;
+  throw machineErrors.MACHINE_TAKEN({ what, value, by: holder?.value.name ?? current.value.nodeId });
+}
+
+async function release(store: Store, id: string, nodeId: string): Promise<void> {
+  const held = await store.get(reservationKind, id);
+  if (held?.value.nodeId === nodeId) await store.delete(reservationKind, held, held.version);
+}
+
+/** Numbers start at 1 and are never given out again, as a table's AUTOINCREMENT. */
+async function nextNumber(store: Store): Promise<number> {
+  await store.create(counterKind, 'node-number', { last: 0 });
+  const result = await modify(store, counterKind, 'node-number', ({ last }) => ({ last: last + 1 }));
+  if (result.outcome === 'missing') throw machineErrors.MACHINE_INVALID({ reason: 'the counter of machine numbers was deleted meanwhile' });
+  return result.record.value.last;
+}
+
+function validated(work: () => unknown): void {
+  try {
+    work();
+  } catch (error) {
+    const issues = typeof error === 'object' && error !== null && 'issues' in error && Array.isArray(error.issues) ? error.issues : [];
+    const reason = issues.map(({ path, message }: { path: unknown[]; message: string }) => `${path.join('.')}: ${message}`).join('; ');
+    throw machineErrors.MACHINE_INVALID({ reason: reason || String(error) });
+  }
+}

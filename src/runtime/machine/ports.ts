@@ -1,0 +1,119 @@
+/**
+ * What the machine's life needs from below. Narrow on purpose: the composition root adapts the planes to them, tests give fixtures.
+ *
+ * Every method is idempotent: after a crash the owner, or its successor, calls it again for the same machine and deployment. Every method
+ * that takes a signal stops soon after it aborts and rejects with its reason. A failure that trying again cannot cure (unknown image,
+ * wrong password) has a property `permanent: true`; all others are tried again with back-off.
+ */
+import type { Secret } from 'cdk8s-baremetal-contract/secret';
+import type { Deployment, DiskIdentity, NodeRecord } from './node-record.ts';
+import type { SecretStore } from './secrets.ts';
+
+export type PowerState = 'on' | 'off';
+
+export interface MachinePower {
+  status(node: NodeRecord, signal: AbortSignal): Promise<PowerState>;
+  /** Resolves when the machine is seen on; rejects when it does not come up within the driver's retries. */
+  ensureOn(node: NodeRecord, signal: AbortSignal): Promise<void>;
+  ensureOff(node: NodeRecord, signal: AbortSignal): Promise<void>;
+  setBootDevice(node: NodeRecord, device: 'pxe' | 'disk', options: { readonly persistent: boolean }, signal: AbortSignal): Promise<void>;
+}
+
+export interface VifDriver {
+  /** Gives each virtual interface of the instance a physical one; resolves to the assignment by MAC. */
+  plug(node: NodeRecord, signal: AbortSignal): Promise<Readonly<Record<string, string>>>;
+  unplug(node: NodeRecord, signal: AbortSignal): Promise<void>;
+}
+
+export interface VolumeDriver {
+  attach(node: NodeRecord, signal: AbortSignal): Promise<void>;
+  detach(node: NodeRecord, signal: AbortSignal): Promise<void>;
+}
+
+export interface FirewallDriver {
+  start(node: NodeRecord, signal: AbortSignal): Promise<void>;
+  stop(node: NodeRecord, signal: AbortSignal): Promise<void>;
+}
+
+/** What is known of an image before it is written. */
+export interface CachedImage {
+  /** Bytes on the disk, i.e. of the raw form. */
+  readonly sizeBytes?: number;
+  /** SHA-256 of the raw form, lower-case hex. */
+  readonly sha256?: string;
+  /** How the instance boots: see Deployment. Default `local`. */
+  readonly boot?: 'local' | 'kernel';
+}
+
+export interface ImageCache {
+  /** Makes the instance's image and the deploy kernel and ramdisk ready to use. An unknown or corrupt image is permanent. */
+  cache(node: NodeRecord, signal: AbortSignal): Promise<CachedImage>;
+  release(node: NodeRecord, signal: AbortSignal): Promise<void>;
+}
+
+export interface Bootloader {
+  /** From now on the machine's network boot gets the deploy ramdisk, with the deployment's id, target name and key. */
+  activate(node: NodeRecord, key: Secret, signal: AbortSignal): Promise<void>;
+  /** From now on it gets the instance: its disk, or its kernel (N12). */
+  switchToBoot(node: NodeRecord, signal: AbortSignal): Promise<void>;
+  deactivate(node: NodeRecord, signal: AbortSignal): Promise<void>;
+}
+
+export interface DeployTarget {
+  readonly nodeUuid: string;
+  readonly deploymentId: string;
+  readonly generation: number;
+  readonly epoch: number;
+  readonly address: string;
+  readonly port: number;
+  readonly lun: number;
+  readonly iqn: string;
+  /** For a target that asks for CHAP. */
+  readonly chap: { readonly username: string; readonly secret: Secret };
+}
+
+export interface DeployProgress {
+  readonly bytes: number;
+  readonly totalBytes?: number;
+}
+
+export interface WrittenImage {
+  readonly bytes: number;
+  /** SHA-256 of the raw bytes as they are on the disk, lower-case hex. */
+  readonly sha256: string;
+  /** For images that boot by kernel: the root file system, e.g. `UUID=…`. */
+  readonly root?: string;
+}
+
+export interface Deployer {
+  /** Looks at the exported disk without writing. */
+  identify(target: DeployTarget, signal: AbortSignal): Promise<DiskIdentity>;
+  /** Writes the image, reads back or checks what it must, and leaves the disk flushed. */
+  write(
+    target: DeployTarget,
+    image: Pick<Deployment, 'imageId' | 'image'>,
+    onProgress: (progress: DeployProgress) => void,
+    signal: AbortSignal,
+  ): Promise<WrittenImage>;
+}
+
+export interface RamdiskNotifier {
+  /** Ends the ramdisk's wait on port 10000. */
+  done(address: string, token: Secret, signal: AbortSignal): Promise<void>;
+}
+
+export interface MachinePorts {
+  readonly power: MachinePower;
+  readonly vifs: VifDriver;
+  readonly volumes: VolumeDriver;
+  readonly firewall: FirewallDriver;
+  readonly images: ImageCache;
+  readonly bootloader: Bootloader;
+  readonly deployer: Deployer;
+  readonly notifier: RamdiskNotifier;
+  readonly secrets: SecretStore;
+}
+
+export function isPermanent(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'permanent' in error && error.permanent === true;
+}

@@ -1,0 +1,423 @@
+/**
+ * The one writer of a machine's state. Each management node runs one: it claims machines by compare-and-swap on owner and epoch, calls the
+ * handler of the state that a machine is in, and writes down what the handler says. It holds nothing that is not on the
+ * record, so it may die at any moment; its successor, or itself started again, goes on from the record (N8).
+ *
+ * At most one handler runs per machine, at most so many in all. A handler is interrupted by its signal when the state's deadline
+ * passes, when a request (destroy) leads elsewhere, when maintenance begins, and when the machine or the membership is lost. The next state
+ * begins only when the interrupted handler has really ended.
+ *
+ * What protects against an owner that is not one any more (it was suspended, and another replica claimed with a higher epoch): its writes
+ * to the store fail, since owner and epoch are compared in each; disks drop its session when the successor logs in with the same initiator
+ * name; a BMC cannot tell, so commands are absolute and the successor's next look corrects a stale one.
+ */
+import type { Secret } from 'cdk8s-baremetal-contract/secret';
+import type { Coordination, Membership } from '../coordination/index.ts';
+import { type Clock, sleep, type Timer } from '../core/clock.ts';
+import type { Logger } from '../core/logger.ts';
+import type { Random } from '../core/random.ts';
+import type { Store, Stored, Watch, WatchEvent } from '../store/index.ts';
+import { diagnose } from './diagnosis.ts';
+import type { HandlerContext } from './handler.ts';
+import { Lane } from './lane.ts';
+import { type NodeRecord, nodeKind, type Transition } from './node-record.ts';
+import { isPermanent, type MachinePorts } from './ports.ts';
+import { type Change, failed, retry, type StepResult } from './results.ts';
+import { checkedSettings, defaultSettings, type MachineSettings } from './settings.ts';
+import { states } from './states.ts';
+import { applyResult, moveTo } from './transition.ts';
+
+export interface ReconcilerOptions {
+  readonly store: Store;
+  readonly coordination: Coordination;
+  /** The management node's name; unique among the replicas. */
+  readonly memberName: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly ports: MachinePorts;
+  readonly settings?: Partial<MachineSettings>;
+  /** For metrics. */
+  readonly onTransition?: (node: NodeRecord, transition: Transition) => void;
+}
+
+/** How long an interrupted handler may take to end before the machine's life goes on without it. */
+const ABORT_GRACE_MS = 30_000;
+/** After a failure of the store or of the coordination service. */
+const TROUBLE_RETRY_MS = 5_000;
+/** What a machine that was taken over gets at least: nobody listened to it while its owner was away. */
+const TAKEOVER_GRACE_MS = 120_000;
+
+interface Task {
+  /** Something happened since the record was read. */
+  again: boolean;
+  controller?: AbortController;
+  ended: Promise<void>;
+}
+
+/** What is left to do for a machine now: go on at once, or nothing before `atMs` (wall clock) or an event. */
+type Next = 'again' | { readonly atMs: number | undefined; readonly queued?: true };
+const idle: Next = { atMs: undefined };
+
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  readonly #settings: MachineSettings;
+  readonly #lanes: Readonly<Record<'general' | 'write', Lane>>;
+  readonly #tasks = new Map<string, Task>();
+  readonly #timers = new Map<string, Timer>();
+  /** Owners known to be alive since the last change of the group. */
+  readonly #aliveOwners = new Set<string>();
+  readonly #stop = new AbortController();
+  #membership: Membership | undefined;
+  #watch: Watch | undefined;
+  #group: { close(): void } | undefined;
+  #joining: Promise<void> | undefined;
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+    this.#settings = checkedSettings({ ...defaultSettings, ...options.settings });
+    const wake = (id: string): void => this.wake(id);
+    this.#lanes = { general: new Lane(this.#settings.maxConcurrent, wake), write: new Lane(this.#settings.maxWrites, wake) };
+  }
+
+  /** Resolves when the member has joined and every machine has been looked at once. */
+  async start(): Promise<void> {
+    const { store, coordination } = this.#options;
+    this.#watch = store.watch(nodeKind, (event) => this.#onEvent(event));
+    this.#group = coordination.onChange(() => {
+      this.#aliveOwners.clear();
+      void this.#wakeAll();
+    });
+    await this.#join();
+    await this.#wakeAll();
+  }
+
+  /** Interrupts what runs, waits until it has ended, and lets other replicas take over at once. Machines keep their state. */
+  async close(): Promise<void> {
+    this.#stop.abort(new Error('the daemon is closing'));
+    this.#watch?.close();
+    this.#group?.close();
+    for (const timer of this.#timers.values()) timer.cancel();
+    this.#timers.clear();
+    await this.#interruptAll('the daemon is closing');
+    await this.#joining;
+    await this.#membership?.leave();
+    this.#membership = undefined;
+  }
+
+  /** Look at this machine now. */
+  wake(id: string): void {
+    if (this.#stop.signal.aborted) return;
+    this.#timers.get(id)?.cancel();
+    this.#timers.delete(id);
+    const running = this.#tasks.get(id);
+    if (running !== undefined) {
+      running.again = true;
+      return;
+    }
+    const task: Task = { again: true, ended: Promise.resolve() };
+    this.#tasks.set(id, task);
+    task.ended = this.#drive(id, task);
+  }
+
+  async #drive(id: string, task: Task): Promise<void> {
+    let next: Next = idle;
+    try {
+      while ((task.again || next === 'again') && this.#membership !== undefined && !this.#stop.signal.aborted) {
+        task.again = false;
+        const record = await this.#options.store.get(nodeKind, id);
+        next = record === undefined ? idle : await this.#advance(record, task, this.#membership);
+      }
+    } catch (error) {
+      this.#options.logger.error({ node: id, error: String(error) }, 'the machine could not be looked after; trying again');
+      next = { atMs: this.#options.clock.now() + TROUBLE_RETRY_MS };
+    }
+    this.#tasks.delete(id);
+    if (next === 'again' || next.queued === undefined) this.#leaveLanes(id);
+    if (next !== 'again' && next.atMs !== undefined && !this.#stop.signal.aborted) {
+      const delayMs = Math.max(0, next.atMs - this.#options.clock.now());
+      this.#timers.get(id)?.cancel();
+      this.#timers.set(
+        id,
+        this.#options.clock.after(delayMs, () => this.wake(id)),
+      );
+    }
+  }
+
+  /** One step of one machine's life. */
+  async #advance(record: Stored<NodeRecord>, task: Task, membership: Membership): Promise<Next> {
+    const node = record.value;
+    const entry = states[node.state];
+    if (node.maintenance || (node.request === undefined && entry.rests(node))) return idle;
+    if (node.owner !== membership.id) return this.#claim(record, membership);
+
+    const now = this.#options.clock.now();
+    if (node.request !== undefined) return this.#answerRequest(record, node.request.verb, now);
+    if (node.stateDeadline !== undefined && now >= node.stateDeadline) {
+      await this.#apply(record, failed(diagnose(node, entry.awaited, now)));
+      return 'again';
+    }
+    if (node.nextAttemptAt !== undefined && now < node.nextAttemptAt) return { atMs: earliest(node.nextAttemptAt, node.stateDeadline) };
+
+    this.#lanes[entry.lane === 'write' ? 'general' : 'write'].leave(record.id);
+    const lane = this.#lanes[entry.lane];
+    if (!lane.enter(record.id)) return { atMs: node.stateDeadline, queued: true };
+    try {
+      return await this.#work(record, task, membership);
+    } finally {
+      lane.leave(record.id);
+    }
+  }
+
+  async #work(record: Stored<NodeRecord>, task: Task, membership: Membership): Promise<Next> {
+    const entry = states[record.value.state];
+    const limit = entry.deadline(this.#settings);
+    let begun = record;
+    if (entry.deadlineFromStart && record.value.stateDeadline === undefined && limit !== undefined) {
+      const armed = await this.#write(record, { ...record.value, stateDeadline: this.#options.clock.now() + limit });
+      if (armed.outcome === 'conflict') return 'again';
+      begun = armed.record;
+    }
+    const result = await this.#handle(begun, task, membership);
+    if (result === undefined) return 'again';
+    await this.#apply(begun, result);
+    return result.kind === 'wait' ? { atMs: earliest(result.untilMs, begun.value.stateDeadline) } : 'again';
+  }
+
+  #leaveLanes(id: string): void {
+    this.#lanes.general.leave(id);
+    this.#lanes.write.leave(id);
+  }
+
+  async #claim(record: Stored<NodeRecord>, membership: Membership): Promise<Next> {
+    const node = record.value;
+    const { clock, coordination, logger } = this.#options;
+    if (node.owner !== undefined) {
+      // The group's next change wakes us; until then its owner sees to it.
+      if (await coordination.isAlive(node.owner)) {
+        this.#aliveOwners.add(node.owner);
+        return idle;
+      }
+      logger.info({ node: node.name, from: node.owner, epoch: node.epoch + 1 }, 'taking over');
+    }
+    const limit = states[node.state].deadline(this.#settings);
+    const graceUntil = clock.now() + Math.min(limit ?? 0, TAKEOVER_GRACE_MS);
+    const extended =
+      node.owner !== undefined && node.stateDeadline !== undefined ? Math.max(node.stateDeadline, graceUntil) : node.stateDeadline;
+    await this.#write(record, { ...node, owner: membership.id, epoch: node.epoch + 1, stateDeadline: extended });
+    return 'again';
+  }
+
+  async #answerRequest(record: Stored<NodeRecord>, verb: 'destroy' | 'retry', now: number): Promise<Next> {
+    const node = { ...record.value, request: undefined };
+    const to = states[node.state].onRequest(record.value, verb);
+    const answered =
+      to === undefined ? node : moveTo({ ...node, cleanup: undefined }, to, `${verb} was asked for`, states, this.#settings, now);
+    await this.#write(record, answered);
+    return 'again';
+  }
+
+  /** Undefined: it was interrupted, and what it would have said does not count. */
+  async #handle(record: Stored<NodeRecord>, task: Task, membership: Membership): Promise<StepResult | undefined> {
+    const { clock } = this.#options;
+    const node = record.value;
+    const controller = new AbortController();
+    const onLost = (): void => controller.abort(membership.lost.reason);
+    membership.lost.addEventListener('abort', onLost, { once: true });
+    if (membership.lost.aborted) onLost();
+    const deadline =
+      node.stateDeadline === undefined
+        ? undefined
+        : clock.after(Math.max(0, node.stateDeadline - clock.now()), () =>
+            controller.abort(new Error('the deadline of the state has passed')),
+          );
+    task.controller = controller;
+    // A watch event may have come before there was a signal to abort; `again` is then set, and the record must be read again.
+    if (task.again) controller.abort(new Error('the record has changed'));
+    try {
+      return controller.signal.aborted
+        ? undefined
+        : await this.#untilEnded(this.#call(record, controller.signal, membership), controller.signal);
+    } finally {
+      task.controller = undefined;
+      deadline?.cancel();
+      membership.lost.removeEventListener('abort', onLost);
+    }
+  }
+
+  /** The handler's answer; when it is interrupted and does not end in time, none. */
+  async #untilEnded(work: Promise<StepResult | undefined>, signal: AbortSignal): Promise<StepResult | undefined> {
+    const ended = new AbortController();
+    const giveUp = new Promise<undefined>((resolve) => {
+      const onAbort = (): void => {
+        sleep(this.#options.clock, ABORT_GRACE_MS, ended.signal).then(
+          () => {
+            this.#options.logger.error('an interrupted handler does not end; going on without it');
+            resolve(undefined);
+          },
+          () => undefined,
+        );
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
+    });
+    try {
+      return await Promise.race([work, giveUp]);
+    } finally {
+      ended.abort();
+    }
+  }
+
+  async #call(record: Stored<NodeRecord>, signal: AbortSignal, membership: Membership): Promise<StepResult | undefined> {
+    const { ports, clock, random, logger } = this.#options;
+    const node = record.value;
+    const seen: Secret[] = [];
+    const context: HandlerContext = {
+      node,
+      ports,
+      clock,
+      random,
+      settings: this.#settings,
+      signal,
+      logger: logger.child({ node: node.name, state: node.state }),
+      secret: async (name) => {
+        const secret = await ports.secrets.read(name);
+        seen.push(secret);
+        return secret;
+      },
+      report: async (change) => {
+        signal.throwIfAborted();
+        return this.#report(record, change, membership);
+      },
+    };
+    try {
+      return blotted(await states[node.state].handler(context), seen);
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      const reason = `${node.step === undefined ? '' : `${node.step}: `}${error instanceof Error ? error.message : String(error)}`;
+      return blotted(isPermanent(error) ? failed(reason) : retry(reason), seen);
+    }
+  }
+
+  async #report(record: Stored<NodeRecord>, change: Change, membership: Membership): Promise<NodeRecord> {
+    const written = await this.#change(record, (latest) => change(latest), membership.id);
+    if (written === undefined) throw new Error('the machine has another owner or another state now');
+    return written;
+  }
+
+  async #apply(record: Stored<NodeRecord>, result: StepResult): Promise<void> {
+    if (result.kind === 'wait') return;
+    const { clock, logger } = this.#options;
+    const written = await this.#change(
+      record,
+      (latest) => applyResult(latest, result, states, this.#settings, clock.now()),
+      record.value.owner,
+    );
+    if (written !== undefined && result.kind === 'retry') {
+      logger.warn({ node: written.name, state: record.value.state, attempt: written.attempts }, written.reason);
+    }
+  }
+
+  /** Applies `change` to the newest record while it still is ours and in the state that was handled; undefined when it is not. */
+  async #change(record: Stored<NodeRecord>, change: Change, owner: string | undefined): Promise<NodeRecord | undefined> {
+    let latest: Stored<NodeRecord> | undefined = record;
+    while (latest !== undefined) {
+      const { value } = latest;
+      if (value.owner !== owner || value.epoch !== record.value.epoch || value.state !== record.value.state) return undefined;
+      if (value.stateSince !== record.value.stateSince) return undefined; // the same state again, in a later life
+      const written = await this.#write(latest, change(value));
+      if (written.outcome === 'stored') return written.record.value;
+      latest = written.current;
+    }
+    return undefined;
+  }
+
+  async #write(
+    record: Stored<NodeRecord>,
+    value: NodeRecord,
+  ): Promise<{ outcome: 'stored'; record: Stored<NodeRecord> } | { outcome: 'conflict'; current: Stored<NodeRecord> | undefined }> {
+    const result = await this.#options.store.update(nodeKind, { id: record.id, value }, record.version);
+    const transition = value.history.at(-1);
+    if (result.outcome === 'stored' && value.state !== record.value.state && transition !== undefined) {
+      const { from, to, reason, durationMs } = transition;
+      this.#options.logger.info({ node: value.name, from, to, durationMs }, reason);
+      this.#options.onTransition?.(value, transition);
+    }
+    return result;
+  }
+
+  #onEvent(event: WatchEvent<NodeRecord>): void {
+    if (event.type === 'invalid') this.#options.logger.error({ node: event.id, error: String(event.error) }, 'the record cannot be read');
+    if (event.type !== 'put') return;
+    const { id, value } = event.record;
+    const mine = value.owner === this.#membership?.id;
+    if (!mine && value.owner !== undefined && this.#aliveOwners.has(value.owner) && !this.#tasks.has(id)) return;
+    const task = this.#tasks.get(id);
+    if (task?.controller !== undefined) {
+      if (!mine) task.controller.abort(new Error('the machine has another owner now'));
+      else if (value.maintenance) task.controller.abort(new Error('the machine is in maintenance now'));
+      else if (value.request !== undefined && states[value.state].onRequest(value, value.request.verb) !== undefined) {
+        task.controller.abort(new Error(`${value.request.verb} was asked for`));
+      }
+    }
+    this.wake(id);
+  }
+
+  async #wakeAll(): Promise<void> {
+    try {
+      const records = await this.#options.store.list(nodeKind, {
+        onInvalid: (id, error) => this.#options.logger.error({ node: id, error: String(error) }, 'the record cannot be read'),
+      });
+      for (const { id } of records) this.wake(id);
+    } catch (error) {
+      if (this.#stop.signal.aborted) return;
+      this.#options.logger.error({ error: String(error) }, 'the machines could not be listed; trying again');
+      this.#options.clock.after(TROUBLE_RETRY_MS, () => void this.#wakeAll());
+    }
+  }
+
+  async #join(): Promise<void> {
+    const { coordination, memberName, clock, logger } = this.#options;
+    while (!this.#stop.signal.aborted) {
+      try {
+        const membership = await coordination.join(memberName);
+        this.#membership = membership;
+        membership.lost.addEventListener('abort', () => this.#onLost(membership), { once: true });
+        if (membership.lost.aborted) this.#onLost(membership);
+        return;
+      } catch (error) {
+        logger.error({ error: String(error) }, 'the group could not be joined; trying again');
+        await sleep(clock, TROUBLE_RETRY_MS, this.#stop.signal).catch(() => undefined);
+      }
+    }
+  }
+
+  /** Handlers have aborted by the same signal. A new life begins when the last of them has ended. */
+  #onLost(membership: Membership): void {
+    if (this.#membership !== membership || this.#stop.signal.aborted) return;
+    this.#membership = undefined;
+    this.#options.logger.warn(
+      { member: membership.id, reason: String(membership.lost.reason) },
+      'no longer in the group; stopping all work',
+    );
+    this.#joining = this.#interruptAll('no longer in the group')
+      .then(() => this.#join())
+      .then(() => this.#wakeAll());
+  }
+
+  async #interruptAll(reason: string): Promise<void> {
+    for (const task of this.#tasks.values()) task.controller?.abort(new Error(reason));
+    await Promise.all([...this.#tasks.values()].map((task) => task.ended));
+  }
+}
+
+function earliest(...times: (number | undefined)[]): number | undefined {
+  const known = times.filter((time) => time !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
+}
+
+/** No reason ever carries a secret that its handler has read, whatever a driver put into its error. */
+function blotted(result: StepResult, seen: readonly Secret[]): StepResult {
+  if (!('reason' in result)) return result;
+  const reason = seen.reduce((text, secret) => (secret.reveal() === '' ? text : text.replaceAll(secret.reveal(), '***')), result.reason);
+  return { ...result, reason };
+}
