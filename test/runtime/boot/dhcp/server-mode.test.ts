@@ -84,9 +84,12 @@ describe('which address', () => {
     expect(world.boots({ mac: OTHER_MAC })).toBe('192.168.50.50');
   });
 
-  it.each([SERVER, '192.168.50.254', '192.168.50.255', '10.0.0.1', 'nonsense'])('a record that names %s gets an address of the pool', (address) => {
-    expect(new World().add(machine({ address })).boots()).toMatch(/^192\.168\.50\.10[0-2]$/);
-  });
+  it.each([SERVER, '192.168.50.254', '192.168.50.255', '10.0.0.1', 'nonsense'])(
+    'a record that names %s gets an address of the pool',
+    (address) => {
+      expect(new World().add(machine({ address })).boots()).toMatch(/^192\.168\.50\.10[0-2]$/);
+    },
+  );
 
   it('boot ROM, ramdisk and system keep one address although their client ids differ', () => {
     const world = new World().add(machine());
