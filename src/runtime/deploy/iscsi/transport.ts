@@ -38,6 +38,7 @@ export class PduTransport {
     try {
       for await (const chunk of this.connection) for (const pdu of this.incoming.push(chunk)) if (!this.ended) this.onPdu(pdu);
       this.finish();
+      this.connection.end(); // the peer has closed its side, and so do we
     } catch (error) {
       this.destroy(error instanceof Error ? error : new Error(String(error)));
     }
