@@ -64,9 +64,13 @@ export function handleProxy({ message, mac, type, context, observed, ignore, sub
   const used = type === 'request' || type === 'inform' ? usedAddress(message) : undefined;
   if (used !== undefined) observed.learn(mac, used, nowMs);
 
+  const silent = (reason: string): DhcpOutcome => {
+    const outcome = ignore(reason);
+    return used === undefined ? outcome : { ...outcome, exchange: { ...outcome.exchange, address: used } };
+  };
   const client = clientKind(message);
-  if (client === 'other') return ignore('it does not boot over the network, and its address is another server’s business');
-  if (received.port === 'server' && type === 'request') return ignore('it takes the address of the other server');
+  if (client === 'other') return silent('it does not boot over the network, and its address is another server’s business');
+  if (received.port === 'server' && type === 'request') return silent('it takes the address of the other server');
   if (type === 'decline' || type === 'release') return ignore('its address is another server’s business');
   if (type === 'offer' || type === 'ack' || type === 'nak') return ignore('only servers send this type');
 
