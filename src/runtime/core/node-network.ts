@@ -137,16 +137,12 @@ class NodeTcpConnection implements TcpConnection {
   write(data: Uint8Array): Promise<void> {
     const { socket } = this;
     if (socket.destroyed || socket.writableEnded) return Promise.reject(this.failure ?? new Error('the connection is closed'));
-    if (socket.write(data)) return Promise.resolve();
+    // settled when the kernel has the bytes: the caller may then use its buffer again
     return new Promise((resolve, reject) => {
-      const settle = (): void => {
-        socket.off('drain', settle);
-        socket.off('close', settle);
-        if (socket.destroyed) reject(this.failure ?? new Error('the connection was closed'));
+      socket.write(data, (error) => {
+        if (error) reject(this.failure ?? error);
         else resolve();
-      };
-      socket.on('drain', settle);
-      socket.on('close', settle);
+      });
     });
   }
 

@@ -76,6 +76,7 @@ export class TargetSession {
   private statSn: number;
   private nextTag = 0;
   private commands = 0;
+  private dropped: Promise<void> | undefined;
 
   constructor(private readonly parts: TargetSessionParts) {
     const { login, transport } = parts;
@@ -96,10 +97,14 @@ export class TargetSession {
   }
 
   /** Drops the session; resolves when no task of it can touch a device any more. */
-  async drop(): Promise<void> {
+  drop(): Promise<void> {
     this.alive = false;
-    this.parts.transport.destroy();
-    await this.abortAll();
+    // once: destroying the connection comes back here, and a second round would find no tasks to wait for
+    if (!this.dropped) {
+      this.dropped = this.abortAll();
+      this.parts.transport.destroy();
+    }
+    return this.dropped;
   }
 
   /** Async message (section 11.9): 1 asks for a logout within `seconds`. */

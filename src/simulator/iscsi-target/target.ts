@@ -117,8 +117,9 @@ class Target implements IscsiTarget {
     transport.onEnd = (error) => {
       this.connections.delete(transport);
       if (error instanceof PduError) logger.warn({ from: portalName(raw.remote), error: error.message }, 'an initiator broke the protocol');
-      if (session) void session.drop();
-      if (session) this.open.delete(session);
+      const gone = session;
+      // it counts as long as a task of it may still be writing: a new login has to wait for that
+      void gone?.drop().finally(() => this.open.delete(gone));
     };
     transport.onPdu = (pdu) => {
       if (session) {

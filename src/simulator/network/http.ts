@@ -114,7 +114,10 @@ async function serve(connection: TcpConnection, handler: HttpHandler, maxBodyByt
   };
   try {
     const request = await readRequest(reader, connection, maxBodyBytes, gone.signal);
-    if (!request) return;
+    if (!request) {
+      connection.end(); // the client went without asking anything
+      return;
+    }
     const clientGone = reader.gone().then(() => gone.abort(new Error('the client closed the connection')));
     const response = 'status' in request ? request : await handler(request);
     await respond(write, response, 'status' in request ? 'GET' : request.method, gone.signal);

@@ -132,6 +132,27 @@ export function describeNetwork(name: string, setUp: () => NetworkUnderTest): vo
         connection.destroy();
       });
 
+      scenario('a buffer belongs to the caller again when write has resolved', async () => {
+        const gate = Promise.withResolvers<void>();
+        const heard = Promise.withResolvers<Buffer>();
+        const listener = await listen(async (connection) => {
+          await gate.promise;
+          readAll(connection).then(heard.resolve, heard.reject);
+        });
+        const connection = await connect(listener);
+        const buffer = new Uint8Array(150_000);
+        for (let i = 1; i <= 100; i++) {
+          buffer.fill(i);
+          const written = connection.write(buffer);
+          if (i === 2) gate.resolve();
+          await written;
+        }
+        connection.end();
+        const received = await heard.promise;
+        expect(received.length).toBe(100 * buffer.length);
+        expect(received.findIndex((byte, at) => byte !== Math.floor(at / buffer.length) + 1)).toBe(-1);
+      });
+
       scenario('the client may end its side and still read the answer', async () => {
         const listener = await listen(async (connection) => {
           const asked = await readAll(connection);

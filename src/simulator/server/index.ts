@@ -1,0 +1,2 @@
+export { type ServerActivity, type ServerEvent, SimulatedServer, type SimulatedServerOptions } from './simulated-server.ts';
+export { broadcastWire, type DhcpPort, type ProvisioningWire, RelayWire } from './wire.ts';
