@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { Secret } from 'cdk8s-baremetal-contract/secret';
-import { MemoryCoordination } from 'cdk8s-baremetal-runtime/coordination/index';
+import { type Coordination, MemoryCoordination } from 'cdk8s-baremetal-runtime/coordination/index';
 import { type HttpHandler, type Logger, sleep } from 'cdk8s-baremetal-runtime/core/index';
 import { deployHelper } from 'cdk8s-baremetal-runtime/deploy/helper/index';
 import {
@@ -50,6 +50,8 @@ export interface Knobs {
   diskBytes: number;
   chunks: number;
   chunkMs: number;
+  /** The next call of this method takes so long, and does not listen to its signal. */
+  slow: { call: Call; ms: number } | undefined;
   /** The disk's own boot is seen on the network. */
   bootSeen: boolean;
 }
@@ -141,6 +143,7 @@ export class World {
       diskBytes: 10_000,
       chunks: 4,
       chunkMs: 1_000,
+      slow: undefined,
       bootSeen: true,
       ...options.knobs,
     };
@@ -149,13 +152,15 @@ export class World {
     });
   }
 
-  daemon(name = 'mgmt-1', crashAt?: number, onDeath?: () => void): Daemon {
+  /** `suspended`: it hears nothing of its lease nor of others' writes, as a process that was stopped and goes on later. */
+  daemon(name = 'mgmt-1', crashAt?: number, onDeath?: () => void, suspended = false): Daemon {
     const gate = new Gate(crashAt, onDeath);
-    const store = gate.wrap(this.store, ['watch']);
+    const store = gate.wrap(suspended ? deaf(this.store) : this.store, ['watch']);
+    const coordination = suspended ? unaware(this.coordination) : this.coordination;
     const secrets = gate.wrap(this.secrets);
     const reconciler = new Reconciler({
       store,
-      coordination: gate.wrap(this.coordination, ['onChange']),
+      coordination: gate.wrap(coordination, ['onChange']),
       memberName: name,
       clock: this.clock,
       random: this.random,
@@ -379,8 +384,11 @@ export class World {
         },
         write: async (target, _image, onProgress, signal) => {
           const session = this.#login(target);
-          await this.#knob('write', signal);
           const machine = this.#machine(target.nodeUuid);
+          const { epoch } = await this.node(machine);
+          // An old owner's session that is open already is dropped by the new owner's login; it must not open another.
+          if (epoch !== target.epoch) this.violations.push(`logged in to write in epoch ${target.epoch} of ${epoch}`);
+          await this.#knob('write', signal);
           this.writing += 1;
           this.mostWriting = Math.max(this.mostWriting, this.writing);
           using _ended = { [Symbol.dispose]: () => void this.writing-- };
@@ -427,7 +435,9 @@ export class World {
 
   async #knob(call: Call, signal: AbortSignal): Promise<void> {
     this.calls.push(call);
+    const slow = this.knobs.slow?.call === call ? this.knobs.slow.ms : 0;
     await sleep(this.clock, 100, signal);
+    if (slow > 0) await sleep(this.clock, slow);
     if (this.knobs.hangs.has(call)) await sleep(this.clock, 100 * 86_400_000, signal);
     const left = this.knobs.failures[call] ?? 0;
     if (left > 0) {
@@ -459,4 +469,19 @@ export class World {
     const write = (fields: unknown, message?: string): void => void this.logs.push(JSON.stringify({ ...base, fields, message }));
     return { debug: write, info: write, warn: write, error: write, child: (fields) => this.#logger({ ...base, ...fields }) };
   }
+}
+
+function deaf(store: Store): Store {
+  return new Proxy(store, {
+    get: (object, name) => (name === 'watch' ? () => ({ close: () => undefined }) : Reflect.get(object, name, object).bind(object)),
+  });
+}
+
+function unaware(coordination: MemoryCoordination): Coordination {
+  return {
+    join: async (name) => ({ ...(await coordination.join(name)), lost: new AbortController().signal }),
+    isAlive: (id) => coordination.isAlive(id),
+    onChange: () => ({ close: () => undefined }),
+    close: async () => undefined,
+  };
 }

@@ -1,0 +1,99 @@
+/** Two management nodes of one pod and the machines between them. */
+import { nodeKind } from 'cdk8s-baremetal-runtime/machine/index';
+import { describe, expect, it } from 'vitest';
+import { IMAGE, World } from './world.ts';
+
+describe('replicas', () => {
+  it('two live ones never fight: each machine keeps one owner, and all of them are deployed', async () => {
+    const world = new World();
+    const machines = [];
+    for (let index = 1; index <= 8; index++) machines.push(await world.enrol(index));
+    world.daemon('mgmt-1');
+    world.daemon('mgmt-2');
+    for (const machine of machines) await world.until(machine, 'available');
+    for (const [index, machine] of machines.entries()) await world.spawn(machine, `inst-${index}`);
+    for (const machine of machines) {
+      await world.until(machine, 'active');
+      expect((await world.node(machine)).epoch).toBe(1);
+    }
+    expect(world.calls.filter((call) => call === 'write')).toHaveLength(machines.length);
+    expect(world.violations).toEqual([]);
+    await world.close();
+  });
+
+  it('a POST that reaches the other replica is accepted there and executed by the owner', async () => {
+    const world = new World();
+    const machine = await world.enrol();
+    const other = world.daemon('mgmt-2');
+    await world.clock.run(other.reconciler.close());
+    const owner = world.daemon('mgmt-1');
+    await world.until(machine, 'available');
+    await world.spawn(machine);
+    // `other` comes first in the list of those that answer, and its reconciler is closed.
+    const node = await world.until(machine, 'active');
+    expect(node.owner).toMatch(/^mgmt-1#/);
+    expect(world.logs.filter((line) => line.includes('deploy POST accepted')).every((line) => line.includes('"daemon":"mgmt-2"'))).toBe(
+      true,
+    );
+    await world.clock.run(owner.reconciler.close());
+  });
+
+  it('a replica that leaves hands over at once; one that loses the group stops first and is succeeded when its lease has run out', async () => {
+    for (const way of ['leave', 'partition'] as const) {
+      const world = new World({ knobs: { chunks: 60 } });
+      const machine = await world.enrol();
+      const first = world.daemon('mgmt-1');
+      await world.until(machine, 'available');
+      await world.spawn(machine);
+      await world.until(machine, 'deploying');
+      world.daemon('mgmt-2');
+      await world.clock.runFor(2_000);
+      const writing = (await world.node(machine)).owner ?? '';
+      const at = world.clock.now();
+      let takenAt = 0;
+      world.store.watch(nodeKind, (event) => {
+        if (event.type === 'put' && event.record.value.owner !== writing) takenAt ||= world.clock.now();
+      });
+      if (way === 'leave') await world.clock.run(first.reconciler.close());
+      else world.coordination.partition(writing);
+      const node = await world.until(machine, 'active');
+      expect(node.epoch).toBe(2);
+      expect(takenAt - at).toBeLessThanOrEqual(way === 'leave' ? 200 : 15_200);
+      if (way === 'partition') expect(takenAt - at).toBeGreaterThan(9_900);
+      expect(machine.content).toBe(IMAGE.sha256);
+      expect(world.violations).toEqual([]);
+      await world.close();
+    }
+  });
+
+  /** The first daemon is suspended in the middle of this call; the second one takes over; then the first one goes on. */
+  it.each(['plug', 'activate', 'ensureOn', 'identify', 'write', 'done'] as const)(
+    'an owner that was suspended in %s and wakes after the take-over changes neither the record nor the disk',
+    async (call) => {
+      const world = new World({ knobs: { chunks: 30 } });
+      const machine = await world.enrol();
+      const first = world.daemon('mgmt-1', undefined, undefined, true);
+      await world.until(machine, 'available');
+      await world.clock.runFor(1_000);
+      const { owner = '' } = await world.node(machine);
+      world.knobs.slow = { call, ms: 40_000 };
+      await world.spawn(machine);
+      first.reconciler.wake(machine.uuid);
+      // Until it is suspended, it is told of others' writes like anybody.
+      const nudge = world.store.watch(nodeKind, () => first.reconciler.wake(machine.uuid));
+      await world.clock.runUntil(() => world.calls.includes(call));
+      world.knobs.slow = undefined;
+      nudge.close();
+      world.coordination.crash(owner);
+      world.daemon('mgmt-2');
+      const node = await world.until(machine, 'active');
+      await world.clock.runFor(120_000);
+      expect(node.owner).toMatch(/^mgmt-2#/);
+      expect(node.epoch).toBe(2);
+      expect((await world.node(machine)).history).toEqual(node.history);
+      expect(machine.content).toBe(IMAGE.sha256);
+      expect(world.violations).toEqual([]);
+      await world.close();
+    },
+  );
+});
