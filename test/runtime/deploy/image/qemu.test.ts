@@ -117,7 +117,7 @@ describe.skipIf(!hasQemuImg)('images made by qemu-img', () => {
     }
   });
 
-  it('property: whatever is written to a disk comes back from its image', async () => {
+  it('property: whatever is written to a disk comes back from its image', { timeout: 30_000 + RUNS * 1000 }, async () => {
     const write = fc.record({ sector: fc.nat(1023), sectors: fc.integer({ min: 1, max: 200 }), fill: fc.nat(255) });
     const packing = fc.constantFrom<readonly string[]>(
       [],
