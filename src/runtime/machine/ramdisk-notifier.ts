@@ -1,7 +1,7 @@
 import { port as ports } from 'cdk8s-baremetal-contract/ports';
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
-import { type Clock, withDeadline } from '../core/clock.ts';
-import type { Network } from '../core/network.ts';
+import { type Clock, sleep, withDeadline } from '../core/clock.ts';
+import type { Network, TcpConnection } from '../core/network.ts';
 import { machineErrors } from './errors.ts';
 import type { RamdiskNotifier } from './ports.ts';
 
@@ -13,6 +13,9 @@ export interface RamdiskNotifierOptions {
   /** For the connection and the line together. Default 10,000. */
   readonly timeoutMs?: number;
 }
+
+/** How long to wait for the other side to close. */
+const CLOSE_WAIT_MS = 2_000;
 
 /**
  * Says `done <token>\n` to port 10000 of the ramdisk (N6). A ramdisk that waits with plain `nc -l` goes on at any connection; ours compares
@@ -34,8 +37,9 @@ export function ramdiskNotifier(options: RamdiskNotifierOptions): RamdiskNotifie
           try {
             await connection.write(Buffer.from(`done ${token.reveal()}\n`));
             connection.end();
-            // The other side closes when it has read the line; an error here says that it did not.
-            for await (const _ of connection) limited.throwIfAborted();
+            // A ramdisk that is not there any more answers with a reset, which fails the read. One that has taken the line closes, or says
+            // nothing: some nc keep their side open as long as their standard input.
+            await Promise.race([drained(connection), sleep(clock, CLOSE_WAIT_MS, limited)]);
           } finally {
             limited.removeEventListener('abort', drop);
             connection.destroy();
@@ -45,4 +49,8 @@ export function ramdiskNotifier(options: RamdiskNotifierOptions): RamdiskNotifie
       );
     },
   };
+}
+
+async function drained(connection: TcpConnection): Promise<void> {
+  for await (const _ of connection); // what it says is of no interest
 }

@@ -1,0 +1,153 @@
+/** The table and the pure step from a record and a result to the next record. */
+import {
+  applyResult,
+  backoffMs,
+  cleanText,
+  defaultSettings,
+  diagnose,
+  moveTo,
+  type NodeRecord,
+  type NodeState,
+  nodeKind,
+  nodeStates,
+  states,
+} from 'cdk8s-baremetal-runtime/machine/index';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+
+const T0 = Date.parse('2026-11-21T12:00:00Z');
+
+function record(part: Partial<NodeRecord> = {}): NodeRecord {
+  return nodeKind.parse({
+    uuid: 'u',
+    name: 'bm',
+    number: 1,
+    interfaces: [{ mac: '02:00:00:00:00:01' }],
+    properties: { cpus: 1, memoryMb: 1, localGb: 1, cpuArch: 'x86_64' },
+    bmc: { driver: 'ipmi', address: '10.0.0.1', username: 'u', passwordRef: 'p' },
+    state: 'building',
+    stateSince: T0,
+    reason: 'because',
+    ...part,
+  });
+}
+
+describe('the table of states', () => {
+  it('has all states of the seed, and leads from each to known ones only', () => {
+    const seed = ['initializing', 'building', 'prepared', 'deploying', 'deploy complete', 'deploy failed', 'active', 'deleted', 'error'];
+    for (const name of seed) expect(nodeStates).toContain(name);
+    expect(Object.keys(states).sort()).toEqual([...nodeStates].sort());
+  });
+
+  it.each(nodeStates)('%s: every way out is legal, and the way of a failure exists', (name) => {
+    const entry = states[name];
+    if (entry.onFailure !== name) expect(entry.next).toContain(entry.onFailure);
+    for (const verb of ['destroy', 'retry'] as const) {
+      for (const instance of [undefined, { uuid: 'i', name: 'n', imageId: 'm', vifs: [], volumes: [], at: 0 }]) {
+        const to = entry.onRequest(record({ state: name, instance }), verb);
+        if (to !== undefined) expect(entry.next).toContain(to);
+      }
+    }
+  });
+
+  it.each(nodeStates)('N7: %s has a deadline, or nothing is under way in it', (name) => {
+    const entry = states[name];
+    if (entry.deadline(defaultSettings) === undefined) expect(entry.rests(record({ state: name }))).toBe(true);
+  });
+
+  it('every state is reached from initializing, and from every state the machine can become free again', () => {
+    const reach = (from: NodeState): Set<NodeState> => {
+      const seen = new Set<NodeState>([from]);
+      for (const state of seen) for (const next of states[state].next) seen.add(next);
+      return seen;
+    };
+    expect(reach('initializing').size).toBe(nodeStates.length);
+    for (const name of nodeStates) expect(reach(name)).toContain('available');
+  });
+});
+
+describe('the step', () => {
+  it('a transition records from, to, reason and duration, and sets the deadline of the next state', () => {
+    const next = moveTo(record({ step: 'x', attempts: 3, nextAttemptAt: 5 }), 'prepared', 'on', states, defaultSettings, T0 + 5_000);
+    expect(next.history).toEqual([{ from: 'building', to: 'prepared', reason: 'on', at: T0 + 5_000, durationMs: 5_000 }]);
+    expect(next).toMatchObject({
+      state: 'prepared',
+      stateDeadline: T0 + 5_000 + 1_800_000,
+      attempts: 0,
+      step: undefined,
+      nextAttemptAt: undefined,
+    });
+  });
+
+  it('an illegal transition is a fault that is not written down', () => {
+    expect(() => moveTo(record({ state: 'active' }), 'deploying', 'x', states, defaultSettings, T0)).toThrow('no way');
+  });
+
+  it('the history is bounded', () => {
+    let node = record({ state: 'error' });
+    for (let i = 0; i < 100; i++) {
+      node = moveTo(node, 'initializing', `${i}`, states, defaultSettings, T0 + i);
+      node = moveTo(node, 'error', `${i}`, states, defaultSettings, T0 + i);
+    }
+    expect(node.history).toHaveLength(50);
+    expect(node.history.at(-1)?.reason).toBe('99');
+  });
+
+  it('retries back off 1, 2, 4 … 60 s and then fail with the last reason', () => {
+    expect([1, 2, 3, 4, 7, 100].map((attempts) => backoffMs(attempts, defaultSettings))).toEqual([
+      1_000, 2_000, 4_000, 8_000, 60_000, 60_000,
+    ]);
+    let node = record();
+    for (let i = 1; i < 5; i++) {
+      node = applyResult(node, { kind: 'retry', reason: 'no' }, states, defaultSettings, T0);
+      expect([node.state, node.attempts, node.nextAttemptAt]).toEqual(['building', i, T0 + backoffMs(i, defaultSettings)]);
+    }
+    node = applyResult(node, { kind: 'retry', reason: 'no' }, states, defaultSettings, T0);
+    expect([node.state, node.reason]).toEqual(['error', 'no (5 attempts)']);
+  });
+
+  it('whatever a reason contains, it is one printable line of at most 500 characters', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 2_000 }), (text) => {
+        const line = cleanText(text);
+        return line.length <= 500 && !/[\p{Cc}\u2028\u2029]/u.test(line);
+      }),
+    );
+  });
+});
+
+describe('the diagnosis of a missed deadline', () => {
+  const event = (at: number, type: string, detail?: string, more: object = {}) => ({ at: T0 + at, type, detail, count: 1, ...more });
+  const waiting = (timeline: NodeRecord['timeline']) =>
+    record({
+      state: 'prepared',
+      stateSince: T0 + 60_000,
+      timeline,
+      history: [{ from: 'building', to: 'prepared', reason: '', at: T0 + 60_000, durationMs: 20_000 }],
+    });
+
+  it.each([
+    {
+      name: 'the last event',
+      timeline: [event(62_000, 'DHCP lease'), event(67_000, 'TFTP served', 'deploy_ramdisk')],
+      text: 'no POST from the deploy ramdisk for 300 s; last observed: TFTP served deploy_ramdisk at 12:01:07',
+    },
+    {
+      name: 'what came before the bookkeeping of the power-on',
+      timeline: [event(50_000, 'DHCP lease')],
+      text: 'no POST from the deploy ramdisk for 300 s; last observed: DHCP lease at 12:00:50',
+    },
+    {
+      name: 'nothing of an earlier deployment',
+      timeline: [event(10_000, 'TFTP served')],
+      text: 'no POST from the deploy ramdisk for 300 s; nothing was observed of the machine',
+    },
+    {
+      name: 'repetitions',
+      timeline: [event(61_000, 'DHCP lease', undefined, { count: 9, lastAt: T0 + 90_000 })],
+      text: 'no POST from the deploy ramdisk for 300 s; last observed: DHCP lease at 12:01:30 (9 times)',
+    },
+  ])('names $name', ({ timeline, text }) => {
+    expect(diagnose(waiting(timeline), states.prepared.awaited, T0 + 360_000)).toBe(text);
+  });
+});
