@@ -175,7 +175,7 @@ export class TestChassis implements Chassis {
 }
 
 export const USERS = [
-  { name: 'admin', password: 'correct horse', privilege: 'administrator' },
+  { name: 'admin', password: 'correct-horse', privilege: 'administrator' },
   { name: 'op', password: 'operate', privilege: 'operator' },
   { name: 'viewer', password: 'look', privilege: 'user' },
   { name: 'nopass', password: '', privilege: 'administrator' },
@@ -217,7 +217,7 @@ export async function makeLab(
     chassis,
     bmc,
     gateway,
-    access: ({ password = 'correct horse', ...overrides } = {}) => ({
+    access: ({ password = 'correct-horse', ...overrides } = {}) => ({
       address: '10.0.0.20',
       username: 'admin',
       ...overrides,

@@ -38,7 +38,13 @@ export async function openSession(options: SessionOptions, signal?: AbortSignal)
   try {
     session = new IpmiSession(options, await handshake(options, signal));
     // A session starts at user level (section 22.18) whatever RAKP 1 asked for.
-    if (access.privilegeLevel > PrivilegeLevel.user) await session.run(setSessionPrivilege(access.privilegeLevel), signal);
+    if (access.privilegeLevel > PrivilegeLevel.user) {
+      const granted = await session.run(setSessionPrivilege(access.privilegeLevel), signal);
+      if (granted < access.privilegeLevel) {
+        const { bmc, username: user, privilege } = access;
+        throw powerErrors.IPMI_PRIVILEGE_REFUSED({ bmc, user, privilege, why: `it granted level ${granted}` });
+      }
+    }
     return session;
   } catch (error) {
     if (session) await session.close();

@@ -106,7 +106,7 @@ describe('the gateway', () => {
       }),
     );
     const gateway = new IpmiGateway({ clock, network, logger, random: seededRandom(999), maxSessions: 50 });
-    const password = new Secret('correct horse');
+    const password = new Secret('correct-horse');
     const powers = bmcs.map((bmc) => new IpmiPower(gateway, { address: bmc.local.address, username: 'admin', password }));
     for (let round = 0; round < 2; round++) {
       const states = await clock.until(Promise.all(powers.map((power) => power.status())));
