@@ -88,10 +88,13 @@ describe('writeImage', () => {
   it.each([1, 3, 8])('keeps %i commands under way and no more', async (queueDepth) => {
     let running = 0;
     let most = 0;
+    const full = Promise.withResolvers<void>();
     const disk = new MemoryDisk({ sizeBytes: 4 * MEGABYTE });
     const slow = sink(disk, {
       write: async (offset, data) => {
         most = Math.max(most, ++running);
+        if (running === queueDepth) full.resolve();
+        await full.promise; // the first wait for as many as there may be, and then a while for one too many
         for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
         await disk.write(offset, data);
         running--;
