@@ -84,7 +84,9 @@ export class Namespace {
     child.stderr?.on('data', collect);
     return new Promise((resolve, reject) => {
       child.once('error', reject);
-      child.once('exit', (code) => resolve({ code, output })); // not `close`: a daemon that it leaves behind keeps the pipes open
+      child.once('close', (code) => resolve({ code, output }));
+      // a daemon that it leaves behind may keep the pipes open: what has not come a second later is the daemon's
+      child.once('exit', (code) => setTimeout(() => resolve({ code, output }), 1000).unref());
     });
   }
 

@@ -1,8 +1,10 @@
+import { spawnSync } from 'node:child_process';
 import { CodedError } from 'cdk8s-baremetal-contract';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type LoaderFormat, type LoaderMenu, menuOf, renderLoaderConfig } from '../../../../src/runtime/boot/loader/index.ts';
 import type { BootIntent } from '../../../../src/runtime/boot/machine.ts';
+import { findProgram } from '../../../support/netns.ts';
 
 const UUID = '8d0f5a5e-6c1b-4a55-9d53-0d1c3b1f9a10';
 const MAC = '52:54:00:12:34:56';
@@ -36,6 +38,25 @@ describe('GRUB', () => {
 
   it('quotes what its language would read as syntax', () => {
     expect(render('grub', deploy({ append: 'a=$x;y {z}' }))).toContain(" 'a=$x;y' '{z}' ");
+  });
+});
+
+const checker = findProgram('grub-script-check');
+if (checker === undefined)
+  console.warn('SKIPPED: GRUB reads our configurations: grub-script-check is missing (Debian package grub-common)');
+describe.skipIf(checker === undefined)('GRUB reads our configurations', () => {
+  const cases: { name: string; boot: BootIntent }[] = [
+    { name: 'deploy', boot: deploy({ append: 'quiet a=$x;y {z} #c', next: { kernel: 'k', ramdisk: 'r' } }) },
+    { name: 'network', boot: { kind: 'network', kernel: 'k', ramdisk: 'r', root: 'UUID=1' } },
+    { name: 'local disk', boot: { kind: 'local-disk' } },
+  ];
+  it.each(cases)('$name', ({ boot }) => {
+    const { status, stderr } = spawnSync(checker ?? '', { input: render('grub', boot, LEASE) });
+    expect(status, stderr.toString()).toBe(0);
+  });
+
+  it('and would tell when it could not', () => {
+    expect(spawnSync(checker ?? '', { input: 'menuentry x {' }).status).not.toBe(0);
   });
 });
 
