@@ -43,7 +43,7 @@ try {
   ];
   print(rows);
 } finally {
-  for (const simulator of simulators) simulator.kill();
+  for (const simulator of simulators) simulator.kill('SIGKILL');
   await rm(directory, { recursive: true, force: true });
 }
 
@@ -147,13 +147,17 @@ async function ipmipower(bmcs: readonly Endpoint[]): Promise<Rates> {
         if (!/: (on|off)$/.test(line)) bad += 1;
         missing -= 1;
       }
-      // what is typed before the prompt is back gets lost
       if (missing <= 0 && rest.endsWith('> ')) answered();
     });
     const stat = (): Promise<void> =>
       new Promise((resolve) => {
         missing = hosts.length;
-        answered = resolve;
+        // ipmipower loses what it reads while it still writes its prompt: ask again rather than wait for ever
+        const again = setInterval(() => child.stdin.write('stat\n'), 1000);
+        answered = () => {
+          clearInterval(again);
+          resolve();
+        };
         child.stdin.write('stat\n');
       });
     // its first look only discovers the hosts
