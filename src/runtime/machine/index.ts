@@ -17,4 +17,4 @@ export { defaultSettings, type MachineSettings } from './settings.ts';
 export { type StateEntry, states } from './states.ts';
 export { type Observation, observe } from './timeline.ts';
 export { applyResult, backoffMs, cleanText, moveTo } from './transition.ts';
-export { destroy, retryNode, type SpawnOutcome, type SpawnRequest, setMaintenance, spawn, type VerbContext } from './verbs.ts';
+export { destroy, retryNode, type SpawnOutcome, type SpawnRequest, setMaintenance, setPower, spawn, type VerbContext } from './verbs.ts';

@@ -22,6 +22,10 @@ export const nodeStates = [
 ] as const;
 export type NodeState = (typeof nodeStates)[number];
 
+/** What may be asked of a machine that is enrolled. */
+export const verbs = ['destroy', 'retry', 'reboot', 'power on', 'power off'] as const;
+export type Verb = (typeof verbs)[number];
+
 export const HISTORY_LIMIT = 50;
 export const TIMELINE_LIMIT = 100;
 
@@ -159,7 +163,9 @@ const shape = {
   attempts: z.number().int().nonnegative().default(0),
   nextAttemptAt: time.optional(),
   /** What a person or the API asked for and the owner has not begun yet. */
-  request: z.object({ verb: z.enum(['destroy', 'retry']), at: time }).optional(),
+  request: z.object({ verb: z.enum(verbs), at: time }).optional(),
+  /** Last power state heard from the BMC. */
+  power: z.object({ state: z.enum(['on', 'off']), at: time }).optional(),
 
   /** Member id of the replica that drives this machine. */
   owner: z.string().optional(),

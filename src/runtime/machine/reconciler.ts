@@ -20,7 +20,7 @@ import type { Store, Stored, Watch, WatchEvent } from '../store/index.ts';
 import { diagnose } from './diagnosis.ts';
 import type { HandlerContext } from './handler.ts';
 import { Lane } from './lane.ts';
-import { type NodeRecord, nodeKind, type Transition } from './node-record.ts';
+import { type NodeRecord, nodeKind, type Transition, type Verb } from './node-record.ts';
 import { isPermanent, type MachinePorts } from './ports.ts';
 import { type Change, failed, retry, type StepResult } from './results.ts';
 import { checkedSettings, defaultSettings, type MachineSettings } from './settings.ts';
@@ -208,11 +208,15 @@ export class Reconciler {
     return 'again';
   }
 
-  async #answerRequest(record: Stored<NodeRecord>, verb: 'destroy' | 'retry', now: number): Promise<Next> {
+  async #answerRequest(record: Stored<NodeRecord>, verb: Verb, now: number): Promise<Next> {
     const node = { ...record.value, request: undefined };
-    const to = states[node.state].onRequest(record.value, verb);
+    const answer = states[node.state].onRequest(record.value, verb);
     const answered =
-      to === undefined ? node : moveTo({ ...node, cleanup: undefined }, to, `${verb} was asked for`, states, this.#settings, now);
+      answer === undefined
+        ? node
+        : answer.kind === 'step'
+          ? { ...node, step: answer.step, attempts: 0, nextAttemptAt: undefined }
+          : moveTo({ ...node, cleanup: undefined }, answer.to, `${verb} was asked for`, states, this.#settings, now);
     await this.#write(record, answered);
     return 'again';
   }
@@ -355,7 +359,7 @@ export class Reconciler {
     if (task?.controller !== undefined) {
       if (!mine) task.controller.abort(new Error('the machine has another owner now'));
       else if (value.maintenance) task.controller.abort(new Error('the machine is in maintenance now'));
-      else if (value.request !== undefined && states[value.state].onRequest(value, value.request.verb) !== undefined) {
+      else if (value.request !== undefined && states[value.state].onRequest(value, value.request.verb)?.kind === 'move') {
         task.controller.abort(new Error(`${value.request.verb} was asked for`));
       }
     }

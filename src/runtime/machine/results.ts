@@ -8,8 +8,8 @@ import type { NodeRecord, NodeState } from './node-record.ts';
 export type Change = (node: NodeRecord) => NodeRecord;
 
 export type StepResult =
-  /** The step is done; go on with `step` in the same state, at once. */
-  | { readonly kind: 'continue'; readonly step: string; readonly change?: Change }
+  /** The step is done; go on with `step` in the same state, at once. Without one: the state has nothing more to do. */
+  | { readonly kind: 'continue'; readonly step: string | undefined; readonly change?: Change }
   /** Nothing to do until something happens to the record, or until `untilMs` (wall clock), or the state's deadline. */
   | { readonly kind: 'wait'; readonly untilMs?: number }
   | { readonly kind: 'done'; readonly next: NodeState; readonly reason: string; readonly change?: Change }
@@ -17,7 +17,7 @@ export type StepResult =
   | { readonly kind: 'retry'; readonly reason: string }
   | { readonly kind: 'failed'; readonly reason: string; readonly change?: Change };
 
-export function proceed(step: string, change?: Change): StepResult {
+export function proceed(step: string | undefined, change?: Change): StepResult {
   return { kind: 'continue', step, ...(change && { change }) };
 }
 

@@ -10,6 +10,7 @@
  *                       └───────────┴────── deleted ◀────────┴───────────────┴──────────────┘
  */
 import type { Handler } from './handler.ts';
+import { active } from './handlers/active.ts';
 import { building } from './handlers/building.ts';
 import { cleanup } from './handlers/cleanup.ts';
 import { deployComplete } from './handlers/deploy-complete.ts';
@@ -17,8 +18,7 @@ import { deploying } from './handlers/deploying.ts';
 import { available, deleted } from './handlers/free.ts';
 import { initializing } from './handlers/initializing.ts';
 import { prepared } from './handlers/prepared.ts';
-import type { NodeRecord, NodeState } from './node-record.ts';
-import { waitFor } from './results.ts';
+import type { NodeRecord, NodeState, Verb } from './node-record.ts';
 import type { MachineSettings } from './settings.ts';
 import type { StateRules } from './transition.ts';
 
@@ -31,18 +31,21 @@ export interface StateEntry extends StateRules {
   readonly lane: 'general' | 'write';
   /** What did not happen when the deadline is missed, for the diagnosis. */
   readonly awaited: string;
-  /** Where a request leads, at once and interrupting the handler; undefined: there is nothing to do for it here. */
-  readonly onRequest: (node: NodeRecord, verb: Verb) => NodeState | undefined;
+  /** What a request leads to; undefined: there is nothing to do for it here. */
+  readonly onRequest: (node: NodeRecord, verb: Verb) => RequestAnswer | undefined;
   /** Nothing is to be done until a request comes. */
   readonly rests: (node: NodeRecord) => boolean;
 }
 
-type Verb = NonNullable<NodeRecord['request']>['verb'];
+export type RequestAnswer =
+  /** To this state at once, interrupting the handler. */
+  | { readonly kind: 'move'; readonly to: NodeState }
+  /** This step of the state that it is in, after what is under way. */
+  | { readonly kind: 'step'; readonly step: Verb };
 
-const destroyable = (node: NodeRecord, verb: Verb): NodeState | undefined =>
-  verb === 'destroy' && node.instance !== undefined ? 'deleting' : undefined;
+const destroyable: StateEntry['onRequest'] = (node, verb) =>
+  verb === 'destroy' && node.instance !== undefined ? { kind: 'move', to: 'deleting' } : undefined;
 const nothing = (): undefined => undefined;
-const resting: Handler = async () => waitFor();
 const never = (): boolean => false;
 const unlimited: Duration = () => undefined;
 const common = { lane: 'general', deadlineFromStart: false, rests: never } as const;
@@ -107,13 +110,13 @@ export const states: Readonly<Record<NodeState, StateEntry>> = {
   },
   active: {
     ...common,
-    handler: resting,
+    handler: active,
     deadline: unlimited,
     awaited: 'a request',
     next: ['deleting'],
     onFailure: 'active',
-    onRequest: destroyable,
-    rests: () => true,
+    onRequest: (node, verb) => (verb === 'destroy' || verb === 'retry' ? destroyable(node, verb) : { kind: 'step', step: verb }),
+    rests: (node) => node.step === undefined,
   },
   'deploy failed': {
     ...common,
@@ -149,7 +152,10 @@ export const states: Readonly<Record<NodeState, StateEntry>> = {
     awaited: 'the end of the cleanup',
     next: ['deleted', 'deleting', 'initializing'],
     onFailure: 'error',
-    onRequest: (node) => (node.instance === undefined ? 'initializing' : 'deleting'),
+    onRequest: (node, verb) => {
+      if (verb !== 'destroy' && verb !== 'retry') return undefined;
+      return { kind: 'move', to: node.instance === undefined ? 'initializing' : 'deleting' };
+    },
     rests: (node) => node.instance === undefined || node.cleanup?.gaveUp === true,
   },
 };

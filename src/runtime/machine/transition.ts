@@ -63,8 +63,10 @@ export function moveTo(node: NodeRecord, to: NodeState, reason: string, rules: R
 
 /** A failure on the way to an instance is remembered beside the history: it is what the user of that instance is told. */
 function fail(node: NodeRecord, to: NodeState, reason: string, rules: Rules, settings: MachineSettings, now: number): NodeRecord {
-  const moved =
-    node.state === to ? { ...node, reason: cleanText(reason), stateDeadline: undefined } : moveTo(node, to, reason, rules, settings, now);
+  const stays = { ...node, reason: cleanText(reason), step: undefined, attempts: 0, nextAttemptAt: undefined, stateDeadline: undefined };
+  // A machine in use stays in use when a verb fails on it: the reason tells.
+  if (node.state === to && to !== 'error') return stays;
+  const moved = node.state === to ? stays : moveTo(node, to, reason, rules, settings, now);
   const first = node.state !== 'deploy failed' && node.state !== 'error' && node.state !== 'deleting';
   if (!first) return { ...moved, cleanup: { errors: node.cleanup?.errors ?? [cleanText(reason)], gaveUp: true } };
   return {

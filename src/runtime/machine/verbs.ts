@@ -63,6 +63,17 @@ export async function retryNode({ store, clock }: VerbContext, nodeId: string): 
   return asked;
 }
 
+/** Power verbs for a machine in use; the owner carries them out. False when it is not `active`. A later one replaces one that has not begun. */
+export async function setPower({ store, clock }: VerbContext, nodeId: string, verb: 'reboot' | 'power on' | 'power off'): Promise<boolean> {
+  let asked = false;
+  await change(store, nodeId, (value) => {
+    // Never in place of a destroy that is still to be answered.
+    asked = value.state === 'active' && value.request?.verb !== 'destroy';
+    return asked ? { ...value, request: { verb, at: clock.now() } } : undefined;
+  });
+  return asked;
+}
+
 /** Stops or resumes everything that changes the machine's power or disks; what runs is interrupted. */
 export async function setMaintenance({ store }: VerbContext, nodeId: string, maintenance: boolean): Promise<void> {
   await change(store, nodeId, (value) => (value.maintenance === maintenance ? undefined : { ...value, maintenance }));

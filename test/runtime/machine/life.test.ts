@@ -1,4 +1,4 @@
-import { destroy, nodeKind, retryNode, setMaintenance } from 'cdk8s-baremetal-runtime/machine/index';
+import { destroy, nodeKind, retryNode, setMaintenance, setPower } from 'cdk8s-baremetal-runtime/machine/index';
 import { describe, expect, it } from 'vitest';
 import { IMAGE, type Knobs, World } from './world.ts';
 
@@ -270,6 +270,52 @@ describe('the life of a machine', () => {
       await world.close();
     },
   );
+
+  it('002-1: reboot, power off and power on act on a machine in use and leave it active', async () => {
+    const { world, machine } = await site();
+    expect(await setPower(world, machine.uuid, 'reboot')).toBe(false);
+    await world.spawn(machine);
+    await world.until(machine, 'active');
+    const act = async (verb: Parameters<typeof setPower>[2]) => {
+      world.calls.length = 0;
+      expect(await setPower(world, machine.uuid, verb)).toBe(true);
+      await world.clock.runFor(60_000);
+      return [world.calls, machine.power, machine.running, (await world.node(machine)).state];
+    };
+    expect(await act('reboot')).toEqual([['ensureOff', 'ensureOn'], 'on', 'instance', 'active']);
+    expect(await act('power off')).toEqual([['ensureOff'], 'off', 'nothing', 'active']);
+    expect((await world.node(machine)).power?.state).toBe('off');
+    expect(await act('power on')).toEqual([['ensureOn'], 'on', 'instance', 'active']);
+    world.knobs.hangs.add('ensureOff');
+    world.calls.length = 0;
+    await setPower(world, machine.uuid, 'power off');
+    await world.clock.runFor(1_000_000);
+    expect(await world.node(machine)).toMatchObject({
+      state: 'active',
+      reason: expect.stringContaining('did not end within 120 s (5 attempts)'),
+    });
+    expect(world.calls).toHaveLength(5);
+    world.knobs.hangs.clear();
+    await destroy(world, machine.uuid);
+    expect(await setPower(world, machine.uuid, 'power on')).toBe(false);
+    await world.until(machine, 'available');
+    expect(world.violations).toEqual([]);
+    await world.close();
+  });
+
+  it('a destroy interrupts a power verb that hangs', async () => {
+    const { world, machine } = await site();
+    await world.spawn(machine);
+    await world.until(machine, 'active');
+    world.knobs.hangs.add('ensureOn');
+    await setPower(world, machine.uuid, 'reboot');
+    await world.clock.runFor(10_000);
+    const at = world.clock.now();
+    await destroy(world, machine.uuid);
+    await world.until(machine, 'available');
+    expect(world.clock.now() - at).toBeLessThan(5_000);
+    await world.close();
+  });
 
   it('maintenance stops the work, and its end resumes it', async () => {
     const { world, machine } = await site({ knobs: { chunks: 60 } });
