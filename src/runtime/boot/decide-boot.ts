@@ -17,6 +17,10 @@ export interface BootSettings {
   readonly localBoot?: 'loader' | 'firmware';
   /** See LoaderContext. @default 'localboot' */
   readonly pxelinuxLocal?: 'localboot' | 'chain';
+  /**
+   * iPXE runs our script by itself (`script`), or is given the same loader as any PXE ROM (`loader`), as the seed's dnsmasq does. @default 'script'
+   */
+  readonly ipxe?: 'script' | 'loader';
   /** Other loader files by option 93, e.g. { 7: 'grubnetx64.efi.signed' }. */
   readonly loaderFiles?: Readonly<Record<number, string>>;
   /** Directories that clients put before a name. @default ['tftpboot'] */
@@ -140,10 +144,11 @@ function decideLoader(machine: BootMachine | undefined, request: BootRequest & {
   if (boot.kind === 'local-disk' && settings.localBoot === 'firmware')
     return { kind: 'local', reasons: [...reasons, 'it is given no boot file'] };
 
-  const over = settings.http && request.client !== 'pxe' ? 'http' : 'tftp';
-  if (request.client === 'ipxe')
+  const client = request.client === 'ipxe' && settings.ipxe === 'loader' ? 'pxe' : request.client;
+  const over = settings.http && client !== 'pxe' ? 'http' : 'tftp'; // PXE's own API knows TFTP only
+  if (client === 'ipxe')
     return { kind: 'loader', path: `${dashedMac(request.mac)}.ipxe`, over, reasons: [...reasons, 'iPXE runs the script by itself'] };
-  if (request.client === 'uefi-http' && !settings.http)
+  if (client === 'uefi-http' && !settings.http)
     return { kind: 'refuse', code: 'no-loader', reasons: [...reasons, 'it boots over HTTP, which is not served here'] };
 
   const arch = request.arch ?? (machine.firmware === 'uefi' ? defaultUefiArch(machine) : 0);

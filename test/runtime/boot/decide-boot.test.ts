@@ -232,6 +232,12 @@ describe('loaders', () => {
     });
   });
 
+  it('002-5: iPXE gets its script, or the loader where the configuration says so', () => {
+    const request: BootRequest = { protocol: 'dhcp', mac: MAC, client: 'ipxe', arch: 0 };
+    expect(decideBoot(machine(DEPLOY), request, { http: true })).toMatchObject({ path: `${dashedMac(MAC)}.ipxe`, over: 'http' });
+    expect(decideBoot(machine(DEPLOY), request, { http: true, ipxe: 'loader' })).toMatchObject({ path: 'pxelinux.0', over: 'tftp' });
+  });
+
   it('a ROM without option 93 is a BIOS, unless its record knows better', () => {
     expect(decideBoot(machine(DEPLOY), { protocol: 'dhcp', mac: MAC, client: 'pxe' })).toMatchObject({ path: 'pxelinux.0' });
     const arm = machine(DEPLOY, { firmware: 'uefi', arch: 'arm64' });

@@ -1,5 +1,7 @@
 /** Real boot firmware, QEMU's iPXE ROM under a BIOS, against our DHCP, TFTP and HTTP on their real ports. No guest system is started: the firmware is the test. */
-import { mkdtemp, rm } from 'node:fs/promises';
+
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -75,6 +77,29 @@ describeWith([QEMU], 'iPXE', () => {
       const kernel = await server.until(({ file }) => file?.answer === 'file');
       expect(kernel.file).toMatchObject({ protocol, address: exchange?.address });
       expect(kernel.file?.path.replace(/^\//, '')).toBe(`${uuid}/deploy_kernel`);
+    },
+  );
+});
+
+/** Where Debian keeps them. */
+const SYSLINUX = { 'pxelinux.0': '/usr/lib/PXELINUX/pxelinux.0', 'ldlinux.c32': '/usr/lib/syslinux/modules/bios/ldlinux.c32' };
+const noSyslinux = Object.values(SYSLINUX).some((file) => !existsSync(file));
+if (noSyslinux) console.warn('SKIPPED: pxelinux: pxelinux.0 or ldlinux.c32 is missing (Debian packages pxelinux and syslinux-common)');
+
+describeWith([QEMU], 'pxelinux', () => {
+  it.skipIf(noSyslinux)(
+    '002-4: is loaded, and finds its configuration and the deploy kernel in the tree',
+    { timeout: 60_000 },
+    async () => {
+      await mkdir(join(folder, 'images'));
+      for (const [name, file] of Object.entries(SYSLINUX)) await copyFile(file, join(folder, name));
+      await writeFile(join(folder, 'images/vmlinuz'), 'k'.repeat(100_000));
+      const server = await serve(pair.left, { settings: SITE, machines: FIXTURE.machines, root: folder, ipxe: 'loader' });
+      powerOn();
+      await server.until(({ file }) => file?.answer === 'file' && file.path === 'pxelinux.0');
+      const config = await server.until(({ file }) => file?.answer === 'config');
+      expect(config.file).toMatchObject({ protocol: 'tftp', path: 'pxelinux.cfg/01-52-54-00-12-34-56', machine: '7' });
+      await server.until(({ file }) => file?.answer === 'file' && file.path === `${uuid}/deploy_kernel`);
     },
   );
 });

@@ -120,6 +120,7 @@ export class DhcpServer {
   /**
    * With a descriptor: one socket that is bound to its device. Without: one socket on 0.0.0.0 to hear broadcasts, and one on the interface's address to send with,
    * since 255.255.255.255 leaves by the interface of the source address and otherwise needs a default route.
+   * A proxy on the very host of the other DHCP server thereby takes the unicast renewals sent to that address; their clients go on by broadcast at T2.
    */
   private async open(boot: DhcpInterface, port: Received['port'], number: number, fd: number | undefined): Promise<number> {
     const { network } = this.options;
