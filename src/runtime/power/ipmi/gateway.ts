@@ -13,6 +13,7 @@ import { type CheckedAccess, checkAccess } from './access.ts';
 import { BmcLine } from './bmc-line.ts';
 import { BmcSocket, type BmcSocketStats } from './bmc-socket.ts';
 import type { IpmiCommand } from './commands.ts';
+import { pooledRandom } from './pooled-random.ts';
 import { defaultSchedule, type RetransmissionSchedule } from './retransmission.ts';
 import { type IpmiSession, openSession } from './session.ts';
 import { Turnstile } from './turnstile.ts';
@@ -55,8 +56,8 @@ export class IpmiGateway {
   #closing: Promise<void> | undefined;
 
   constructor(options: IpmiGatewayOptions) {
-    this.#options = options;
-    this.#socket = new BmcSocket(options);
+    this.#options = { ...options, random: pooledRandom(options.random) };
+    this.#socket = new BmcSocket(this.#options);
     this.#sessions = new Turnstile(options.maxSessions ?? DEFAULT_MAX_SESSIONS);
   }
 
