@@ -48,10 +48,8 @@ const separateYaml: Plugin = {
 
 /** The script with the table of environments.ts between its markers. */
 export function withEnvironmentTable(script: string): string {
-  return script.replace(
-    /^(# environments: begin.*\n)[^]*^(# environments: end\n)/m,
-    (_, begin: string, end: string) => begin + environmentFragment() + end,
-  );
+  const begin = script.indexOf('\n', script.indexOf('# environments: begin')) + 1;
+  return script.slice(0, begin) + environmentFragment() + script.slice(script.indexOf('# environments: end'));
 }
 
 /** Builds into `directory`; answers each bundle's size. */

@@ -4,6 +4,7 @@ import type { Logger } from '../core/logger.ts';
 import type { Owner } from './accounts.ts';
 import { launchErrors } from './errors.ts';
 import { directoryMode, formatMode } from './file-mode.ts';
+import { statOf } from './stat-of.ts';
 
 export type Attributes =
   | { readonly kind: 'set'; readonly owner: Owner; readonly mode: number }
@@ -28,6 +29,15 @@ export function setOnFile(fd: number, name: string, attributes: Attributes, sour
   attempt(policy, name, `chown to ${owner.uid}:${owner.gid}`, () => fchownSync(fd, owner.uid, owner.gid));
   attempt(policy, name, `chmod to ${formatMode(mode)}`, () => fchmodSync(fd, mode));
   if (attributes.kind === 'as-source') futimesSync(fd, source.atimeMs / 1000, source.mtimeMs / 1000);
+}
+
+/** Whether `path` is a file of its own (no other name shares it) with the size of the source and these attributes. */
+export function isDressed(path: string, attributes: Attributes, source: Stats): boolean {
+  const stats = statOf(path);
+  if (!stats?.isFile() || stats.nlink !== 1 || stats.size !== source.size) return false;
+  const { owner, mode } = wanted(attributes, source, false);
+  if (stats.uid !== owner.uid || stats.gid !== owner.gid || (stats.mode & 0o7777) !== mode) return false;
+  return attributes.kind === 'set' || Math.abs(stats.mtimeMs - source.mtimeMs) < 1;
 }
 
 /** Sets them on a directory at `path`; `name` is for messages. */

@@ -7,7 +7,8 @@ import { readFileSync, rmSync } from 'node:fs';
 import { type PermissionPolicy, reasonOf } from './attributes.ts';
 import { type Placement, parentsWithin, stagePlacement } from './copy.ts';
 import { launchErrors } from './errors.ts';
-import { Staging, statOf } from './staging.ts';
+import { Staging } from './staging.ts';
+import { statOf } from './stat-of.ts';
 
 const DEFAULTS_DIRECTORY = '/etc/kolla/defaults';
 const STATE_FILE = `${DEFAULTS_DIRECTORY}/state`;

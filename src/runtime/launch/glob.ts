@@ -3,7 +3,8 @@
  * `[…]` within one path segment, none of them matches a leading dot, `**` is no more than `*`. Sorted, so that two
  * starts copy in the same order.
  */
-import { lstatSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
+import { statOf } from './stat-of.ts';
 
 const MAGIC = /[*?[]/;
 
@@ -77,10 +78,9 @@ function characterClass(text: string): string {
 
 function exists(path: string): boolean {
   try {
-    lstatSync(path);
-    return true;
+    return statOf(path) !== undefined;
   } catch {
-    return false; // absent, or behind something that is no directory
+    return false; // behind a directory that may not be entered
   }
 }
 

@@ -24,8 +24,9 @@ import {
 } from 'node:fs';
 import { posix } from 'node:path';
 import { CodedError } from 'cdk8s-baremetal-contract/errors';
-import { type Attributes, type PermissionPolicy, reasonOf, setOnDirectory, setOnFile } from './attributes.ts';
+import { type Attributes, isDressed, type PermissionPolicy, reasonOf, setOnDirectory, setOnFile } from './attributes.ts';
 import { launchErrors } from './errors.ts';
+import { statOf } from './stat-of.ts';
 
 const COPY_BUFFER_BYTES = 256 * 1024;
 const NEW_FILE_FLAGS = fsConstants.O_WRONLY | fsConstants.O_CREAT | fsConstants.O_EXCL | fsConstants.O_NOFOLLOW;
@@ -44,6 +45,8 @@ type Change =
 export class Staging {
   private readonly changes = new Map<string, Change>();
   private readonly created: string[] = [];
+  /** Directories known to be there. */
+  private readonly parents = new Set<string>();
   private buffer: Buffer | undefined;
   private mounts: readonly string[] | undefined;
 
@@ -58,6 +61,7 @@ export class Staging {
     try {
       const stats = fstatSync(input);
       if (!stats.isFile()) throw launchErrors.LAUNCH_SOURCE_KIND({ source, kind: kindOf(stats) });
+      if (this.untouched(final) && isDressed(this.root + final, attributes, stats) && this.sameContent(input, final)) return;
       this.stageFile(final, (output) => {
         this.pour(input, output, source);
         setOnFile(output, final, attributes, stats, this.policy);
@@ -69,6 +73,7 @@ export class Staging {
 
   /** A file of ours with this content and mode, owned by whoever runs this. */
   text(final: string, content: string, mode: number): void {
+    if (this.untouched(final) && this.holds(final, content, mode)) return;
     this.stageFile(final, (output) => {
       writeAll(output, Buffer.from(content));
       const stats = fstatSync(output);
@@ -260,12 +265,15 @@ export class Staging {
   }
 
   private makeParents(final: string): void {
+    const parent = posix.dirname(final);
+    if (this.parents.has(parent)) return;
     const missing: string[] = [];
     for (let path = posix.dirname(this.root + final); !directoryAt(path) && path !== '/'; path = posix.dirname(path)) missing.push(path);
     for (const path of missing.reverse()) {
       mkdirSync(path, 0o755);
       this.created.push(path);
     }
+    this.parents.add(parent);
   }
 
   isMount(final: string): boolean {
@@ -282,6 +290,44 @@ export class Staging {
     }
   }
 
+  /** Nothing is staged for `final`, above it or below it. */
+  private untouched(final: string): boolean {
+    return !this.inside(final) && !this.changes.has(final);
+  }
+
+  /** A file that is right already is left alone: ext4 flushes a file that is renamed over another, 1 ms each. */
+  private sameContent(input: number, final: string): boolean {
+    this.buffer ??= Buffer.allocUnsafeSlow(COPY_BUFFER_BYTES);
+    const half = COPY_BUFFER_BYTES / 2;
+    let existing: number;
+    try {
+      existing = openSync(this.root + final, SOURCE_FLAGS | fsConstants.O_NOFOLLOW);
+    } catch {
+      return false; // cannot be read: it is written anew
+    }
+    try {
+      for (let position = 0; ; ) {
+        const length = readSync(input, this.buffer, 0, half, position);
+        const other = readSync(existing, this.buffer, half, half, position);
+        if (length !== other || this.buffer.compare(this.buffer, half, half + other, 0, length) !== 0) return false;
+        if (length === 0) return true;
+        position += length;
+      }
+    } finally {
+      closeSync(existing);
+    }
+  }
+
+  private holds(final: string, content: string, mode: number): boolean {
+    try {
+      const stats = lstatSync(this.root + final);
+      const ours = stats.uid === process.geteuid?.() && stats.gid === process.getegid?.();
+      return stats.isFile() && ours && (stats.mode & 0o7777) === mode && readFileSync(this.root + final, 'utf8') === content;
+    } catch {
+      return false;
+    }
+  }
+
   private openSource(source: string): number {
     try {
       return openSync(this.root + source, SOURCE_FLAGS);
@@ -292,15 +338,16 @@ export class Staging {
 
   private pour(input: number, output: number, source: string): void {
     this.buffer ??= Buffer.allocUnsafeSlow(COPY_BUFFER_BYTES);
-    for (;;) {
+    for (let position = 0; ; ) {
       let length: number;
       try {
-        length = readSync(input, this.buffer, 0, this.buffer.length, null);
+        length = readSync(input, this.buffer, 0, this.buffer.length, position);
       } catch (error) {
         throw launchErrors.LAUNCH_CONFIG_UNREADABLE({ path: source, reason: reasonOf(error) }, { cause: error });
       }
       if (length === 0) return;
       writeAll(output, this.buffer.subarray(0, length));
+      position += length;
     }
   }
 }
@@ -327,17 +374,6 @@ export function kindOf(stats: Stats): string {
   if (stats.isFIFO()) return 'a FIFO';
   if (stats.isSocket()) return 'a socket';
   return 'a device';
-}
-
-/** lstat, or undefined when there is nothing. */
-export function statOf(path: string): Stats | undefined {
-  try {
-    return lstatSync(path);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw error;
-  }
 }
 
 function directoryAt(path: string): boolean {

@@ -1,0 +1,10 @@
+export { checkConfigs } from './check-configs.ts';
+export { type CheckoutOptions, checkout } from './checkout.ts';
+export { CONFIG_DIRECTORY, type LaunchConfig, parseConfig } from './config.ts';
+export { ENVIRONMENTS, type Environment, environmentOf, iniName, SERVICE_NAME } from './environments.ts';
+export { exitCodeOf, launchErrors } from './errors.ts';
+export type { GitProtocol } from './git-environment.ts';
+export { nodeProcessRunner } from './node-process-runner.ts';
+export { CONFIGURED, RUN_COMMAND, RUN_COMMAND_ARGV } from './paths.ts';
+export type { ProcessRequest, ProcessResult, ProcessRunner } from './process-runner.ts';
+export { type SetConfigsOptions, setConfigs } from './set-configs.ts';
