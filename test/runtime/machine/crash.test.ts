@@ -21,6 +21,10 @@ interface Run {
   readonly restartMs?: number;
   /** The next one is another replica, which must wait for the dead one's lease. */
   readonly takeover?: boolean;
+  /** A second replica that lives all along. */
+  readonly companion?: boolean;
+  /** At these times after the spawn, the machine's owner is cut off from the group. */
+  readonly partitionsAtMs?: readonly number[];
   /** Ask for a destroy at this time after the spawn. */
   readonly destroyAtMs?: number;
 }
@@ -46,7 +50,14 @@ async function live(run: Run): Promise<{ world: World; machine: Machine; node: N
     daemon.started.catch((error) => world.violations.push(`start: ${error}`));
   };
   start();
+  if (run.companion) world.daemon('mgmt-9');
   await world.spawn(machine);
+  for (const atMs of run.partitionsAtMs ?? []) {
+    void sleep(world.clock, atMs).then(async () => {
+      const { owner } = await world.node(machine);
+      if (owner !== undefined) world.coordination.partition(owner);
+    });
+  }
   let destroyed = false;
   if (run.destroyAtMs !== undefined) {
     void sleep(world.clock, run.destroyAtMs).then(async () => {
@@ -68,6 +79,8 @@ async function live(run: Run): Promise<{ world: World; machine: Machine; node: N
     await world.clock.runUntil(() => resting(latest), { limitMs: 30 * 3_600_000 });
   }
   await world.clock.runFor(30_000);
+  // A daemon that died while it answered the firmware is asked again once there is another.
+  if (latest.state === 'active') await world.clock.runUntil(() => machine.running === 'instance', { limitMs: 600_000 });
 
   const node = await world.node(machine);
   const accepted = new Map<string, number>();
@@ -155,6 +168,8 @@ describe('N8: a daemon that dies at any await is succeeded, and the machine come
         crashes: Array.from({ length: randomInt(random, 5) }, () => 1 + randomInt(random, 120)),
         restartMs: randomInt(random, 40_000),
         takeover: chance(30),
+        companion: chance(30),
+        ...(chance(30) && { partitionsAtMs: [randomInt(random, 40_000), randomInt(random, 80_000)] }),
         ...(chance(30) && { destroyAtMs: randomInt(random, 60_000) }),
         knobs: {
           failures,
