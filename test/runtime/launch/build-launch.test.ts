@@ -1,9 +1,12 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BUNDLES, buildLaunch, SHELL_PROGRAMS } from '../../../scripts/build-launch.ts';
+
+const hasSystemd = spawnSync('systemd-analyze', ['--version']).status === 0;
+if (!hasSystemd) console.warn('test/runtime/launch: systemd-analyze is missing (package systemd): the unit is not verified');
 
 describe('what images/launch ships', () => {
   let directory: string;
@@ -30,4 +33,10 @@ describe('what images/launch ships', () => {
   });
   for (const shell of ['dash', 'bash'])
     for (const name of SHELL_PROGRAMS) it(`${name} parses under ${shell}`, () => void execFileSync(shell, ['-n', join(directory, name)]));
+  it.skipIf(!hasSystemd)('the systemd unit is one', () => {
+    const unit = readFileSync(new URL('../../../images/launch/kolla-service@.service', import.meta.url), 'utf8');
+    const file = join(directory, 'kolla-service@nova-api.service');
+    writeFileSync(file, unit.replace('/opt/launch/kolla_start', '/bin/true'));
+    expect(spawnSync('systemd-analyze', ['verify', file], { encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' });
+  });
 });

@@ -326,6 +326,11 @@ describe.skipIf(!canContain)('in a container, as shipped', () => {
     expect(container.read('/run_command')).toBe('honest');
     expect(stderr).toContain('KOLLA_CONFIG is set and ignored');
   });
+  it('001-4: a service image that links the programs into /usr/local/bin, as its base layer does', async () => {
+    container.config({ command: 'sh -c "echo served"' });
+    for (const name of ['kolla_start', 'kolla_set_configs']) container.symlink(`/opt/launch/${name}`, `/srv/bin/${name}`);
+    expect(await container.exec(['/srv/bin/kolla_start'])).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('served\n') });
+  });
   it('001-9: init container and service container: only the shell program runs in the second', async () => {
     container.config({ command: ['sh', '-c', 'echo "served $0"', 'a b'] });
     expect((await container.exec(['kolla_set_configs'], { KOLLA_RUN_DIR: '/run/kolla' })).exitCode).toBe(0);
