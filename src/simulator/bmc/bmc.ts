@@ -126,6 +126,11 @@ export class SimulatedBmc {
     return this.stats.commands.get((netFn << 8) | command) ?? 0;
   }
 
+  /** The machine's own system asks for a restart: the boot flags count as at any other. */
+  hostReset(): void {
+    this.#power.reset();
+  }
+
   /** Forgets all sessions and boot claims, as a BMC that was reset. The machine is not touched. */
   restart(): void {
     this.sessions.endAll();

@@ -23,12 +23,8 @@ export const deployComplete: Handler = async (context) => {
 const steps: Readonly<Record<CompleteStep, (context: HandlerContext) => Promise<StepResult>>> = {
   'switch bootloader': async ({ node, ports, signal, logger }) => {
     await ports.bootloader.switchToBoot(node, signal);
-    try {
-      await ports.power.setBootDevice(node, 'disk', { persistent: true }, signal);
-    } catch (error) {
-      if (signal.aborted) throw error;
-      logger.warn({ error: String(error) }, 'the boot device could not be set; the boot loader will send the machine to its disk');
-    }
+    // Once more over the network, where the boot loader sends it to its disk: the only sign of life that a machine gives by itself.
+    await setBootDevice(node, 'pxe', { persistent: false }, ports, signal, logger);
     return proceed('tell the ramdisk');
   },
   'tell the ramdisk': async (context) => {
@@ -52,25 +48,46 @@ const steps: Readonly<Record<CompleteStep, (context: HandlerContext) => Promise<
     await ports.power.ensureOn(node, signal);
     return proceed('watch the first boot', released(clock.now()));
   },
-  'watch the first boot': async ({ node, ports, signal, clock, settings }) => {
+  'watch the first boot': async ({ node, ports, signal, clock, settings, logger }) => {
     const releasedAt = node.deployment?.releasedAt ?? node.stateSince;
     const { name, id } = { name: node.instance?.name ?? '', id: node.deployment?.id };
     const boot = node.timeline.find(
       (event) => (event.lastAt ?? event.at) >= releasedAt && (event.intent === 'boot' || event.intent === 'local'),
     );
-    const forgetKey = (): Promise<void> => (id === undefined ? Promise.resolve() : ports.secrets.remove(deployKeyName(id)));
+    const finish = async (): Promise<void> => {
+      // From now on without us: the machine boots also while the provisioning network is away (N12).
+      if (node.deployment?.image.boot === 'local') await setBootDevice(node, 'disk', { persistent: true }, ports, signal, logger);
+      if (id !== undefined) await ports.secrets.remove(deployKeyName(id));
+    };
     if (boot !== undefined) {
-      await forgetKey();
+      await finish();
       return done('active', `${name} boots: ${boot.type}${boot.detail === undefined ? '' : ` ${boot.detail}`}`);
     }
     const decideAt = releasedAt + settings.bootObserveMs;
     if (clock.now() < decideAt) return waitFor(decideAt);
     // A machine that boots straight from its disk shows nothing on the network; then its power has to do.
     if ((await ports.power.status(node, signal)) === 'off') return proceed('restart');
-    await forgetKey();
+    await finish();
     return done('active', `${name} is powered on; it did not ask the network for its boot`);
   },
 };
+
+/** A BMC that cannot set it is no reason to fail: the boot loader sends the machine the same way. */
+async function setBootDevice(
+  node: NodeRecord,
+  device: 'pxe' | 'disk',
+  options: { readonly persistent: boolean },
+  ports: HandlerContext['ports'],
+  signal: AbortSignal,
+  logger: HandlerContext['logger'],
+): Promise<void> {
+  try {
+    await ports.power.setBootDevice(node, device, options, signal);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    logger.warn({ error: String(error), device }, 'the boot device could not be set; the boot loader decides alone');
+  }
+}
 
 function released(at: number): (latest: NodeRecord) => NodeRecord {
   return (latest) => ({ ...latest, deployment: latest.deployment && { ...latest.deployment, releasedAt: at } });

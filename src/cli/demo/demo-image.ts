@@ -1,0 +1,38 @@
+/** A disk image to deploy where the user brings none: sparse, bootable as far as a BIOS looks, and of contents that a mistake would show. */
+import { createHash } from 'node:crypto';
+import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
+
+const MIB = 1024 * 1024;
+/** Larger than the 64 MiB that a first image should have; the rest of a real one is mostly free space too. */
+export const DEMO_IMAGE_BYTES = 96 * MIB;
+/** Where data lies: boot sector and loader, a file system's start, something in the middle, the very end. */
+const EXTENTS = [
+  { offset: 0, length: 1 * MIB },
+  { offset: 8 * MIB, length: 10 * MIB },
+  { offset: 50 * MIB + 4096, length: 3 * MIB },
+  { offset: DEMO_IMAGE_BYTES - 512 * 1024, length: 512 * 1024 },
+] as const;
+const BOOT_SIGNATURE_OFFSET = 510;
+
+/** Writes the image; its data is a stream that no shift or swap of blocks leaves alike. */
+export function writeDemoImage(path: string): void {
+  const file = openSync(path, 'wx', 0o644);
+  try {
+    ftruncateSync(file, DEMO_IMAGE_BYTES);
+    for (const { offset, length } of EXTENTS) writeSync(file, noise(offset, length), 0, length, offset);
+    writeSync(file, Uint8Array.of(0x55, 0xaa), 0, 2, BOOT_SIGNATURE_OFFSET);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** SHA-256 in counter mode, 1 KiB a digest repeated with its position: fast, and different at every sector. */
+function noise(seed: number, length: number): Buffer {
+  const data = Buffer.alloc(length);
+  for (let at = 0; at < length; at += 1024) {
+    const digest = createHash('sha256').update(`${seed}/${at}`).digest();
+    for (let part = 0; part < 1024 && at + part < length; part += digest.length) data.set(digest, at + part);
+    data.writeUInt32LE(at, at + 512);
+  }
+  return data;
+}

@@ -1,0 +1,85 @@
+/** What the boot plane saw of a machine, written on its record: the timeline that people read and deadlines are explained by. */
+import type { BootExchange, BootLease, BootMachines, DhcpExchange, TransferReport } from '../boot/index.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Logger } from '../core/logger.ts';
+import type { Store } from '../store/index.ts';
+import { findNodeByMac } from './nodes.ts';
+import { type Observation, observe } from './timeline.ts';
+
+export interface BootObserverOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly machines: BootMachines;
+  readonly leaseOf: (address: string) => BootLease | undefined;
+}
+
+export class BootObserver {
+  /** One at a time: the order of a machine's events is what they are kept for. */
+  private queue: Promise<void> = Promise.resolve();
+
+  constructor(private readonly options: BootObserverOptions) {}
+
+  /** For DhcpServer's onExchange. */
+  dhcp(exchange: DhcpExchange): void {
+    const { mac, address, answer } = exchange;
+    if (mac === undefined || answer !== 'ack' || address === undefined) return;
+    this.note(mac, async () => ({ type: 'DHCP lease', detail: address, lease: { mac, address } }));
+  }
+
+  /** For bootContent's onBoot: a configuration that was given out says what the machine is about to start. */
+  boot(exchange: BootExchange): void {
+    const { path, protocol, address, answer, reasons } = exchange;
+    const mac = this.options.leaseOf(address)?.mac;
+    if (mac === undefined) return;
+    if (answer === 'config') {
+      this.note(mac, async () => {
+        const intent = await this.intentOf(mac);
+        return { type: `${protocol.toUpperCase()} configuration`, detail: path, ...(intent && { intent }) };
+      });
+    } else if (answer !== 'file' && answer !== 'no-such-file' && answer !== 'missing') {
+      // loaders try many names: one that is not there says nothing
+      this.note(mac, async () => ({ type: `${protocol.toUpperCase()} refused`, detail: `${path}: ${reasons.join('; ')}` }));
+    }
+  }
+
+  /** For the TFTP server's onTransfer. */
+  transfer(report: TransferReport): void {
+    const mac = this.options.leaseOf(report.remote.address)?.mac;
+    if (mac === undefined || report.outcome === 'refused') return;
+    const served = report.outcome === 'complete' || report.outcome === 'unconfirmed';
+    const detail = served ? `${report.file}, ${report.bytes} bytes` : `${report.file}: ${report.outcome} after ${report.bytes} bytes`;
+    this.note(mac, async () => ({ type: served ? 'TFTP served' : 'TFTP not served', detail }));
+  }
+
+  /** Resolves when everything seen so far is on record. */
+  settled(): Promise<void> {
+    return this.queue;
+  }
+
+  private note(mac: string, see: () => Promise<Observation>): void {
+    const { store, clock, logger } = this.options;
+    this.queue = this.queue.then(async () => {
+      try {
+        const node = await findNodeByMac(store, mac);
+        if (node) await observe({ store, clock }, node.id, await see());
+      } catch (error) {
+        logger.warn({ mac, error: error instanceof Error ? error.message : String(error) }, 'an observation was not recorded');
+      }
+    });
+  }
+
+  private async intentOf(mac: string): Promise<Observation['intent']> {
+    const boot = (await this.options.machines.findMachine(mac))?.boot.kind;
+    switch (boot) {
+      case 'deploy':
+        return 'deploy';
+      case 'network':
+        return 'boot';
+      case 'local-disk':
+        return 'local';
+      default:
+        return 'none';
+    }
+  }
+}
