@@ -80,7 +80,7 @@ export const configErrors = defineErrors('CONFIG', {
     cure: 'Correct the defineConfig call',
   }),
   CONFIG_DERIVED_MISMATCH: entry<{ section: string; key: string; value: string; expected: string; reason: string }>({
-    message: ({ section, key, value, reason }) => `[${section}] ${key} = ${value} ${reason}`,
+    message: ({ section, key, value, reason }) => `[${section}] ${key} = ${maskUrlPasswords(value)} ${reason}`,
     cure: ({ section, key, expected }) => `Remove it, so that it is derived, or write ${key} = ${expected} in [${section}]`,
   }),
 });

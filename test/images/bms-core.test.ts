@@ -1,0 +1,42 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { bundles } from '../../scripts/bundles.ts';
+import { seedSite } from '../support/seed-site.ts';
+import { find, synthSite } from '../support/synth.ts';
+
+const dockerfile = readFileSync('images/bms-core/Dockerfile', 'utf8');
+const [, ...stages] = dockerfile.split(/^FROM /m);
+
+describe('000-1: the image of bms-core', () => {
+  it('builds in one stage and ships another', () => {
+    expect(stages).toHaveLength(2);
+    expect(stages[1]).not.toContain('npm ci');
+  });
+
+  it('is set to Shanghai by the name that the time zone database knows', () => {
+    expect(dockerfile).toContain('TZ=Asia/Shanghai');
+    expect(new Intl.DateTimeFormat('en', { timeZone: 'Asia/Shanghai' }).resolvedOptions().timeZone).toBe('Asia/Shanghai');
+    expect(stages[1]).toContain('tzdata');
+  });
+
+  it('works in /app as a numeric user, with NFS tooling', () => {
+    expect(stages[1]).toMatch(/^WORKDIR \/app$/m);
+    expect(stages[1]).toMatch(/^USER \d+:\d+$/m);
+    expect(stages[1]).toContain('nfs-common');
+  });
+
+  it('carries every program that a manifest starts, and each of them is built', () => {
+    const copied = [...dockerfile.matchAll(/\/src\/lib\/([\w-]+)\.cjs/g)].map((match) => match[1]);
+    const started = [synthSite(seedSite()), synthSite({ ...seedSite(), bmsCore: { form: 'seed' } })]
+      .flatMap((manifests) => manifests.filter((manifest) => manifest.kind === 'DaemonSet'))
+      .flatMap((manifest) => [...JSON.stringify(manifest).matchAll(/\/app\/([\w-]+)\.cjs/g)].map((match) => match[1]));
+    expect(new Set(started).size).toBe(3);
+    for (const program of started) expect(copied).toContain(program);
+    for (const program of copied) expect(bundles.map((bundle) => bundle.name)).toContain(program);
+  });
+
+  it('000-2: pulls from the original registry unless a site says otherwise', () => {
+    const [container] = find(synthSite(seedSite()), 'DaemonSet', 'bms-core-pod45-wuxi2').spec.template.spec.containers;
+    expect(container.image).toMatch(/^harbor\.capitalonline\.net\/bms-test\/bms_core:/);
+  });
+});
