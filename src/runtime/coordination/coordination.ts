@@ -6,7 +6,7 @@
  * implementation therefore aborts `Membership.lost` at two thirds of the lease's time after the last renewal that was confirmed, by the
  * member's own monotonic clock, while others wait for the whole time: the member has stopped a third of a lease before
  * anybody takes over. A process that is suspended as a whole (SIGSTOP, a hypervisor's pause) cannot run its watchdog: when it wakes it may do
- * harm until the next check, and what then protects the machines is said in ownership.ts, not promised here.
+ * harm until the next check, and what then protects the machines is said at the head of machine/reconciler.ts, not promised here.
  */
 export interface Membership {
   /** One life of one member: the same name joined again gets another id. */

@@ -9,6 +9,10 @@ export const machineErrors = defineErrors('MACHINE', {
     message: ({ what, value, by }) => `the ${what} ${value} belongs to the machine ${by} already`,
     cure: 'Correct the typo, or delete the other machine first',
   }),
+  MACHINE_IN_USE: entry<{ node: string; instance: string }>({
+    message: ({ node, instance }) => `the machine ${node} carries the instance ${instance}`,
+    cure: 'Destroy the instance first',
+  }),
   MACHINE_INVALID: entry<{ reason: string }>({
     message: ({ reason }) => `the machine's description is not valid: ${reason}`,
     cure: 'Correct the named field',

@@ -7,7 +7,7 @@ export { buildingSteps } from './handlers/building.ts';
 export { cleanupSteps } from './handlers/cleanup.ts';
 export { NoOpFirewallDriver, NoOpVifDriver, NoOpVolumeDriver, type Recorded } from './no-op-drivers.ts';
 export * from './node-record.ts';
-export { type EnrolRequest, enrol, findNodeByMac, findNodeByNumber, type NodesContext } from './nodes.ts';
+export { type EnrolRequest, enrol, findNodeByMac, findNodeByNumber, type NodesContext, unenrol } from './nodes.ts';
 export * from './ports.ts';
 export { PowerAdapter, type PowerAdapterOptions } from './power-adapter.ts';
 export { type RamdiskNotifierOptions, ramdiskNotifier } from './ramdisk-notifier.ts';

@@ -44,7 +44,7 @@ export async function enrol(context: NodesContext, request: EnrolRequest): Promi
     return mac;
   });
   if (new Set(macs).size !== macs.length) throw machineErrors.MACHINE_INVALID({ reason: 'a hardware address is listed twice' });
-  const passwordRef = 'passwordRef' in request.bmc ? request.bmc.passwordRef : `bmc.${uuid}`;
+  const passwordRef = 'passwordRef' in request.bmc ? request.bmc.passwordRef : ownPasswordRef(uuid);
   const { driver, address, port, username } = request.bmc;
   const now = clock.now();
   const draft = (number: number): NodeRecord =>
@@ -82,6 +82,26 @@ export async function enrol(context: NodesContext, request: EnrolRequest): Promi
   }
 }
 
+/**
+ * Removes a machine, its reservations and its password. False when there is none. A machine with an instance is refused: destroy that
+ * first. Nothing is powered off or wiped.
+ */
+export async function unenrol({ store, secrets }: Pick<NodesContext, 'store' | 'secrets'>, nodeId: string): Promise<boolean> {
+  let record = await store.get(nodeKind, nodeId);
+  while (record !== undefined) {
+    const { name, number, interfaces, instance, bmc } = record.value;
+    if (instance !== undefined) throw machineErrors.MACHINE_IN_USE({ node: name, instance: instance.uuid });
+    const result: Awaited<ReturnType<typeof store.delete<NodeRecord>>> = await store.delete(nodeKind, record, record.version);
+    if (result.outcome === 'deleted') {
+      for (const id of [`name.${name}`, `number.${number}`, ...interfaces.map(({ mac }) => `mac.${mac}`)]) await release(store, id, nodeId);
+      if (bmc.passwordRef === ownPasswordRef(nodeId)) await secrets.remove(bmc.passwordRef);
+      return true;
+    }
+    record = result.current;
+  }
+  return false;
+}
+
 export async function findNodeByNumber(store: Store, number: number): Promise<Stored<NodeRecord> | undefined> {
   const node = await follow(store, `number.${number}`);
   return node?.value.number === number ? node : undefined;
@@ -93,6 +113,11 @@ export async function findNodeByMac(store: Store, mac: string): Promise<Stored<N
   if (normal === undefined) return undefined;
   const node = await follow(store, `mac.${normal}`);
   return node?.value.interfaces.some((known) => known.mac === normal) ? node : undefined;
+}
+
+/** A password that was given at enrolment; others are named by the site and stay. */
+function ownPasswordRef(uuid: string): string {
+  return `bmc.${uuid}`;
 }
 
 async function follow(store: Store, id: string): Promise<Stored<NodeRecord> | undefined> {

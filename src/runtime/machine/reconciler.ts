@@ -17,6 +17,7 @@ import { type Clock, sleep, type Timer } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
 import type { Random } from '../core/random.ts';
 import type { Store, Stored, Watch, WatchEvent } from '../store/index.ts';
+import { chapSecret, doneToken } from './deploy-key.ts';
 import { diagnose } from './diagnosis.ts';
 import type { HandlerContext } from './handler.ts';
 import { Lane } from './lane.ts';
@@ -204,7 +205,11 @@ export class Reconciler {
     const graceUntil = clock.now() + Math.min(limit ?? 0, TAKEOVER_GRACE_MS);
     const extended =
       node.owner !== undefined && node.stateDeadline !== undefined ? Math.max(node.stateDeadline, graceUntil) : node.stateDeadline;
-    await this.#write(record, { ...node, owner: membership.id, epoch: node.epoch + 1, stateDeadline: extended });
+    // The key lives as long as somebody waits for it.
+    const { deployment } = node;
+    const waiting = node.state === 'prepared' && deployment !== undefined && extended !== undefined;
+    const kept = waiting ? { ...deployment, expiresAt: Math.max(deployment.expiresAt, extended) } : deployment;
+    await this.#write(record, { ...node, owner: membership.id, epoch: node.epoch + 1, stateDeadline: extended, deployment: kept });
     return 'again';
   }
 
@@ -419,9 +424,10 @@ function earliest(...times: (number | undefined)[]): number | undefined {
   return known.length === 0 ? undefined : Math.min(...known);
 }
 
-/** No reason ever carries a secret that its handler has read, whatever a driver put into its error. */
+/** No reason ever carries a secret that its handler has read, or one derived from it, whatever a driver put into its error. */
 function blotted(result: StepResult, seen: readonly Secret[]): StepResult {
   if (!('reason' in result)) return result;
-  const reason = seen.reduce((text, secret) => (secret.reveal() === '' ? text : text.replaceAll(secret.reveal(), '***')), result.reason);
+  const values = seen.flatMap((secret) => [secret, doneToken(secret), chapSecret(secret)]).map((secret) => secret.reveal());
+  const reason = values.reduce((text, value) => (value === '' ? text : text.replaceAll(value, '***')), result.reason);
   return { ...result, reason };
 }

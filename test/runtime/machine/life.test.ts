@@ -1,4 +1,9 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { destroy, nodeKind, retryNode, setMaintenance, setPower } from 'cdk8s-baremetal-runtime/machine/index';
+import { SqliteStore } from 'cdk8s-baremetal-runtime/store/index';
 import { describe, expect, it } from 'vitest';
 import { IMAGE, type Knobs, World } from './world.ts';
 
@@ -20,7 +25,7 @@ describe('the life of a machine', () => {
     const { world, machine } = await site();
     expect(await world.spawn(machine)).toMatchObject({ kind: 'associated' });
     const node = await world.until(machine, 'active');
-    expect(world.calls).toEqual([...spawnCalls, 'identify', 'write', 'switchToBoot', 'setBootDevice', 'done']);
+    expect(world.calls).toEqual([...spawnCalls, 'identify', 'write', 'switchToBoot', 'setBootDevice', 'done', 'setBootDevice']);
     expect(node.history.map(({ to }) => to)).toEqual(['available', 'building', 'prepared', 'deploying', 'deploy complete', 'active']);
     expect(node).toMatchObject({
       targetState: 'active',
@@ -199,13 +204,14 @@ describe('the life of a machine', () => {
       'done',
       'ensureOff',
       'ensureOn',
+      'setBootDevice',
     ]);
     expect(machine.running).toBe('instance');
     expect(world.violations).toEqual([]);
     await world.close();
   });
 
-  it('N12: a machine that boots its disk without asking the network is active by its power state', async () => {
+  it('N12: the machine is told to boot its disk for good, and one that does so without asking the network is active by its power state', async () => {
     const { world, machine } = await site({ knobs: { bootSeen: false } });
     await world.spawn(machine);
     const node = await world.until(machine, 'active');
@@ -314,6 +320,56 @@ describe('the life of a machine', () => {
     await destroy(world, machine.uuid);
     await world.until(machine, 'available');
     expect(world.clock.now() - at).toBeLessThan(5_000);
+    await world.close();
+  });
+
+  it.each(['write', 'done', 'identify'] as const)(
+    'N15: a driver that puts keys into the errors of %s does not get them onto the record',
+    async (call) => {
+      const { world, machine } = await site({ knobs: { failures: { [call]: 3 }, leaks: true } });
+      await world.spawn(machine);
+      await world.until(machine, 'active');
+      const log = world.logs.filter((line) => line.includes(`${call} failed`));
+      expect(log.length).toBeGreaterThan(0);
+      for (const secret of world.knownSecrets) expect(world.logs.join('\n')).not.toContain(secret);
+      expect(world.violations).toEqual([]);
+      await world.close();
+    },
+  );
+
+  it('N8: goes on from an SQLite file after a restart in the middle of writing', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'life-'));
+    const store = new SqliteStore({ path: join(directory, 'state.db'), clock: nodeClock, pollMs: 0 });
+    const world = new World({ store, knobs: { chunks: 30 } });
+    const machine = await world.enrol();
+    const first = world.daemon();
+    await world.until(machine, 'available');
+    await world.spawn(machine);
+    await world.until(machine, 'deploying');
+    await world.clock.runFor(5_000);
+    first.gate.kill();
+    world.daemon();
+    const node = await world.until(machine, 'active');
+    expect([node.epoch, machine.content, world.violations]).toEqual([2, IMAGE.sha256, []]);
+    await world.close();
+    await store.close();
+    rmSync(directory, { recursive: true });
+  });
+
+  it('a driver that does not listen to its signal holds a destroy up for half a minute, and what it says later counts for nothing', async () => {
+    const { world, machine } = await site({ knobs: { slow: { call: 'attach', ms: 600_000 } } });
+    await world.spawn(machine);
+    await world.clock.runUntil(() => world.calls.includes('attach'));
+    await world.clock.runFor(150);
+    const at = world.clock.now();
+    await destroy(world, machine.uuid);
+    await world.until(machine, 'available');
+    expect(world.clock.now() - at).toBeGreaterThan(29_000);
+    expect(world.clock.now() - at).toBeLessThan(40_000);
+    const before = await world.node(machine);
+    world.violations.length = 0; // the late driver attaches in the middle of nothing: its own fault
+    await world.clock.runFor(900_000);
+    expect(await world.node(machine)).toEqual(before);
     await world.close();
   });
 

@@ -12,6 +12,7 @@ import {
   nodeKind,
   observe,
   reservationKind,
+  unenrol,
 } from 'cdk8s-baremetal-runtime/machine/index';
 import { MemoryStore, modify, type Store } from 'cdk8s-baremetal-runtime/store/index';
 import { VirtualClock } from 'cdk8s-baremetal-simulator/clock';
@@ -75,6 +76,28 @@ describe('002-9: enrolment', () => {
     await site.clock.runFor(61_000);
     const { id } = await enrol(site, request);
     expect((await findNodeByMac(site.store, '02:00:00:00:00:aa'))?.id).toBe(id);
+  });
+});
+
+describe('002-9: the end of an enrolment', () => {
+  it('gives name and addresses back, but never the number, and forgets the password', async () => {
+    const site = context();
+    const request = { name: 'a', macs: ['02:00:00:00:00:aa'], properties, bmc };
+    const { id } = await enrol(site, request);
+    expect(await unenrol(site, id)).toBe(true);
+    expect(await unenrol(site, id)).toBe(false);
+    expect([site.secrets.names(), await site.store.list(reservationKind)]).toEqual([[], []]);
+    expect((await enrol(site, request)).value.number).toBe(2);
+  });
+
+  it('is refused while there is an instance', async () => {
+    const site = context();
+    const { id } = await enrol(site, { name: 'a', macs: ['02:00:00:00:00:aa'], properties, bmc });
+    await modify(site.store, nodeKind, id, (node) => ({
+      ...node,
+      instance: { uuid: 'i', name: 'n', imageId: 'm', vifs: [], volumes: [], at: 0 },
+    }));
+    await expect(unenrol(site, id)).rejects.toMatchObject({ code: 'MACHINE_IN_USE' });
   });
 });
 

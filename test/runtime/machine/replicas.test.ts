@@ -66,6 +66,27 @@ describe('replicas', () => {
     }
   });
 
+  it('a machine that waited for a POST while nobody was there is given time, and its key with it', async () => {
+    const world = new World({ knobs: { ramdisk: 'silent' }, settings: { pxeDeployTimeoutMs: 600_000 } });
+    const machine = await world.enrol();
+    const first = world.daemon('mgmt-1');
+    await world.until(machine, 'available');
+    await world.spawn(machine);
+    await world.until(machine, 'prepared');
+    await world.clock.runUntil(() => machine.ramdisk !== undefined);
+    first.gate.kill();
+    await world.clock.runFor(3_600_000);
+    const second = world.daemon('mgmt-1');
+    await world.clock.run(second.started);
+    await world.clock.runFor(60_000);
+    const { key = '', iqn = '' } = machine.ramdisk ?? {};
+    expect(await world.clock.run(world.post({ i: '1', k: key, a: machine.address, n: iqn }, machine.address))).toMatchObject({
+      status: 200,
+    });
+    await world.until(machine, 'active');
+    await world.close();
+  });
+
   /** The first daemon is suspended in the middle of this call; the second one takes over; then the first one goes on. */
   it.each(['plug', 'activate', 'ensureOn', 'identify', 'write', 'done'] as const)(
     'an owner that was suspended in %s and wakes after the take-over changes neither the record nor the disk',

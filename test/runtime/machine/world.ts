@@ -52,6 +52,8 @@ export interface Knobs {
   chunkMs: number;
   /** The next call of this method takes so long, and does not listen to its signal. */
   slow: { call: Call; ms: number } | undefined;
+  /** Drivers put every secret of the deployment into their errors. */
+  leaks: boolean;
   /** The disk's own boot is seen on the network. */
   bootSeen: boolean;
 }
@@ -111,7 +113,7 @@ export interface Daemon {
 
 export class World {
   readonly clock = new VirtualClock();
-  readonly store: Store = new MemoryStore();
+  readonly store: Store;
   readonly secrets = new MemorySecretStore();
   readonly coordination = new MemoryCoordination({ clock: this.clock });
   readonly random;
@@ -128,7 +130,8 @@ export class World {
   writing = 0;
   mostWriting = 0;
 
-  constructor(options: { seed?: number | string; knobs?: Partial<Knobs>; settings?: Partial<MachineSettings> } = {}) {
+  constructor(options: { seed?: number | string; knobs?: Partial<Knobs>; settings?: Partial<MachineSettings>; store?: Store } = {}) {
+    this.store = options.store ?? new MemoryStore();
     this.random = seededRandom(options.seed ?? 1);
     this.settings = options.settings ?? {};
     this.knobs = {
@@ -144,6 +147,7 @@ export class World {
       chunks: 4,
       chunkMs: 1_000,
       slow: undefined,
+      leaks: false,
       bootSeen: true,
       ...options.knobs,
     };
@@ -442,7 +446,8 @@ export class World {
     const left = this.knobs.failures[call] ?? 0;
     if (left > 0) {
       this.knobs.failures[call] = left - 1;
-      throw Object.assign(new Error(`${call} failed`), this.knobs.permanent.has(call) ? PERMANENT : {});
+      const leaked = this.knobs.leaks ? [...this.knownSecrets].filter((secret) => secret !== BMC_PASSWORD).join(' ') : '';
+      throw Object.assign(new Error(`${call} failed${leaked && ` with ${leaked}`}`), this.knobs.permanent.has(call) ? PERMANENT : {});
     }
   }
 
