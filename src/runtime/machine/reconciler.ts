@@ -11,19 +11,17 @@
  * to the store fail, since owner and epoch are compared in each; disks drop its session when the successor logs in with the same initiator
  * name; a BMC cannot tell, so commands are absolute and the successor's next look corrects a stale one.
  */
-import type { Secret } from 'cdk8s-baremetal-contract/secret';
 import type { Coordination, Membership } from '../coordination/index.ts';
 import { type Clock, sleep, type Timer } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
 import type { Random } from '../core/random.ts';
 import type { Store, Stored, Watch, WatchEvent } from '../store/index.ts';
-import { chapSecret, doneToken } from './deploy-key.ts';
 import { diagnose } from './diagnosis.ts';
-import type { HandlerContext } from './handler.ts';
 import { Lane } from './lane.ts';
 import { type NodeRecord, nodeKind, type Transition, type Verb } from './node-record.ts';
-import { isPermanent, type MachinePorts } from './ports.ts';
-import { type Change, failed, retry, type StepResult } from './results.ts';
+import type { MachinePorts } from './ports.ts';
+import { type Change, failed, type StepResult } from './results.ts';
+import { runHandler } from './run-handler.ts';
 import { checkedSettings, defaultSettings, type MachineSettings } from './settings.ts';
 import { states } from './states.ts';
 import { applyResult, moveTo } from './transition.ts';
@@ -42,8 +40,6 @@ export interface ReconcilerOptions {
   readonly onTransition?: (node: NodeRecord, transition: Transition) => void;
 }
 
-/** How long an interrupted handler may take to end before the machine's life goes on without it. */
-const ABORT_GRACE_MS = 30_000;
 /** After a failure of the store or of the coordination service. */
 const TROUBLE_RETRY_MS = 5_000;
 /** What a machine that was taken over gets at least: nobody listened to it while its owner was away. */
@@ -244,66 +240,21 @@ export class Reconciler {
     // A watch event may have come before there was a signal to abort; `again` is then set, and the record must be read again.
     if (task.again) controller.abort(new Error('the record has changed'));
     try {
-      return controller.signal.aborted
-        ? undefined
-        : await this.#untilEnded(this.#call(record, controller.signal, membership), controller.signal);
+      if (controller.signal.aborted) return undefined;
+      const { ports, random, logger } = this.#options;
+      const report = (change: Change): Promise<NodeRecord> => this.#report(record, change, membership);
+      return await runHandler(states[node.state].handler, node, controller.signal, {
+        ports,
+        clock,
+        random,
+        logger,
+        settings: this.#settings,
+        report,
+      });
     } finally {
       task.controller = undefined;
       deadline?.cancel();
       membership.lost.removeEventListener('abort', onLost);
-    }
-  }
-
-  /** The handler's answer; when it is interrupted and does not end in time, none. */
-  async #untilEnded(work: Promise<StepResult | undefined>, signal: AbortSignal): Promise<StepResult | undefined> {
-    const ended = new AbortController();
-    const giveUp = new Promise<undefined>((resolve) => {
-      const onAbort = (): void => {
-        sleep(this.#options.clock, ABORT_GRACE_MS, ended.signal).then(
-          () => {
-            this.#options.logger.error('an interrupted handler does not end; going on without it');
-            resolve(undefined);
-          },
-          () => undefined,
-        );
-      };
-      signal.addEventListener('abort', onAbort, { once: true });
-    });
-    try {
-      return await Promise.race([work, giveUp]);
-    } finally {
-      ended.abort();
-    }
-  }
-
-  async #call(record: Stored<NodeRecord>, signal: AbortSignal, membership: Membership): Promise<StepResult | undefined> {
-    const { ports, clock, random, logger } = this.#options;
-    const node = record.value;
-    const seen: Secret[] = [];
-    const context: HandlerContext = {
-      node,
-      ports,
-      clock,
-      random,
-      settings: this.#settings,
-      signal,
-      logger: logger.child({ node: node.name, state: node.state }),
-      secret: async (name) => {
-        const secret = await ports.secrets.read(name);
-        seen.push(secret);
-        return secret;
-      },
-      report: async (change) => {
-        signal.throwIfAborted();
-        return this.#report(record, change, membership);
-      },
-    };
-    try {
-      return blotted(await states[node.state].handler(context), seen);
-    } catch (error) {
-      if (signal.aborted) return undefined;
-      const reason = `${node.step === undefined ? '' : `${node.step}: `}${error instanceof Error ? error.message : String(error)}`;
-      return blotted(isPermanent(error) ? failed(reason) : retry(reason), seen);
     }
   }
 
@@ -422,12 +373,4 @@ export class Reconciler {
 function earliest(...times: (number | undefined)[]): number | undefined {
   const known = times.filter((time) => time !== undefined);
   return known.length === 0 ? undefined : Math.min(...known);
-}
-
-/** No reason ever carries a secret that its handler has read, or one derived from it, whatever a driver put into its error. */
-function blotted(result: StepResult, seen: readonly Secret[]): StepResult {
-  if (!('reason' in result)) return result;
-  const values = seen.flatMap((secret) => [secret, doneToken(secret), chapSecret(secret)]).map((secret) => secret.reveal());
-  const reason = values.reduce((text, value) => (value === '' ? text : text.replaceAll(value, '***')), result.reason);
-  return { ...result, reason };
 }

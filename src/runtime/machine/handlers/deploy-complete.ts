@@ -1,7 +1,7 @@
 import { deployKeyName, doneToken } from '../deploy-key.ts';
 import { machineErrors } from '../errors.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
-import type { NodeRecord } from '../node-record.ts';
+import type { NodeRecord, TimelineEvent } from '../node-record.ts';
 import { done, failed, proceed, type StepResult, waitFor } from '../results.ts';
 
 const completeSteps = ['switch bootloader', 'tell the ramdisk', 'restart', 'watch the first boot'] as const;
@@ -32,12 +32,14 @@ const steps: Readonly<Record<CompleteStep, (context: HandlerContext) => Promise<
     const { deployment } = node;
     const address = deployment?.claim?.address;
     if (deployment === undefined || address === undefined) return proceed('restart');
+    // An owner that died before it wrote so down may have told it: a machine that starts its instance has left the ramdisk.
+    if (firstBoot(node, node.stateSince) !== undefined) return proceed('watch the first boot', released(node.stateSince));
     try {
       const key = await context.secret(deployKeyName(deployment.id));
       await ports.notifier.done(address, doneToken(key), signal);
     } catch (error) {
       if (signal.aborted) throw error;
-      // Gone it may be: told by an owner that died before it wrote so down, or rebooted by hand. A restart does no harm now.
+      // Gone it may be: told by an owner that died, with nothing seen of its boot, or rebooted by hand. A restart does no harm now.
       if (node.attempts + 1 >= NOTIFY_ATTEMPTS) return proceed('restart');
       throw machineErrors.MACHINE_NOTIFY({ address, reason: messageOf(error) }, { cause: error });
     }
@@ -51,9 +53,7 @@ const steps: Readonly<Record<CompleteStep, (context: HandlerContext) => Promise<
   'watch the first boot': async ({ node, ports, signal, clock, settings, logger }) => {
     const releasedAt = node.deployment?.releasedAt ?? node.stateSince;
     const { name, id } = { name: node.instance?.name ?? '', id: node.deployment?.id };
-    const boot = node.timeline.find(
-      (event) => (event.lastAt ?? event.at) >= releasedAt && (event.intent === 'boot' || event.intent === 'local'),
-    );
+    const boot = firstBoot(node, releasedAt);
     const finish = async (): Promise<void> => {
       // From now on without us: the machine boots also while the provisioning network is away (N12).
       if (node.deployment?.image.boot === 'local') await setBootDevice(node, 'disk', { persistent: true }, ports, signal, logger);
@@ -87,6 +87,11 @@ async function setBootDevice(
     if (signal.aborted) throw error;
     logger.warn({ error: String(error), device }, 'the boot device could not be set; the boot loader decides alone');
   }
+}
+
+/** What showed that the machine starts its instance; the ramdisk itself never asks for that. */
+function firstBoot(node: NodeRecord, since: number): TimelineEvent | undefined {
+  return node.timeline.find((event) => (event.lastAt ?? event.at) >= since && (event.intent === 'boot' || event.intent === 'local'));
 }
 
 function released(at: number): (latest: NodeRecord) => NodeRecord {
