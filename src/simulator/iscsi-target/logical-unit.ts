@@ -26,6 +26,7 @@ export const CHECK_CONDITION = 0x02;
 const VENDOR = 'BMS     ';
 const PRODUCT = 'SIMULATED DISK  ';
 const REVISION = '1   ';
+const PROTECTABLE = new Set<number>([OP.read10, OP.read16, OP.write10, OP.write16, OP.writeSame16]);
 /** NAA 3h: locally assigned. */
 const NAA_LOCAL = 0x30;
 
@@ -53,6 +54,7 @@ export class LogicalUnit {
   async execute(cdb: Buffer, dataOut: Uint8Array, mayWrite: () => boolean): Promise<ScsiAnswer> {
     const { device } = this.options;
     const blocks = device.sizeBytes / device.blockBytes;
+    if (PROTECTABLE.has(cdb.readUInt8(0)) && cdb.readUInt8(1) >>> 5 !== 0) return INVALID_FIELD; // no protection information here
     switch (cdb.readUInt8(0)) {
       case OP.testUnitReady:
         return GOOD;
@@ -178,6 +180,7 @@ export class LogicalUnit {
     // 0 means up to the end of the disk
     const count = cdb.readUInt32BE(10) || device.sizeBytes / device.blockBytes - lba;
     if (!writeSame) return INVALID_COMMAND;
+    if ((cdb.readUInt8(1) & 0x10) !== 0) return INVALID_FIELD; // ANCHOR
     if ((cdb.readUInt8(1) & 0x08) !== 0 && !this.thin) return INVALID_FIELD;
     if (data.length !== device.blockBytes) return INVALID_FIELD;
     const refusal = readOnly ? WRITE_PROTECTED : this.refuse(lba, count, 0);
@@ -191,6 +194,7 @@ export class LogicalUnit {
 
   private async unmap(parameters: Uint8Array, mayWrite: () => boolean): Promise<ScsiAnswer> {
     if (!this.thin) return INVALID_COMMAND;
+    if (parameters.length === 0) return GOOD; // nothing to do is no error
     if (this.options.readOnly) return WRITE_PROTECTED;
     const list = Buffer.from(parameters.buffer, parameters.byteOffset, parameters.length);
     if (list.length < 8) return checkCondition(SENSE_KEY.illegalRequest, 0x1a);

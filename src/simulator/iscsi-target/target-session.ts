@@ -56,7 +56,7 @@ interface Task {
 }
 
 /** Data of one command; a real target has such a limit too. */
-const LARGEST_COMMAND_BYTES = 16 * 1024 * 1024;
+const LARGEST_COMMAND_BYTES = 64 * 1024 * 1024;
 const REJECT = { protocolError: 4, notSupported: 5 } as const;
 const TASK_FUNCTION = { abortTask: 1, abortTaskSet: 2, clearTaskSet: 4, lunReset: 5, warmReset: 6 } as const;
 /** These are answered without telling a pending unit attention (SPC-5 section 5.17). */

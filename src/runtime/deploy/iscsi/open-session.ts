@@ -97,6 +97,7 @@ async function attempt(
   return new Promise((resolve, reject) => {
     const giveUp = (error: unknown): void => {
       deadline.removeEventListener('abort', onDeadline);
+      transport.onEnd = () => undefined; // the first reason is the one to tell
       transport.destroy();
       reject(readable(error, name));
     };
