@@ -6,8 +6,8 @@ import type { Attributes } from './attributes.ts';
 import type { ConfigFile } from './config.ts';
 import { launchErrors } from './errors.ts';
 import { glob } from './glob.ts';
-import { kindOf, type Staging } from './staging.ts';
-import { statOf } from './stat-of.ts';
+import type { Staging } from './staging.ts';
+import { kindOf, statOf } from './stat-of.ts';
 
 /** One source of one entry: what a glob matched, and where exactly that goes. */
 export interface Placement {

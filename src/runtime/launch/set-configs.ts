@@ -14,8 +14,8 @@ import { launchErrors } from './errors.ts';
 import { glob, isGlob } from './glob.ts';
 import { CONFIGURED, RUN_COMMAND, RUN_COMMAND_ARGV } from './paths.ts';
 import { argvFragment } from './shell-words.ts';
-import { kindOf, Staging } from './staging.ts';
-import { statOf } from './stat-of.ts';
+import { Staging } from './staging.ts';
+import { kindOf, statOf } from './stat-of.ts';
 
 export interface SetConfigsOptions {
   /** Put before every path: the container's root as seen from here. Default "": this is the container. */

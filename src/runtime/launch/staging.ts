@@ -26,7 +26,8 @@ import { posix } from 'node:path';
 import { CodedError } from 'cdk8s-baremetal-contract/errors';
 import { type Attributes, isDressed, type PermissionPolicy, reasonOf, setOnDirectory, setOnFile } from './attributes.ts';
 import { launchErrors } from './errors.ts';
-import { statOf } from './stat-of.ts';
+import { mountPoints } from './mount-points.ts';
+import { kindOf, statOf } from './stat-of.ts';
 
 const COPY_BUFFER_BYTES = 256 * 1024;
 const NEW_FILE_FLAGS = fsConstants.O_WRONLY | fsConstants.O_CREAT | fsConstants.O_EXCL | fsConstants.O_NOFOLLOW;
@@ -350,30 +351,6 @@ export class Staging {
       position += length;
     }
   }
-}
-
-/** Mount points of this process; none where there is no /proc. */
-export function mountPoints(): string[] {
-  let text: string;
-  try {
-    text = readFileSync('/proc/self/mountinfo', 'utf8');
-  } catch {
-    return [];
-  }
-  return text.split('\n').flatMap((line) => {
-    const point = line.split(' ')[4]; // proc(5): the fifth field, with blanks and backslashes as octal escapes
-    if (point === undefined || point === '/') return [];
-    return [point.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))];
-  });
-}
-
-export function kindOf(stats: Stats): string {
-  if (stats.isFile()) return 'a file';
-  if (stats.isDirectory()) return 'a directory';
-  if (stats.isSymbolicLink()) return 'a symbolic link';
-  if (stats.isFIFO()) return 'a FIFO';
-  if (stats.isSocket()) return 'a socket';
-  return 'a device';
 }
 
 function directoryAt(path: string): boolean {

@@ -9,3 +9,13 @@ export function statOf(path: string): Stats | undefined {
     throw error;
   }
 }
+
+/** What it is, for a sentence. */
+export function kindOf(stats: Stats): string {
+  if (stats.isFile()) return 'a file';
+  if (stats.isDirectory()) return 'a directory';
+  if (stats.isSymbolicLink()) return 'a symbolic link';
+  if (stats.isFIFO()) return 'a FIFO';
+  if (stats.isSocket()) return 'a socket';
+  return 'a device';
+}
