@@ -1,0 +1,83 @@
+/** The program bms-core: reads its configuration, starts the roles, ends when it is told to. */
+import { readFileSync } from 'node:fs';
+import { hostname, networkInterfaces } from 'node:os';
+import { dirname } from 'node:path';
+import { parseArgs } from 'node:util';
+import {
+  type BmsCoreConfig,
+  bmsCoreConfig,
+  CONTRACT_VERSION,
+  CodedError,
+  defineErrors,
+  entry,
+  environmentVariable,
+  path,
+} from 'cdk8s-baremetal-contract';
+import { pino } from 'pino';
+import { nodeClock } from '../core/node-clock.ts';
+import { nodeNetwork } from '../core/node-network.ts';
+import { nodeRandom } from '../core/node-random.ts';
+import { coreErrors, startBmsCore } from '../main.ts';
+import { provisioningAddress } from './provisioning-address.ts';
+
+const startUpErrors = defineErrors('Versions of manifests and images', {
+  CORE_CONTRACT_NEWER: entry<{ manifests: string; own: string }>({
+    message: ({ manifests, own }) => `the manifests speak version ${manifests} of the contract, this image ${own}`,
+    cure: 'Update the image that the site names, or synthesize with the older release of cdk8s-baremetal',
+  }),
+});
+
+const { values } = parseArgs({ options: { config: { type: 'string', default: path.configFile } } });
+const logger = pino(
+  { level: process.env.LOG_LEVEL ?? 'info', base: null, timestamp: pino.stdTimeFunctions.isoTime },
+  pino.destination({ dest: 1, sync: true }),
+);
+
+try {
+  checkContract(process.env[environmentVariable.contractVersion]);
+  const config = bmsCoreConfig.parse(readFileSync(values.config, 'utf8'), { file: values.config, env: process.env });
+  const core = await startBmsCore({
+    config,
+    memberName: process.env[environmentVariable.nodeName] ?? hostname(),
+    serverAddress: ownAddress(config),
+    stateDirectory: stateDirectoryOf(config),
+    network: nodeNetwork,
+    clock: nodeClock,
+    random: nodeRandom,
+    logger,
+  });
+  const stop = (signal: string): void => {
+    logger.info({ signal }, 'stopping');
+    core.close().then(
+      () => process.exit(0),
+      (error: unknown) => fail(error),
+    );
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, stop);
+} catch (error) {
+  fail(error);
+}
+
+/** A newer minor only adds; a newer major means something else by the same names. */
+function checkContract(manifests: string | undefined): void {
+  const major = (version: string): number => Number(version.split('.')[0]);
+  if (manifests !== undefined && major(manifests) > major(CONTRACT_VERSION))
+    throw startUpErrors.CORE_CONTRACT_NEWER({ manifests, own: CONTRACT_VERSION });
+}
+
+function ownAddress(config: BmsCoreConfig): string {
+  const address = provisioningAddress(config, networkInterfaces());
+  if (address === undefined) throw coreErrors.CORE_NO_ADDRESS({ vip: config.pxe.nfs_server_ip ?? 'the VIP of VLAN 1800' });
+  return address;
+}
+
+/** Beside the embedded database; other stores keep nothing here but secrets. */
+function stateDirectoryOf(config: BmsCoreConfig): string {
+  return config.store.url.startsWith('sqlite://') ? dirname(`/${config.store.url.replace(/^sqlite:\/+/, '')}`) : path.stateDirectory;
+}
+
+function fail(error: unknown): never {
+  const fields = error instanceof CodedError ? { code: error.code, cure: error.cure } : {};
+  logger.fatal(fields, error instanceof Error ? error.message : String(error));
+  process.exit(1);
+}
