@@ -3,19 +3,21 @@
  * Needs Debian's tgt, qemu-utils and qemu-block-extra. `node --import tsx bench/iscsi.ts [rounds]`, about two minutes.
  */
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, truncateSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
-import { makeIsid, openDisk, type Preferences } from 'cdk8s-baremetal-runtime/deploy/iscsi/index';
+import { makeIsid, openDisk } from 'cdk8s-baremetal-runtime/deploy/iscsi/index';
 import { missingPrograms, Tgtd } from '../test/runtime/deploy/iscsi/tgtd.ts';
 
 const IMAGE_BYTES = 512 * 1024 * 1024;
 const CHUNK_BYTES = 4 * 1024 * 1024;
-const NAME = 'iqn.2026-11.io.bms:bench';
+const PLAIN = 'iqn.2026-11.io.bms:plain';
+const LARGE = 'iqn.2026-11.io.bms:large-pdus';
+const DIGESTS = 'iqn.2026-11.io.bms:digests';
 
 interface Run {
   readonly seconds: number;
@@ -31,18 +33,21 @@ for (let at = 0; at < IMAGE_BYTES; at += CHUNK_BYTES) writeSync(file, nodeRandom
 closeSync(file);
 const tgtd = await Tgtd.start(folder);
 try {
-  tgtd.addDisk(1, NAME, join(folder, 'disk'), IMAGE_BYTES);
-  // what the initiator offers decides: without these tgt knows None alone
+  for (const [index, name] of [PLAIN, LARGE, DIGESTS].entries()) tgtd.addDisk(index + 1, name, join(folder, `disk${index}`), IMAGE_BYTES);
+  // tgt takes 8 KiB in one PDU unless it is told otherwise, and knows no digests
+  tgtd.admin('--op', 'update', '--mode', 'target', '--tid', '2', '--name', 'MaxRecvDataSegmentLength', '--value', '262144');
   for (const key of ['HeaderDigest', 'DataDigest'])
-    tgtd.admin('--op', 'update', '--mode', 'target', '--tid', '1', '--name', key, '--value', 'None,CRC32C');
+    tgtd.admin('--op', 'update', '--mode', 'target', '--tid', '3', '--name', key, '--value', 'CRC32C');
   const rows: [string, () => Promise<Run> | Run][] = [
-    ['this initiator', () => ours({})],
-    ['this initiator, CRC32C digests', () => ours({ headerDigest: ['CRC32C'], dataDigest: ['CRC32C'] })],
-    ['qemu-img convert -n', qemu],
+    ['this initiator, tgt as it comes (PDUs of 8 KiB)', () => ours(PLAIN)],
+    ['qemu-img convert -n, tgt as it comes', () => qemu(PLAIN)],
+    ['this initiator, PDUs of 256 KiB', () => ours(LARGE)],
+    ['qemu-img convert -n, PDUs of 256 KiB', () => qemu(LARGE)],
+    ['this initiator, CRC32C digests', () => ours(DIGESTS)],
   ];
   const results = new Map<string, Run[]>(rows.map(([name]) => [name, []]));
-  for (let round = 0; round < rounds; round++) for (const [name, run] of rows) results.get(name)?.push(await run());
-  const reference = median((results.get('qemu-img convert -n') ?? []).map(({ seconds }) => seconds));
+  for (let round = 0; round < rounds; round++) for (const [name, run] of rows) results.get(name)?.push(await checked(run));
+  const reference = median((results.get('qemu-img convert -n, tgt as it comes') ?? []).map(({ seconds }) => seconds));
   console.log(`| 512 MiB to tgtd, loopback, median of ${rounds} | MB/s | of qemu-img | CPU s (initiator) |\n|---|---|---|---|`);
   for (const [name, runs] of results) {
     const seconds = median(runs.map((run) => run.seconds));
@@ -54,8 +59,20 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 
+/** Every run begins with empty disks and must leave the image on one of them. */
+async function checked(run: () => Promise<Run> | Run): Promise<Run> {
+  const disks = [0, 1, 2].map((index) => join(folder, `disk${index}`));
+  for (const disk of disks) {
+    truncateSync(disk, 0);
+    truncateSync(disk, IMAGE_BYTES);
+  }
+  const result = await run();
+  if (!disks.some((disk) => spawnSync('cmp', ['-s', image, disk]).status === 0)) throw new Error('the image did not arrive');
+  return result;
+}
+
 /** Reads the image and writes it, as the deploy-helper does, and flushes. */
-async function ours(preferences: Partial<Preferences>): Promise<Run> {
+async function ours(targetName: string): Promise<Run> {
   const cpuBefore = process.cpuUsage();
   const before = nodeClock.monotonic();
   const disk = await openDisk({
@@ -64,11 +81,11 @@ async function ours(preferences: Partial<Preferences>): Promise<Run> {
     random: nodeRandom,
     logger: silentLogger,
     portal: { address: '127.0.0.1', port: tgtd.port },
-    targetName: NAME,
+    targetName,
     lun: 1,
     initiatorName: 'iqn.2026-11.io.bms:bench-initiator',
     isid: makeIsid(1, 1),
-    preferences,
+    ...(targetName === DIGESTS && { preferences: { headerDigest: ['CRC32C'], dataDigest: ['CRC32C'] } }),
   });
   const source = openSync(image, 'r');
   const pipeline = disk.pipeline();
@@ -85,9 +102,9 @@ async function ours(preferences: Partial<Preferences>): Promise<Run> {
   return { seconds: (nodeClock.monotonic() - before) / 1000, cpuSeconds: (user + system) / 1e6 };
 }
 
-function qemu(): Run {
+function qemu(name: string): Run {
   const before = nodeClock.monotonic();
-  const url = `iscsi://127.0.0.1:${tgtd.port}/${NAME}/1`;
+  const url = `iscsi://127.0.0.1:${tgtd.port}/${name}/1`;
   const script = `qemu-img convert -n -f raw -O raw "$0" "$1" && times`;
   const ran = spawnSync('bash', ['-c', script, image, url], { encoding: 'utf8' });
   if (ran.status !== 0) throw new Error(`qemu-img failed: ${ran.stderr}`);

@@ -41,7 +41,7 @@ import type { IscsiSession } from './session.ts';
 export interface DiskOptions extends SessionOptions {
   readonly targetName: string;
   readonly lun: number;
-  /** Commands at once. Default 16. */
+  /** Commands at once. Default 32. */
   readonly queueDepth?: number;
 }
 
@@ -80,7 +80,7 @@ export interface IscsiDisk {
   close(): Promise<void>;
 }
 
-const DEFAULT_QUEUE_DEPTH = 16;
+const DEFAULT_QUEUE_DEPTH = 32;
 const LONGEST_INQUIRY_BYTES = 255;
 const LONGEST_VPD_BYTES = 4096;
 /** One command moves a burst, but no less and no more than these. */
