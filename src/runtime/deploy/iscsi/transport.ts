@@ -28,6 +28,7 @@ export class PduTransport {
   private queue: Uint8Array[] = [];
   private next = 0;
   private pumping = false;
+  private staging: Buffer | undefined;
   private ending = false;
   private ended = false;
 
@@ -91,6 +92,19 @@ export class PduTransport {
     }
   }
 
+  /** One buffer serves every batch: a write that has settled does not look at its bytes any more. */
+  private gather(from: number, bytes: number): Uint8Array {
+    this.staging ??= Buffer.allocUnsafe(GATHER_BYTES);
+    let at = 0;
+    for (let index = from; index < this.next; index++) {
+      const piece = this.queue[index];
+      if (!piece) continue;
+      this.staging.set(piece, at);
+      at += piece.length;
+    }
+    return this.staging.subarray(0, bytes);
+  }
+
   private nextBatch(): Uint8Array {
     const from = this.next;
     let bytes = 0;
@@ -101,7 +115,7 @@ export class PduTransport {
     }
     if (this.next === from) this.next++;
     const single = this.next === from + 1 ? this.queue[from] : undefined;
-    const batch = single ?? Buffer.concat(this.queue.slice(from, this.next), bytes);
+    const batch = single ?? this.gather(from, bytes);
     if (this.next === this.queue.length) {
       this.queue = [];
       this.next = 0;
