@@ -77,6 +77,8 @@ function manifest(options: CrdOptions<z.ZodType, z.ZodType>, group: string, vers
 /**
  * JSON Schema as Kubernetes wants it: a structural schema has no `additionalProperties: false` beside `properties`
  * (unknown fields are pruned in any case), no `const`, no type unions, and integer bounds only where they say something.
+ * What JSON Schema has no word for is written as `.meta({ 'x-kubernetes-…': … })`, x-kubernetes-validations (CEL) included, and
+ * copied as it is.
  */
 function structural(schema: z.ZodType): unknown {
   return tidy(z.toJSONSchema(schema, { target: 'openapi-3.0', io: 'input', unrepresentable: 'throw' }));
@@ -86,6 +88,7 @@ function tidy(node: unknown): unknown {
   if (Array.isArray(node)) return node.map(tidy);
   if (typeof node !== 'object' || node === null) return node;
   const fields = node as Record<string, unknown>;
+  if (fields['x-kubernetes-int-or-string'] === true) return intOrString(fields);
   if (Array.isArray(fields.anyOf)) {
     const values = fields.anyOf.flatMap((option: { enum?: unknown[] }) => option.enum ?? []);
     if (values.length === fields.anyOf.length) {
@@ -95,7 +98,7 @@ function tidy(node: unknown): unknown {
   }
   const result: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(fields)) {
-    if (key === 'additionalProperties' && value === false) continue;
+    if (key === 'additionalProperties' && (value === false || fields['x-kubernetes-preserve-unknown-fields'] === true)) continue;
     if (key === '$schema' || key === 'propertyNames') continue;
     if ((key === 'minimum' || key === 'maximum') && Math.abs(Number(value)) === Number.MAX_SAFE_INTEGER) continue;
     if (key === 'pattern' && fields.format === 'date-time') continue;
@@ -103,4 +106,9 @@ function tidy(node: unknown): unknown {
       key === 'properties' ? Object.fromEntries(Object.entries(value as object).map(([name, inner]) => [name, tidy(inner)])) : tidy(value);
   }
   return result;
+}
+
+/** The one union of types that a structural schema may have, in the one form that it may have it. */
+function intOrString({ anyOf: _, ...rest }: Record<string, unknown>): unknown {
+  return { ...rest, anyOf: [{ type: 'integer' }, { type: 'string' }] };
 }

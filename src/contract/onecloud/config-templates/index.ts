@@ -1,0 +1,3 @@
+export * from './services.ts';
+export * from './template.ts';
+export * from './texts.ts';

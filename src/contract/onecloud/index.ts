@@ -1,0 +1,15 @@
+export * from './catalog.ts';
+export * from './cluster-spec.ts';
+export * from './cluster-status.ts';
+export * from './component.ts';
+export { type ConfigFacts, type ConfigTemplate, renderTemplate } from './config-templates/template.ts';
+export * from './crd.ts';
+export * from './credentials.ts';
+export * from './cron.ts';
+export * from './errors.ts';
+export * from './image.ts';
+export * from './layers.ts';
+export * from './names.ts';
+export * from './render-secrets.ts';
+export * from './resolve.ts';
+export * from './validate.ts';
