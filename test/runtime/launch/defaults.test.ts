@@ -41,6 +41,18 @@ describe("the image's defaults", () => {
     start();
     expect(box.read('/etc/a')).toBe('IMAGE');
   });
+  it('K1: saving the default of a new entry leaves those of the others as they are', () => {
+    box.write('/etc/a', 'IMAGE A');
+    box.write('/etc/b', 'IMAGE B');
+    with_(entry('a', '/etc/a'));
+    start();
+    with_(entry('a', '/etc/a'), entry('a', '/etc/b'));
+    start();
+    with_();
+    start();
+    expect(box.read('/etc/a')).toBe('IMAGE A');
+    expect(box.read('/etc/b')).toBe('IMAGE B');
+  });
   it("K1: kolla's own swapped record is understood", () => {
     box.write('/etc/a', 'CONFIGURED');
     box.write('/etc/kolla/defaults/etc/a', 'IMAGE');
