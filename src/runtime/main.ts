@@ -37,6 +37,7 @@ import {
   type SecretStore,
 } from './machine/index.ts';
 import { IscsiDeployer } from './machine/iscsi-deployer.ts';
+import { leaseRecords } from './machine/lease-records.ts';
 import { LocalImageCache, type OpenImage } from './machine/local-image-cache.ts';
 import { IpmiGateway, IpmiPower } from './power/index.ts';
 import { openStore, type Store } from './store/index.ts';
@@ -111,7 +112,7 @@ export async function startBmsCore(options: BmsCoreOptions): Promise<BmsCore> {
     const machines = new BootView({ store, secrets });
     closers.push(() => machines.close());
 
-    const dhcp = dhcpServer(options, machines, (exchange) => observer.dhcp(exchange));
+    const dhcp = dhcpServer(options, store, machines, (exchange) => observer.dhcp(exchange));
     const leaseOf = (address: string) => dhcp?.leaseOf(address);
     const observer: BootObserver = new BootObserver({ store, clock, logger, machines, leaseOf });
     closers.push(() => observer.settled());
@@ -246,6 +247,7 @@ export async function startBmsCore(options: BmsCoreOptions): Promise<BmsCore> {
 
 function dhcpServer(
   options: BmsCoreOptions,
+  store: Store,
   machines: BootView,
   onExchange: ConstructorParameters<typeof DhcpServer>[0]['onExchange'],
 ): DhcpServer | undefined {
@@ -275,6 +277,7 @@ function dhcpServer(
     },
     boot: { http: config.http_boot.enabled, httpPort: config.http_boot.port },
     machines,
+    store: leaseRecords(store),
     clock,
     network,
     logger,

@@ -27,7 +27,12 @@ export interface RamdiskOptions {
 
 /** diskimage-builder's ramdisk looks ten times, a second apart. */
 const DISK_TRIES = 10;
+/** A boot server that restarts is back within minutes; whoever gives up at once stands there until somebody comes. */
+const POST_TRIES = 60;
+const POST_PAUSE_MS = 5_000;
 const LONGEST_LINE_BYTES = 1024;
+/** How long the other side may take to close after its line. */
+const CLOSE_WAIT_MS = 2_000;
 
 export class RamdiskError extends Error {}
 
@@ -46,7 +51,7 @@ export async function runDeployRamdisk(options: RamdiskOptions): Promise<void> {
   const [address = '', bootServer = ''] = needed('ip').split(':');
   const post = (error?: string): Promise<void> =>
     report(
-      { network, signal, bootServer, port: deployHelperPort, address },
+      { network, clock, signal, bootServer, port: deployHelperPort, address },
       { i: id, k: key, a: address, n: iqn, ...(error !== undefined && { e: error }) },
     );
 
@@ -70,7 +75,7 @@ export async function runDeployRamdisk(options: RamdiskOptions): Promise<void> {
   const done = Promise.withResolvers<void>();
   const token = Buffer.from(`done ${hash('done')}`);
   const waiting = await network.listen({ address, port: deployHelperPort }, (connection) => {
-    hears(connection, token).then(
+    hears(connection, token, clock).then(
       (right) => (right ? done.resolve() : onEvent('a stranger said done', connection.remote.address)),
       () => undefined,
     );
@@ -103,36 +108,64 @@ async function findDisk(names: readonly string[], { disks, clock, signal }: Ramd
 
 interface Reporting {
   readonly network: Network;
+  readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly bootServer: string;
   readonly port: number;
   readonly address: string;
 }
 
-async function report({ network, signal, bootServer, port, address }: Reporting, fields: Record<string, string>): Promise<void> {
-  const { status, body } = await network.request({
-    method: 'POST',
-    url: `http://${bootServer}:${port}/`,
-    headers: { 'content-type': 'application/x-www-form-urlencoded' },
-    body: new URLSearchParams(fields).toString(),
-    localAddress: address,
-    signal,
-  });
-  if (status !== 200) throw new RamdiskError(`the deploy-helper answered ${status}: ${Buffer.from(body).toString('utf8').trim()}`);
+/**
+ * Posts until somebody answers. A refusal is final, but for 409 after a try whose answer was lost: that try has been accepted, and
+ * the key has only one use.
+ */
+async function report({ network, clock, signal, bootServer, port, address }: Reporting, fields: Record<string, string>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    let refusal: string;
+    try {
+      const { status, body } = await network.request({
+        method: 'POST',
+        url: `http://${bootServer}:${port}/`,
+        headers: { 'content-type': 'application/x-www-form-urlencoded' },
+        body: new URLSearchParams(fields).toString(),
+        localAddress: address,
+        signal,
+      });
+      if (status === 200 || (status === 409 && tries > 1)) return;
+      refusal = `the deploy-helper answered ${status}: ${Buffer.from(body).toString('utf8').trim()}`;
+      if (status < 500 || status === 501) throw new RamdiskError(refusal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof RamdiskError) throw error;
+      refusal = `the deploy-helper cannot be reached: ${error instanceof Error ? error.message : String(error)}`;
+    }
+    if (tries >= POST_TRIES) throw new RamdiskError(refusal);
+    await sleep(clock, POST_PAUSE_MS, signal);
+  }
 }
 
-/** Whether the first line of a connection is the expected one; compared in constant time, since anybody may try. */
-async function hears(connection: TcpConnection, expected: Buffer): Promise<boolean> {
+/**
+ * Whether the first line of a connection is the expected one; compared in constant time, since anybody may try. Ends when the
+ * connection does: a machine that restarts before its last packets are out would leave the other side in doubt.
+ */
+async function hears(connection: TcpConnection, expected: Buffer, clock: Clock): Promise<boolean> {
+  const input = connection[Symbol.asyncIterator]();
   let text = Buffer.alloc(0);
-  try {
-    for await (const chunk of connection) {
-      text = Buffer.concat([text, chunk]);
-      if (text.includes('\n') || text.length > LONGEST_LINE_BYTES) break;
-    }
-  } finally {
-    connection.end();
+  for (;;) {
+    const chunk = await input.next();
+    if (chunk.done) break;
+    text = Buffer.concat([text, chunk.value]);
+    if (text.includes('\n') || text.length > LONGEST_LINE_BYTES) break;
   }
+  connection.end();
+  const waited = new AbortController();
+  const closed = drained(input).finally(() => waited.abort());
+  await Promise.race([closed, sleep(clock, CLOSE_WAIT_MS, waited.signal).then(() => connection.destroy())]).catch(() => undefined);
   const [line = ''] = text.toString('latin1').split('\n');
   const heard = Buffer.from(line.trim(), 'latin1');
   return heard.length === expected.length && timingSafeEqual(heard, expected);
+}
+
+async function drained(input: AsyncIterator<Uint8Array>): Promise<void> {
+  while (!(await input.next()).done);
 }

@@ -29,6 +29,8 @@ export interface SimulatedServerOptions {
   readonly ports?: { readonly tftp?: number; readonly deployHelper?: number; readonly iscsi?: number };
   /** From power to the first packet: memory test and option ROMs. Default 1,000; minutes on real machines. */
   readonly selfTestMs?: number;
+  /** When no device boots, the firmware begins its boot order again after this, as servers do ("boot sequence retry"). Default: it stops. */
+  readonly bootRetryMs?: number;
   readonly onEvent?: (event: ServerEvent) => void;
   /** The operating system asks for a restart; the BMC knows which device is next. Default: the firmware's own order. */
   readonly restart?: () => void;
@@ -50,6 +52,7 @@ export type ServerActivity =
   | 'deploy ramdisk'
   | 'running from disk'
   | 'running from the network'
+  | 'halted'
   | 'no bootable device';
 
 const BIOS_ARCH = 0;
@@ -61,7 +64,9 @@ const WINDOW_BLOCKS = 8;
 export class SimulatedServer implements Chassis {
   activity: ServerActivity = 'off';
   private readonly uuid: string;
-  private running: { readonly controller: AbortController; readonly ended: Promise<void> } | undefined;
+  private running: AbortController | undefined;
+  /** The last boot and what it started; the next one begins when every socket of it is closed. */
+  private ended: Promise<void> = Promise.resolve();
 
   constructor(private readonly options: SimulatedServerOptions) {
     this.uuid = randomUuid(options.random);
@@ -74,18 +79,22 @@ export class SimulatedServer implements Chassis {
   powerOn(boot: BootOverride): void {
     if (this.running) return;
     const controller = new AbortController();
-    const ended = this.boot(boot, controller.signal).catch((error: unknown) => {
-      if (controller.signal.aborted) return;
-      this.activity = 'no bootable device';
-      this.tell('boot failed', error instanceof Error ? error.message : String(error));
-    });
-    this.running = { controller, ended };
+    const { signal } = controller;
+    this.running = controller;
+    this.activity = 'self-test';
     this.tell('power on', boot.device === 'none' ? undefined : `next device: ${boot.device}`);
+    this.ended = this.ended
+      .then(() => this.boot(boot, signal))
+      .catch((error: unknown) => {
+        if (signal.aborted) return;
+        this.activity = 'no bootable device';
+        this.tell('boot failed', messageOf(error));
+      });
   }
 
   powerOff(): void {
     if (!this.running) return;
-    this.running.controller.abort(new Error('the power is off'));
+    this.running.abort(new Error('the power is off'));
     this.running = undefined;
     this.activity = 'off';
     this.tell('power off');
@@ -93,7 +102,7 @@ export class SimulatedServer implements Chassis {
 
   reset(boot: BootOverride): void {
     if (!this.running) return;
-    this.running.controller.abort(new Error('the machine was reset'));
+    this.running.abort(new Error('the machine was reset'));
     this.running = undefined;
     this.tell('reset');
     this.powerOn(boot);
@@ -101,22 +110,36 @@ export class SimulatedServer implements Chassis {
 
   /** Power off, and every socket closed. */
   async close(): Promise<void> {
-    const ended = this.running?.ended;
     this.powerOff();
-    await ended;
+    await this.ended;
   }
 
   private async boot(boot: BootOverride, signal: AbortSignal): Promise<void> {
-    const { clock, selfTestMs = 1000 } = this.options;
-    this.activity = 'self-test';
+    const { clock, selfTestMs = 1000, bootRetryMs } = this.options;
     await sleep(clock, selfTestMs, signal);
-    const order = boot.device === 'disk' ? (['disk'] as const) : (['network', 'disk'] as const);
-    for (const device of order) {
-      signal.throwIfAborted();
-      if (device === 'network' ? await this.bootNetwork(signal) : await this.bootDisk()) return;
+    for (;;) {
+      const failure = await this.bootOnce(boot, signal);
+      if (failure === undefined) return;
+      this.activity = 'no bootable device';
+      this.tell(failure.type, failure.detail);
+      if (bootRetryMs === undefined) return;
+      await sleep(clock, bootRetryMs, signal);
     }
-    this.activity = 'no bootable device';
-    this.tell('no bootable device');
+  }
+
+  /** Undefined when something runs. */
+  private async bootOnce(boot: BootOverride, signal: AbortSignal): Promise<{ type: string; detail?: string } | undefined> {
+    const order = boot.device === 'disk' ? (['disk'] as const) : (['network', 'disk'] as const);
+    try {
+      for (const device of order) {
+        signal.throwIfAborted();
+        if (device === 'network' ? await this.bootNetwork(signal) : await this.bootDisk()) return undefined;
+      }
+      return { type: 'no bootable device' };
+    } catch (error) {
+      if (signal.aborted) throw error;
+      return { type: 'boot failed', detail: messageOf(error) };
+    }
   }
 
   /** False: the firmware goes on with its next device. */
@@ -167,7 +190,7 @@ export class SimulatedServer implements Chassis {
     this.activity = 'deploy ramdisk';
     this.tell('deploy ramdisk started');
     const { network, clock, random, logger, disk, diskSerial, ports = {}, restart } = this.options;
-    await runDeployRamdisk({
+    const ramdisk = runDeployRamdisk({
       commandLine: choice.append,
       network,
       clock,
@@ -180,6 +203,15 @@ export class SimulatedServer implements Chassis {
       iscsiPort: ports.iscsi ?? 3260,
       onEvent: (type, detail) => this.tell(type, detail),
     });
+    try {
+      await ramdisk;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      // its shell stays open for somebody to look: the firmware is out of the game once a kernel runs
+      this.activity = 'halted';
+      this.tell('deploy ramdisk failed', messageOf(error));
+      return;
+    }
     if (restart) restart();
     else this.reset({ device: 'none', efi: false });
   }
@@ -215,7 +247,7 @@ export class SimulatedServer implements Chassis {
       return data;
     } catch (error) {
       if (signal.aborted) throw error;
-      if (!quiet) this.tell('could not load', `${path}: ${error instanceof Error ? error.message : String(error)}`);
+      if (!quiet) this.tell('could not load', `${path}: ${messageOf(error)}`);
       return undefined;
     }
   }
@@ -225,4 +257,8 @@ export class SimulatedServer implements Chassis {
     logger.debug({ server: name, type, ...(detail !== undefined && { detail }) }, 'simulated server');
     onEvent?.({ server: name, at: clock.now(), type, ...(detail !== undefined && { detail }) });
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
