@@ -12,7 +12,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   runtime: ['contract'],
   simulator: ['contract', 'runtime'],
   operator: ['contract', 'constructs', 'runtime'],
-  cli: ['contract', 'constructs', 'runtime', 'simulator', 'operator'],
+  cli: ['contract', 'constructs', 'runtime', 'simulator', 'operator', 'examples'], // the demo deploys the example's machines
 };
 
 /** Floors of the runtime: a room may import its own, and these. */

@@ -33,7 +33,9 @@ const logger = pino(
   pino.destination({ dest: 1, sync: true }),
 );
 
-try {
+run().catch(fail);
+
+async function run(): Promise<void> {
   checkContract(process.env[environmentVariable.contractVersion]);
   const config = bmsCoreConfig.parse(readFileSync(values.config, 'utf8'), { file: values.config, env: process.env });
   const core = await startBmsCore({
@@ -54,8 +56,6 @@ try {
     );
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, stop);
-} catch (error) {
-  fail(error);
 }
 
 /** A newer minor only adds; a newer major means something else by the same names. */

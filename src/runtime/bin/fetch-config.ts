@@ -1,5 +1,5 @@
 /** The program fetch-config: the init container of the original's DaemonSet. */
-import { CodedError } from 'cdk8s-baremetal-contract';
+import { CodedError } from 'cdk8s-baremetal-contract/errors';
 import { nodeClock } from '../core/node-clock.ts';
 import { nodeNetwork } from '../core/node-network.ts';
 import { fetchConfig } from '../launch/fetch-config.ts';

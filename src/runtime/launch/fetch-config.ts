@@ -4,17 +4,9 @@
  */
 import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import {
-  CONFIG_KEY,
-  configMapName,
-  defineErrors,
-  entry,
-  environmentVariable,
-  PROVISIONING_VLAN,
-  parseNodeName,
-  path,
-  vipKey,
-} from 'cdk8s-baremetal-contract';
+import { defineErrors, entry } from 'cdk8s-baremetal-contract/errors';
+import { CONFIG_KEY, configMapName, environmentVariable, PROVISIONING_VLAN, parseNodeName, vipKey } from 'cdk8s-baremetal-contract/names';
+import { path } from 'cdk8s-baremetal-contract/paths';
 import { type Clock, withDeadline } from '../core/clock.ts';
 import type { Network } from '../core/network.ts';
 import { replaceFile } from '../core/replace-file.ts';

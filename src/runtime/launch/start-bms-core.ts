@@ -4,7 +4,9 @@
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
-import { CodedError, defineErrors, entry, environmentVariable, PROVISIONING_VLAN, path, vipKey } from 'cdk8s-baremetal-contract';
+import { CodedError, defineErrors, entry } from 'cdk8s-baremetal-contract/errors';
+import { environmentVariable, PROVISIONING_VLAN, vipKey } from 'cdk8s-baremetal-contract/names';
+import { path } from 'cdk8s-baremetal-contract/paths';
 
 const VIP = vipKey(PROVISIONING_VLAN);
 

@@ -31,6 +31,10 @@ const FIXTURE: Fixture = {
 };
 const CONFIG = '52-54-00-12-34-56.ipxe';
 
+/** Each boot takes about 20 s under software emulation: one of them runs always, all of them by `npm run test:firmware`. */
+const SHORT = process.env.BMS_FIRMWARE !== '1';
+if (SHORT) console.warn('SKIPPED: iPXE by TFTP, by HTTP and beside dnsmasq: npm run test:firmware runs them');
+
 let pair: NamespacePair;
 let folder: string;
 const runnable = missingForNamespaces([QEMU]) === undefined;
@@ -63,7 +67,7 @@ describeWith([QEMU], 'iPXE', () => {
     { protocol: 'tftp', http: false },
     { protocol: 'http', http: true },
   ];
-  it.each(protocols)(
+  it.skipIf(SHORT).each(protocols)(
     '002-4, 002-5, N13: gets address, script with its key, and kernel over $protocol',
     { timeout: 60_000 },
     async ({ protocol, http }) => {
@@ -105,7 +109,7 @@ describeWith([QEMU], 'pxelinux', () => {
 });
 
 describeWith([QEMU, DNSMASQ], 'iPXE between dnsmasq and our proxy', () => {
-  it('002-14: has its address from the one and its boot file from the other', { timeout: 60_000 }, async () => {
+  it.skipIf(SHORT)('002-14: has its address from the one and its boot file from the other', { timeout: 60_000 }, async () => {
     await startDnsmasq(pair.left, join(folder, 'leases'));
     const server = await serve(pair.left, { ...FIXTURE, settings: { ...SITE, mode: 'proxy' } });
     powerOn();

@@ -1,0 +1,9 @@
+/** Writes what docs/ holds that follows from the sources (npm run docs). */
+import { writeFileSync } from 'node:fs';
+import { bmsCoreConfig } from 'cdk8s-baremetal-contract';
+import { renderReference } from 'cdk8s-baremetal-contract/config/index';
+import { novaBaremetalConfig } from 'cdk8s-baremetal-contract/nova-baremetal-config';
+import { errorsPage } from './errors-page.ts';
+
+writeFileSync('docs/errors.md', await errorsPage());
+for (const config of [bmsCoreConfig, novaBaremetalConfig]) writeFileSync(`docs/reference/${config.daemon}.md`, renderReference(config));
