@@ -61,7 +61,9 @@ export class OnecloudCluster extends Chart {
     this.cluster = resolveCluster(spec);
     this.node.addValidation({ validate: () => this.conflicts() });
     if (createNamespace && context.namespace !== 'default') {
-      const namespace = new k8s.KubeNamespace(this, 'namespace', { metadata: { name: context.namespace } });
+      // host services are privileged, which a stricter default of the cluster would refuse
+      const labels = { 'pod-security.kubernetes.io/enforce': 'privileged' };
+      const namespace = new k8s.KubeNamespace(this, 'namespace', { metadata: { name: context.namespace, labels } });
       namespace.addJsonPatch(JsonPatch.remove('/metadata/namespace'));
     }
     const byKey = new Map(this.cluster.components.map((component) => [component.row.key, component]));

@@ -49,7 +49,9 @@ function manifestOf(options: WorkloadOptions): ApiObjectProps & { readonly spec:
 function deploymentSpec({ cluster, component, context, selector, template }: WorkloadOptions): k8s.DeploymentSpec {
   const { row, replicas, storage } = component;
   // two pods cannot have one port of a node, and must not write to one volume
-  const alone = row.host?.network === true || storage?.accessMode === 'ReadWriteOnce';
+  const alone = row.host?.network === true || row.single !== undefined || storage?.accessMode === 'ReadWriteOnce';
+  // one pod waits for its successor; of several one may go first, so that an update needs no spare node
+  const maxUnavailable = k8s.IntOrString.fromNumber(replicas > 1 ? 1 : 0);
   return {
     replicas: context.withoutNodes?.includes(row.name) ? 0 : replicas,
     minReadySeconds: 5,
@@ -59,7 +61,7 @@ function deploymentSpec({ cluster, component, context, selector, template }: Wor
       ? { type: 'Recreate' }
       : {
           type: 'RollingUpdate',
-          rollingUpdate: { maxUnavailable: k8s.IntOrString.fromNumber(0), maxSurge: k8s.IntOrString.fromNumber(1) },
+          rollingUpdate: { maxUnavailable, maxSurge: k8s.IntOrString.fromNumber(1) },
         },
     selector: { matchLabels: { ...selector } },
     template,

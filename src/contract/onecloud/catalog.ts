@@ -227,6 +227,7 @@ const rows = [
     command: ['influxd', '-config', configFile('influxdb')],
     ports: [exposed(30086)],
     storage: { size: '20G', mountPath: config.INFLUXDB_DATA },
+    single: 'one server owns the files of a database',
     config: { path: configFile('influxdb'), template: config.influxdb },
     endpoint: { service: 'influxdb', type: 'influxdb', port: 'api' },
     after: ['scheduler', 'glance'],
@@ -345,6 +346,7 @@ const rows = [
     command: ['/start.sh', 'north'],
     ports: [exposed(32241, 'north-db'), exposed(32242, 'south-db')],
     scratch: [{ name: 'ovn', mountPath: '/var/lib/openvswitch' }], // vpcagent writes it anew from region's database
+    single: 'each would answer from a database of its own',
     after: ['regionServer'],
     // its start script gives its folders to the user openvswitch
     capabilities: ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'SETUID', 'SETGID'],

@@ -105,6 +105,8 @@ export interface Component {
   readonly capabilities?: readonly string[];
   readonly podLabels?: Readonly<Record<string, string>>;
   readonly companions?: readonly Companion[];
+  /** Why there must never be two of it, not even for the moment of an update. */
+  readonly single?: string;
   /** Cron expression of a CronJob. */
   readonly schedule?: string;
   readonly env?: readonly { readonly name: string; readonly value: string | ((hostOf: ConfigFacts['hostOf']) => string) }[];

@@ -8,8 +8,8 @@ export const onecloudErrors = defineErrors('OneCloud clusters', {
   }),
   ONECLOUD_NAME_INVALID: entry<{ value: string }>({
     message: ({ value }) =>
-      `metadata.name is ${value}: it must have at most 30 of a-z, 0-9 and "-", begin with a letter and not end with "-"`,
-    cure: 'Choose such a name: it begins the name of every Service of the cluster',
+      `metadata.name is ${value}: it must have at most 29 of a-z, 0-9 and "-", begin with a letter and not end with "-"`,
+    cure: 'Choose such a name: it begins the name of every Service and CronJob of the cluster',
   }),
   ONECLOUD_KEY_UNKNOWN: entry<{ field: string; nearest?: string; components: readonly string[] }>({
     message: ({ field }) => `${field} is neither a setting nor a component of a cluster`,
@@ -47,6 +47,10 @@ export const onecloudErrors = defineErrors('OneCloud clusters', {
   ONECLOUD_REPLICAS_SHARE_VOLUME: entry<{ component: string; replicas: number }>({
     message: ({ component, replicas }) => `${component} asks for ${replicas} replicas of a volume that one node may mount`,
     cure: 'Set accessMode: ReadWriteMany with a storage class that offers it, or replicas: 1',
+  }),
+  ONECLOUD_REPLICAS_SINGLE: entry<{ component: string; replicas: number; reason: string }>({
+    message: ({ component, replicas, reason }) => `${component} asks for ${replicas} replicas, but ${reason}`,
+    cure: 'Set replicas: 1, or remove it',
   }),
   ONECLOUD_UPDATE_STRATEGY: entry<{ field: string }>({
     message: ({ field }) => `${field} has maxUnavailable beside type OnDelete, where nothing rolls`,

@@ -147,6 +147,7 @@ export function configFacts(
     ...(owner.database && { database: owner.database }),
     ...(owner.account && { account: owner.account }),
     hostOf: (component) => componentObjectName(name, component),
+    runs: (component) => components.some((other) => other.row.name === component && !other.disabled),
   };
 }
 

@@ -22,8 +22,8 @@ export interface ClusterProblem {
   readonly severity: 'error' | 'warning';
 }
 
-/** Service names begin with it and may have 63 characters; the longest component name has 23, and a letter must be first. */
-export const CLUSTER_NAME = /^[a-z](?:[-a-z0-9]{0,28}[a-z0-9])?$/;
+/** A Service's name begins with a letter; a CronJob's has 52 characters at most, of which -cloudmon-report-server takes 23. */
+export const CLUSTER_NAME = /^[a-z](?:[-a-z0-9]{0,27}[a-z0-9])?$/;
 
 /** Every problem of one object, as it came from a file or the API. */
 export function validateCluster(object: unknown): ClusterProblem[] {
@@ -150,10 +150,14 @@ function valueAt(value: unknown, path: DataPath): unknown {
 
 /** What no field says alone. */
 function checkComponents(spec: Fields, report: Report): void {
-  for (const { key, kind } of catalog) {
+  for (const { key, kind, single } of catalog) {
     const { replicas, accessMode, updateStrategy } = asObject(spec[key]);
-    if (kind === 'StatefulDeployment' && typeof replicas === 'number' && replicas > 1 && accessMode !== 'ReadWriteMany')
-      report(['spec', key, 'replicas'], onecloudErrors.ONECLOUD_REPLICAS_SHARE_VOLUME({ component: key, replicas }));
+    if (typeof replicas === 'number' && replicas > 1) {
+      const path = ['spec', key, 'replicas'];
+      if (single !== undefined) report(path, onecloudErrors.ONECLOUD_REPLICAS_SINGLE({ component: key, replicas, reason: single }));
+      else if (kind === 'StatefulDeployment' && accessMode !== 'ReadWriteMany')
+        report(path, onecloudErrors.ONECLOUD_REPLICAS_SHARE_VOLUME({ component: key, replicas }));
+    }
     const { type, maxUnavailable } = asObject(updateStrategy);
     if (type === 'OnDelete' && maxUnavailable !== undefined) {
       const path = ['spec', key, 'updateStrategy'];

@@ -26,6 +26,8 @@ export interface ConfigFacts {
   readonly account?: { readonly user: string };
   /** DNS name of another component's Service. */
   readonly hostOf: (component: string) => string;
+  /** Whether another component runs, by its name. */
+  readonly runs: (component: string) => boolean;
 }
 
 export type ConfigTemplate =

@@ -33,8 +33,8 @@ export const regionDns: ConfigTemplate = {
 /** nginx in front of the browser: the pages themselves, the API gateway and the consoles. */
 export const web: ConfigTemplate = {
   format: 'text',
-  text: ({ hostOf }) => {
-    const proxy = (location: string, component: string, port: number, upgrade = false): string[] => [
+  text: ({ hostOf, runs }) => {
+    const locationLines = (location: string, component: string, port: number, upgrade: boolean): string[] => [
       `    location ${location} {`,
       `        proxy_pass https://${hostOf(component)}:${port};`,
       '        proxy_redirect off;',
@@ -51,7 +51,10 @@ export const web: ConfigTemplate = {
         : []),
       '    }',
     ];
-    const lines = [
+    // nginx does not start while a name has no address
+    const proxy = (location: string, component: string, port: number, upgrade = false): string[] =>
+      runs(component) ? locationLines(location, component, port, upgrade) : [];
+    const server = [
       'server {',
       '    listen 80 default_server;',
       '    server_name _;',
@@ -75,7 +78,7 @@ export const web: ConfigTemplate = {
       ...proxy('/connect', 'webconsole', 30899, true),
       '}',
     ];
-    return `${lines.join('\n')}\n`;
+    return `${server.join('\n')}\n`;
   },
 };
 
