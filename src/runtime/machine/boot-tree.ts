@@ -19,7 +19,7 @@ export function bootTree({ bootRoot, loader = 'pxelinux.0' }: BootTreeOptions): 
       throw Object.assign(machineImageErrors.MACHINE_IMAGE({ image: path, reason: 'the boot loader is missing' }), { permanent: true });
     },
     // decided by the record's state at each request: nothing to write, nothing that could be left behind
-    async switchToBoot() {},
-    async deactivate() {},
+    switchToBoot: () => Promise.resolve(),
+    deactivate: () => Promise.resolve(),
   };
 }
