@@ -55,7 +55,8 @@ export function schemaProblems(manifest: Manifest): string[] {
   const type = `${manifest.apiVersion} ${manifest.kind}`;
   const validate = validators.get(type)?.();
   if (!validate) return [`${type}: Kubernetes 1.36 does not serve it`];
-  if (validate(manifest)) return [];
+  const isValid: boolean = validate(manifest);
+  if (isValid) return [];
   return (validate.errors ?? []).map(
     ({ instancePath, message, params }) =>
       `${manifest.kind} ${manifest.metadata.name}${instancePath}: ${message} ${JSON.stringify(params)}`,
