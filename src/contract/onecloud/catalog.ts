@@ -14,6 +14,8 @@ const configFile = (name: string): string => `${onecloudPath.configDirectory}/${
 /** How OneCloud's own programs are started. */
 const daemon = (program: string, file = program): string[] => [`${onecloudPath.binaries}/${program}`, '--config', configFile(file)];
 
+const CLIENT_VARIABLES = '/etc/yunion/rcadmin';
+
 /** What all nodes have in common; the programs read the node's own file beside it. */
 const COMMON_CONFIG = '/etc/yunion/common/common.conf';
 const nodeDaemon = (program: string): string[] => [`${onecloudPath.binaries}/${program}`, '--common-config-file', COMMON_CONFIG];
@@ -253,8 +255,9 @@ const rows = [
     image: 'climc',
     // a place to run the command-line client in; sleep as PID 1 takes no signals, so the shell waits for it
     command: ['/bin/sh', '-c', 'trap exit TERM; while :; do sleep 3600 & wait $!; done'],
-    config: { path: configFile('climc'), template: config.climc },
+    config: { path: CLIENT_VARIABLES, template: config.climc },
     account: { user: 'climc' },
+    env: [{ name: 'ENV', value: CLIENT_VARIABLES }], // interactive shells read it
     after: ['scheduler', 'glance'],
   },
   {

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { DNS_SUBDOMAIN, DNS_SUBDOMAIN_LENGTH } from '../names.ts';
 import { type ComponentKey, catalog } from './catalog.ts';
 import type { Component, ComponentKind } from './component.ts';
-import { isCron } from './cron.ts';
+import { isCron, isTimeZone } from './cron.ts';
 
 /** Copied into the CRD as they are: what Kubernetes knows beyond JSON Schema. */
 const INT_OR_STRING = { 'x-kubernetes-int-or-string': true };
@@ -14,6 +14,10 @@ const dnsName = z
   .max(DNS_SUBDOMAIN_LENGTH, 'must have at most 253 characters')
   .regex(DNS_SUBDOMAIN, 'must be a DNS name: labels of a-z, 0-9 and "-", joined by dots');
 const tag = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/, 'must be an image tag, such as v3.1.3-20200312.0');
+/** Registry with port, path, tag and digest. */
+const IMAGE =
+  /^(?:[A-Za-z0-9.-]+(?::[0-9]+)?\/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$/;
+
 const repository = z
   .string()
   .regex(
@@ -21,12 +25,7 @@ const repository = z
     'must be a registry path without tag, such as registry.cn-beijing.aliyuncs.com/yunionio',
   );
 const imageName = z.string().regex(/^[a-z0-9]+(?:[._-]+[a-z0-9]+)*$/, 'must be an image name without path and tag, such as glance');
-const image = z
-  .string()
-  .regex(
-    /^[^\s@]+(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$/,
-    'must be an image such as registry.example.net/yunionio/glance:v3.1.3',
-  );
+const image = z.string().regex(IMAGE, 'must be an image such as registry.example.net/yunionio/glance:v3.1.3');
 const pullPolicy = z.enum(['Always', 'IfNotPresent', 'Never']);
 const quantity = z
   .union([
@@ -207,7 +206,11 @@ const settings = {
         .strictObject({
           cron: cron.describe('When the window opens.'),
           durationMinutes: z.int().min(1).max(10080).default(60).describe('How long it stays open.'),
-          timeZone: z.string().min(1).default('UTC').describe('Of the expression, e.g. Asia/Shanghai.'),
+          timeZone: z
+            .string()
+            .refine(isTimeZone, 'must be a time zone such as Asia/Shanghai')
+            .default('UTC')
+            .describe('Of the expression, e.g. Asia/Shanghai.'),
         })
         .optional()
         .describe('Updates wait for it. Absent: they start at once.'),

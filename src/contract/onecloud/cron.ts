@@ -27,6 +27,16 @@ export function isCron(text: string): boolean {
   );
 }
 
+/** Whether this is a time zone of the IANA database, as this program knows it. */
+export function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return true;
+  } catch {
+    return false; // RangeError is its way of saying no
+  }
+}
+
 function isPart(text: string, field: Field): boolean {
   const [range = '', step, ...rest] = text.split('/');
   if (rest.length > 0 || (step !== undefined && !/^[1-9]\d{0,3}$/.test(step))) return false;

@@ -2,13 +2,15 @@
  * Configuration texts live in ConfigMaps, where everybody who may read the namespace sees them; passwords live in Secrets. An
  * init container brings the two together in a volume that exists only in memory, before the service starts.
  *
- * A placeholder is `@{secret:KEY}` or `@{secret:KEY|url}`, inside a double-quoted string of one line:
+ * A placeholder is `@{secret:KEY}`, `@{secret:KEY|url}` or `@{secret:KEY|sh}`, inside a double-quoted string of one line:
  *
  *     admin_password: "@{secret:service-password}"
  *     sql_connection: "mysql+pymysql://glance:@{secret:db-password|url}@10.168.26.216:3306/glance?charset=utf8"
+ *     export OS_PASSWORD="@{secret:service-password|sh}"
  *
  * KEY is a key of the component's Secret. The value is escaped as the inside of a double-quoted string, after
- * percent-encoding when `|url` asks for it, so no password can end the string or begin another option. `@@{secret:` stands
+ * percent-encoding when `|url` asks for it, and with what a shell would expand when `|sh` does, so no password can end the
+ * string or begin another option. `@@{secret:` stands
  * for a literal `@{secret:`. The form clashes with nothing in use: shells, Go templates and oslo.config begin with `$` or
  * `{{`, and YAML lets no plain scalar begin with `@`, so a file that was never rendered does not parse by accident.
  *
@@ -29,7 +31,8 @@ export const renderErrors = defineErrors('Secrets in configurations', {
     },
   }),
   RENDER_PLACEHOLDER_MALFORMED: entry<{ file: string; line: number }>({
-    message: ({ file, line }) => `${file}:${line} has a placeholder that is not of the form @{secret:KEY} or @{secret:KEY|url}`,
+    message: ({ file, line }) =>
+      `${file}:${line} has a placeholder that is not of the form @{secret:KEY}, @{secret:KEY|url} or @{secret:KEY|sh}`,
     cure: 'Correct the placeholder, or write @@{secret: for the literal text',
   }),
   RENDER_PLACEHOLDER_UNQUOTED: entry<{ file: string; line: number; key: string }>({
@@ -56,11 +59,11 @@ export const renderProgram = {
   group: 65532,
 } as const;
 
-export type SecretEncoding = 'plain' | 'url';
+export type SecretEncoding = 'plain' | 'url' | 'sh';
 
 /** The text that stands for a secret. */
 export function placeholder(key: string, encoding: SecretEncoding = 'plain'): string {
-  return encoding === 'url' ? `@{secret:${key}|url}` : `@{secret:${key}}`;
+  return encoding === 'plain' ? `@{secret:${key}}` : `@{secret:${key}|${encoding}}`;
 }
 
 export interface RenderResult {
@@ -70,7 +73,7 @@ export interface RenderResult {
 }
 
 const OPENING = '@{secret:';
-const PLACEHOLDER = /@\{secret:(?<key>[a-z0-9]+(?:[-.][a-z0-9]+)*)(?<filter>\|url)?\}/y;
+const PLACEHOLDER = /@\{secret:(?<key>[a-z0-9]+(?:[-.][a-z0-9]+)*)(?:\|(?<encoding>url|sh))?\}/y;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
 const CONTROL = /[\u0000-\u001f\u007f\u0085\u2028\u2029]/;
 
@@ -132,8 +135,9 @@ function secretOf(match: RegExpExecArray, quoted: boolean, { secrets, file, line
     problems.push(renderErrors.RENDER_SECRET_UNPRINTABLE({ file, line, key }));
     return '';
   }
-  const encoded = match.groups?.filter === undefined ? lone : percentEncode(lone);
-  return encoded.replaceAll('\\', '\\\\').replaceAll('"', '\\"');
+  const encoding = match.groups?.encoding;
+  const encoded = encoding === 'url' ? percentEncode(lone) : lone;
+  return encoded.replaceAll(encoding === 'sh' ? /[\\"$`]/g : /[\\"]/g, '\\$&');
 }
 
 /** RFC 3986: everything but unreserved characters; encodeURIComponent leaves !'()* as they are. */

@@ -190,10 +190,19 @@ describe('the manifests of a cluster', () => {
 
   it('004-1: the custom resource is valid too', () => {
     const chart = new Chart(new App(), 'c');
-    new OnecloudClusterResource(chart, 'default', { namespace: 'onecloud', spec: seedSpec() });
+    const mysql = { host: '10.168.26.216', passwordSecretRef: { name: 'mysql-root' } };
+    new OnecloudClusterResource(chart, 'default', { namespace: 'onecloud', spec: seedSpec({ mysql }) });
     const [resource] = chart.toJson() as Manifest[];
     expect(resource).toMatchObject({ kind: 'OnecloudCluster', metadata: { name: 'default', namespace: 'onecloud' } });
     expect(resource && schemaProblems(resource)).toEqual([]);
+  });
+});
+
+describe('a custom resource that is written to dist/', () => {
+  it('holds no password', () => {
+    const chart = new Chart(new App(), 'c');
+    new OnecloudClusterResource(chart, 'default', { spec: seedSpec() });
+    expect(() => chart.toJson()).toThrow(/ONECLOUD_SECRET_AS_VALUE: spec.mysql.password/);
   });
 });
 

@@ -460,6 +460,14 @@ describe('004-2: other workloads', () => {
     ]);
   });
 
+  it('climc tells its shells who they are, without a password in the environment of the container', () => {
+    const [main] = podOf(find(manifests, 'Deployment', 'default-climc')).containers;
+    expect(main.env).toEqual([{ name: 'ENV', value: '/etc/yunion/rcadmin' }]);
+    const { config } = find(manifests, 'ConfigMap', 'default-climc').data;
+    expect(config).toContain('export OS_AUTH_URL="https://default-keystone:30357/v3"\n');
+    expect(config).toContain('export OS_PASSWORD="@{secret:service-password|sh}"\n');
+  });
+
   it('web is reached through an Ingress with the certificate of the cluster', () => {
     const { spec } = find(manifests, 'Ingress', 'default-web');
     expect(spec.tls).toEqual([{ secretName: 'default-certs' }]);

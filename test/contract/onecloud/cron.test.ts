@@ -1,4 +1,4 @@
-import { isCron } from 'cdk8s-baremetal-contract/onecloud/cron';
+import { isCron, isTimeZone } from 'cdk8s-baremetal-contract/onecloud/cron';
 import { describe, expect, it } from 'vitest';
 
 describe('004-8: cron expressions', () => {
@@ -25,4 +25,9 @@ describe('004-8: cron expressions', () => {
     'jan * * * *',
     '@sometimes',
   ])('not %j', (text) => expect(isCron(text)).toBe(false));
+});
+
+describe('004-17: time zones', () => {
+  it.each(['UTC', 'Asia/Shanghai', 'Europe/Berlin'])('%s', (name) => expect(isTimeZone(name)).toBe(true));
+  it.each(['', 'Asia/Shangai', 'nowhere'])('not %j', (name) => expect(isTimeZone(name)).toBe(false));
 });

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { catalog, configEntries, placeholder, renderSecrets, resolveCluster } from 'cdk8s-baremetal-contract/onecloud/index';
 import { Secret } from 'cdk8s-baremetal-contract/secret';
 import fc from 'fast-check';
@@ -34,6 +35,14 @@ describe('004-12: secrets in configurations', () => {
       { numRuns: RUNS },
     );
   });
+
+  it.each(['plain', 'a b', '$HOME', '`id`', '$(id)', '"\\\'', '!x', '\\$', '汉字', '%s*?[a]~'])(
+    'the shell reads %s as it is',
+    (password) => {
+      const text = render('export P="@{secret:p|sh}"', { p: password });
+      expect(execFileSync('sh', ['-c', `${text}\nprintf %s "$P"`], { encoding: 'utf8' })).toBe(password);
+    },
+  );
 
   it('leaves every text without placeholders as it is', () => {
     fc.assert(

@@ -1,7 +1,9 @@
+import { defineCrd } from 'cdk8s-baremetal-contract/crd/define-crd';
 import { formatPath } from 'cdk8s-baremetal-contract/data-path';
 import { type ClusterProblem, catalog, onecloudCluster, validateCluster, validateClusters } from 'cdk8s-baremetal-contract/onecloud/index';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { z } from 'zod';
 import { AS_PRINTED, CORRECTED } from './seed.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: tests break objects in every way
@@ -151,6 +153,23 @@ const refused: readonly (readonly [name: string, change: (object: Broken) => voi
     'spec.glance.replicas',
     '2 replicas',
   ],
+  ...['glance:', 'http://r/glance:v1', 'r/Glance:v1', 'r/glance:v1@sha256:12', 'r/glance v1', ''].map(
+    (image) =>
+      [
+        `an image ${JSON.stringify(image)}`,
+        (o: Broken) => Object.assign(o.spec.glance, { image }),
+        'ONECLOUD_FIELD_INVALID',
+        'spec.glance.image',
+        'must be an image',
+      ] as const,
+  ),
+  [
+    'a window in no time zone',
+    (o) => Object.assign(o.spec, { updateStrategy: { window: { cron: '@daily', timeZone: 'Asia/Shangai' } } }),
+    'ONECLOUD_FIELD_INVALID',
+    'spec.updateStrategy.window.timeZone',
+    'time zone',
+  ],
   [
     'replicas of what there is one of',
     (o) => Object.assign(o.spec, { ovnNorth: { replicas: 3 } }),
@@ -278,6 +297,23 @@ describe('004-1: the CRD', () => {
 
   it('is a structural schema', () => {
     expect(structuralProblems(schema, 'schema')).toEqual([]);
+  });
+
+  it('copies rules in CEL as they are', () => {
+    const rules = [{ rule: 'self.a <= self.b', message: 'a is at most b' }];
+    const spec = z.strictObject({ a: z.int(), b: z.int() }).meta({ 'x-kubernetes-validations': rules });
+    const crd = defineCrd({
+      kind: 'X',
+      plural: 'xs',
+      singular: 'x',
+      shortNames: [],
+      scope: 'Cluster',
+      description: '',
+      spec,
+      status: spec,
+      printerColumns: [],
+    });
+    expect(JSON.stringify(crd.manifest())).toContain(JSON.stringify({ 'x-kubernetes-validations': rules }).slice(1, -1));
   });
 
   it('fits into the annotation that client-side apply writes', () => {

@@ -126,8 +126,6 @@ export const monitor = databaseService();
 export const apigateway = plainService(() => ({ ws_port: 30443, show_captcha: true, enable_totp: false }));
 export const s3gateway = plainService();
 export const cloudmon = plainService();
-/** In climc's container people run the command-line client with the variables of this file. */
-export const climc = plainService();
 
 export const vpcagent = plainService(({ hostOf }) => ({ ovn_north_database: `tcp:${hostOf('ovn-north')}:32241` }));
 

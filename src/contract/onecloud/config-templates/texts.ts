@@ -1,5 +1,6 @@
 /** Configurations of programs that are not OneCloud's own and have files of their own form. */
-import { onecloudPath } from '../names.ts';
+import { credentialKey, onecloudPath } from '../names.ts';
+import { placeholder } from '../render-secrets.ts';
 import { accountOptions, type ConfigTemplate, sqlConnection } from './template.ts';
 
 /** CoreDNS with OneCloud's plugin: names of servers from region's database, everything else to the forwarders. */
@@ -103,5 +104,27 @@ export const influxdb: ConfigTemplate = {
       `  https-private-key = "${onecloudPath.certificates}/service.key"`,
     ];
     return `${lines.join('\n')}\n`;
+  },
+};
+
+/** What shells in climc's container read, so that the command-line client knows where and who it is. */
+export const climc: ConfigTemplate = {
+  format: 'text',
+  text: (facts) => {
+    const account = accountOptions(facts);
+    const variables = {
+      OS_AUTH_URL: account.auth_url,
+      OS_USERNAME: account.admin_user,
+      OS_PASSWORD: placeholder(credentialKey.account, 'sh'),
+      OS_DOMAIN_NAME: account.admin_domain,
+      OS_PROJECT_NAME: account.admin_project,
+      OS_PROJECT_DOMAIN: account.admin_project_domain,
+      OS_REGION_NAME: facts.region,
+      OS_ENDPOINT_TYPE: account.session_endpoint_type,
+      SSL_CERT_FILE: `${onecloudPath.certificates}/ca.crt`, // Go's verifier; the original switches verification off
+    };
+    return Object.entries(variables)
+      .map(([name, value]) => `export ${name}="${value}"\n`)
+      .join('');
   },
 };
