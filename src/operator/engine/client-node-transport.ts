@@ -1,0 +1,107 @@
+/**
+ * The API server through @kubernetes/client-node: its KubeConfig finds the server, the certificates and the credentials
+ * (kubeconfig, in-cluster token, exec plugins, OIDC), and makes the dispatcher that connects. Its generated clients and its Watch
+ * are not used: docs/decisions/0004-kubernetes-client.md measures why.
+ */
+import { HttpMethod, KubeConfig, RequestContext } from '@kubernetes/client-node';
+import type { Clock } from 'cdk8s-baremetal-runtime/core/clock';
+import type { Transport, TransportRequest, TransportResponse } from './transport.ts';
+
+/** Service account tokens are replaced on disk well before they expire; client-go looks once a minute, too. */
+const CREDENTIALS_AGE_MS = 60_000;
+
+type Dispatcher = NonNullable<ReturnType<RequestContext['getDispatcher']>>;
+
+interface Connection {
+  readonly dispatcher: Dispatcher;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly material: string;
+  readonly takenAt: number;
+}
+
+export interface KubeConfigOptions {
+  /** Path of a kubeconfig. Absent: $KUBECONFIG, ~/.kube/config, or the pod's service account, in this order. */
+  readonly file?: string;
+  readonly context?: string;
+}
+
+export function loadKubeConfig({ file, context }: KubeConfigOptions = {}): KubeConfig {
+  const config = new KubeConfig();
+  if (file === undefined) config.loadFromDefault();
+  else config.loadFromFile(file);
+  if (context !== undefined) config.setCurrentContext(context);
+  return config;
+}
+
+export function clientNodeTransport(config: KubeConfig, clock: Clock): Transport {
+  const cluster = config.getCurrentCluster();
+  if (!cluster) throw new Error('the kubeconfig has no current cluster');
+  const { origin, pathname, protocol, hostname } = new URL(cluster.server);
+  const base = pathname.replace(/\/$/, '');
+  // Without certificates of its own KubeConfig makes no dispatcher. A server name, here the one that TLS would use anyway, makes it
+  // build one that trusts the system's authorities.
+  if (protocol === 'https:' && cluster.tlsServerName === undefined && !cluster.caFile && !cluster.caData) {
+    Object.assign(cluster, { tlsServerName: hostname });
+  }
+  const retired = new Set<Dispatcher>();
+  let current: Promise<Connection> | undefined;
+
+  const connection = async (): Promise<Connection> => {
+    const known = await current?.catch(() => undefined);
+    if (known && clock.monotonic() - known.takenAt < CREDENTIALS_AGE_MS) return known;
+    const next = connect(config, origin, clock, known);
+    current = next;
+    const fresh = await next;
+    if (known && known.dispatcher !== fresh.dispatcher) {
+      retired.add(known.dispatcher);
+      void known.dispatcher.close().finally(() => retired.delete(known.dispatcher)); // lets running exchanges end
+    }
+    return fresh;
+  };
+
+  return {
+    exchange: async ({ method, path, headers, body, signal }: TransportRequest): Promise<TransportResponse> => {
+      signal.throwIfAborted();
+      const { dispatcher, headers: credentials } = await connection();
+      const answer = await dispatcher.request({
+        origin,
+        path: `${base}${path}`,
+        method,
+        headers: { ...headers, ...credentials },
+        signal,
+        ...(body !== undefined && { body }),
+        headersTimeout: 0, // the caller's signal carries the deadline
+        bodyTimeout: 0,
+      });
+      if (answer.statusCode === 401) current = undefined; // a rotated token: read it again for the next request
+      return { status: answer.statusCode, headers: plainHeaders(answer.headers), body: answer.body };
+    },
+    close: async () => {
+      const known = await current?.catch(() => undefined);
+      current = undefined;
+      await Promise.all([...retired, ...(known ? [known.dispatcher] : [])].map((dispatcher) => dispatcher.destroy()));
+    },
+  };
+}
+
+/** Keeps the connections of `known` unless the certificates changed: a dispatcher holds the TLS sessions. */
+async function connect(config: KubeConfig, origin: string, clock: Clock, known: Connection | undefined): Promise<Connection> {
+  const context = new RequestContext(`${origin}/`, HttpMethod.GET);
+  await config.applySecurityAuthentication(context);
+  const https: Record<string, unknown> = {};
+  await config.applyToHTTPSOptions(https);
+  const material = JSON.stringify(['ca', 'cert', 'key', 'servername'].map((name) => String(https[name] ?? '')));
+  const fresh = context.getDispatcher();
+  const reuse = known?.material === material;
+  if (!fresh) throw new Error(`client-node made no dispatcher for ${origin}`);
+  if (reuse) void fresh.close(); // never connected
+  return { dispatcher: reuse ? known.dispatcher : fresh, headers: context.getHeaders(), material, takenAt: clock.monotonic() };
+}
+
+function plainHeaders(headers: Readonly<Record<string, string | string[] | undefined>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name.toLowerCase(), Array.isArray(value) ? value.join(', ') : value]],
+    ),
+  );
+}
