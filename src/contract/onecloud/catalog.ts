@@ -1,6 +1,6 @@
 /**
- * The components of OneCloud v3.1: one row each. Another component is another row; nothing else in the model, the constructs
- * or the operator names one of them.
+ * The components of OneCloud v3.1: one row each. Another component is another row: schema, checks, layers, Secrets and
+ * manifests follow from it. Only a setting that one component alone has (region's domain) is named elsewhere, in cluster-spec.ts.
  *
  * `port` and `nodePort` are one number as in the original, so that the address of a service is the same inside and outside.
  */
