@@ -3,11 +3,27 @@ import { defineErrors, entry } from 'cdk8s-baremetal-contract';
 export const coordinationErrors = defineErrors('COORDINATION', {
   COORDINATION_URL: entry<{ url: string }>({
     message: ({ url }) => `the coordination URL "${url}" names no service that this program knows`,
-    cure: 'Use memory:// for a single management node',
+    cure: 'Use kazoo://host:2181[,host:2181…][/path] for ZooKeeper, or memory:// for a single management node',
+  }),
+  COORDINATION_UNREACHABLE: entry<{ servers: string; reason: string }>({
+    message: ({ servers, reason }) => `no session with ZooKeeper at ${servers}: ${reason}`,
+    cure: 'Check that most of its servers run and that their client port is open from here; the daemon keeps trying',
   }),
   COORDINATION_LOST: entry<{ member: string; reason: string }>({
     message: ({ member, reason }) => `the member ${member} is no longer in the group: ${reason}`,
     cure: 'Nothing, if this passes: the daemon joins again. Otherwise check the coordination service and the network to it',
+  }),
+  COORDINATION_LEASE_LOST: entry<{ name: string; reason: string }>({
+    message: ({ name, reason }) => `the place in ${name} is gone: ${reason}`,
+    cure: 'Nothing, if this passes: the task is tried again. Otherwise check the coordination service and the network to it',
+  }),
+  COORDINATION_BUSY: entry<{ name: string; limit: number; waitedS: number }>({
+    message: ({ name, limit, waitedS }) => `none of the ${limit} places in ${name} came free within ${waitedS} s`,
+    cure: 'Look for tasks that hold them, or raise max_connections or acquire_lock_timeout in [sw_coordination]',
+  }),
+  COORDINATION_LIMIT: entry<{ name: string; limit: number }>({
+    message: ({ name, limit }) => `a semaphore needs a whole number of places of at least 1; ${name} was asked with ${limit}`,
+    cure: 'Correct max_connections in [sw_coordination]',
   }),
   COORDINATION_CLOSED: entry<Record<never, never>>({
     message: () => 'the coordination client is closed',

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../core/clock.ts';
-import type { Coordination, Membership } from './coordination.ts';
+import type { AcquireOptions, Coordination, Lease, Membership } from './coordination.ts';
 import { coordinationErrors } from './errors.ts';
+import { MemorySemaphores } from './memory-semaphores.ts';
 
 export interface MemoryCoordinationOptions {
   readonly clock: Clock;
@@ -20,12 +21,14 @@ export class MemoryCoordination implements Coordination {
   readonly #leaseMs: number;
   readonly #members = new Map<string, Member>();
   readonly #handlers = new Set<() => void>();
+  readonly #semaphores: MemorySemaphores;
   #lives = 0;
   #closed = false;
 
   constructor({ clock, leaseMs = 15_000 }: MemoryCoordinationOptions) {
     this.#clock = clock;
     this.#leaseMs = leaseMs;
+    this.#semaphores = new MemorySemaphores(clock);
   }
 
   async join(name: string): Promise<Membership> {
@@ -48,8 +51,14 @@ export class MemoryCoordination implements Coordination {
     return { close: () => this.#handlers.delete(handler) };
   }
 
+  async acquire(name: string, options: AcquireOptions): Promise<Lease> {
+    if (this.#closed) throw coordinationErrors.COORDINATION_CLOSED({});
+    return this.#semaphores.acquire(name, options);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
+    this.#semaphores.close();
     for (const id of this.#members.keys()) this.#end(id, 'the service was closed');
     this.#handlers.clear();
   }
@@ -86,10 +95,4 @@ export class MemoryCoordination implements Coordination {
   #changed(): void {
     for (const handler of this.#handlers) queueMicrotask(handler);
   }
-}
-
-/** Opens the service that a URL names. */
-export function openCoordination(url: string, context: { readonly clock: Clock }): Coordination {
-  if (url === 'memory://' || url === 'memory:') return new MemoryCoordination(context);
-  throw coordinationErrors.COORDINATION_URL({ url });
 }
