@@ -33,6 +33,8 @@ program.parse();
 const flags = program.opts<Flags>();
 const interrupted = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => interrupted.abort(new Error(name)));
+// whoever reads may go away (`| head`): nobody is left to be told, but everything is still taken down
+process.stdout.on('error', (error) => interrupted.abort(error));
 
 const isTerminal = process.stdout.isTTY === true;
 let openLine = false;

@@ -3,25 +3,38 @@
  * iSCSI on loopback. Nothing is faked but the metal.
  */
 import { createHash } from 'node:crypto';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { CodedError, defineErrors, entry, PROVISIONING_VLAN, type SiteInput } from 'cdk8s-baremetal-contract';
 import { Secret } from 'cdk8s-baremetal-contract/secret';
 import { type Clock, type Logger, type Network, type Random, randomUuid, sleep } from 'cdk8s-baremetal-runtime/core/index';
 import { contentDigest, openImage } from 'cdk8s-baremetal-runtime/deploy/image/index';
-import { enrol, imageKind, type NodeRecord, nodeKind, spawn } from 'cdk8s-baremetal-runtime/machine/index';
+import { enrol, type ImageRecord, imageKind, type NodeRecord, nodeKind, spawn } from 'cdk8s-baremetal-runtime/machine/index';
 import { type BmsCore, startBmsCore } from 'cdk8s-baremetal-runtime/main';
 import type { Store } from 'cdk8s-baremetal-runtime/store/index';
 import { FileDisk } from 'cdk8s-baremetal-simulator';
 import { RelayWire, type ServerEvent, type SimulatedMachine, startMachine } from 'cdk8s-baremetal-simulator/server/index';
 import { writeDemoImage } from './demo-image.ts';
 import { type LoopbackPlan, loopbackConfig, loopbackPlan, MOST_MACHINES, synthesize, withMachines } from './loopback-site.ts';
+import { timelineLines, timeSpent, timeSpentLines } from './timeline.ts';
 
 export const demoErrors = defineErrors('The demo', {
   DEMO_NODES: entry<{ nodes: number }>({
     message: ({ nodes }) => `${nodes} is not a number of machines`,
     cure: `Give 1 to ${MOST_MACHINES}`,
+  }),
+  DEMO_PORT_TAKEN: entry<{ role: string; where: string }>({
+    message: ({ role, where }) => `${role} cannot listen on ${where}: the port is in use or may not be used`,
+    cure: 'Stop what uses it (another demo?), or give --port-base, a number that is added to every port',
+  }),
+  DEMO_PORT_BASE: entry<{ portBase: number; most: number }>({
+    message: ({ portBase }) => `the port base ${portBase} leads to ports that do not exist`,
+    cure: ({ most }) => `Give 0 to ${most}`,
+  }),
+  DEMO_IMAGE: entry<{ path: string; reason: string }>({
+    message: ({ path, reason }) => `the image ${path} cannot be read: ${reason}`,
+    cure: 'Give the path of a raw or qcow2 disk image with --image, or leave it out for a small one that is made here',
   }),
   DEMO_NOT_ACTIVE: entry<{ name: string; state: string; reason: string }>({
     message: ({ name, state, reason }) => `${name} is ${state}: ${reason}`,
@@ -52,6 +65,12 @@ export interface DemoOptions {
   readonly portBase?: number;
   /** The password that bms-core is told, where it is to be a wrong one. */
   readonly enrolledPassword?: Secret;
+  /** The root disk's serial number that bms-core is told, where it is to be another disk's. */
+  readonly enrolledDiskSerial?: string;
+  /** Default 2 GiB; sparse. */
+  readonly diskBytes?: number;
+  /** Calls back when every machine is enrolled, before the first one is deployed. */
+  readonly started?: (running: RunningDemo) => void;
 }
 
 export interface RunningDemo {
@@ -69,78 +88,116 @@ export interface DemoMachine extends SimulatedMachine {
   readonly events: ServerEvent[];
 }
 
-const DISK_BYTES = 2 * 1024 ** 3;
+const DEFAULT_DISK_BYTES = 2 * 1024 ** 3;
+const LAST_PORT = 65_535;
 const BMC_USER = 'admin';
 /** A second from power to the first packet, where real machines take minutes. */
 const SELF_TEST_MS = 300;
 const POLL_MS = 100;
-const NODE_LIMIT_MS = 120_000;
+/** For all of them: images are written a few at a time. */
+const LIMIT_MS = 120_000;
+const LIMIT_PER_NODE_MS = 5_000;
 
 /** Rejects with a CodedError when a machine is not deployed, with the signal's reason when interrupted; leaves nothing behind either way. */
 export async function runDemo(options: DemoOptions): Promise<void> {
-  const { site, nodes, signal, network, clock, print } = options;
+  const { nodes, signal, portBase = 0 } = options;
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > MOST_MACHINES) throw demoErrors.DEMO_NODES({ nodes });
+  const most = LAST_PORT - Math.max(...Object.values(loopbackPlan(0).ports));
+  if (!Number.isInteger(portBase) || portBase < 0 || portBase > most) throw demoErrors.DEMO_PORT_BASE({ portBase, most });
+  signal.throwIfAborted();
   const folder = mkdtempSync(join(tmpdir(), 'bms-demo-'));
-  const closers: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
+  const closers: (() => unknown)[] = [];
   try {
-    const { objects, configText, pod } = synthesize(withMachines(site, nodes));
-    print(`Synthesized ${site.name}: ${objects} Kubernetes objects; bms-core starts from the ConfigMap of ${pod.name} among them.`);
-    const plan = loopbackPlan(Number(pod.name.slice('pod'.length)), options.portBase);
-    const imageId = prepareFolder(folder, options);
-    const config = loopbackConfig(configText, plan, folder);
-    const core = await startBmsCore({
-      ...options,
-      config,
-      memberName: pod.managementNodes[0]?.name ?? 'demo',
-      serverAddress: plan.server,
-      stateDirectory: folder,
-    });
-    closers.push(() => core.close());
-    print(
-      `bms-core is up on ${plan.server}: DHCP ${plan.ports.dhcp}, TFTP ${plan.ports.tftp}, HTTP boot ${plan.ports.httpBoot}, deploy-helper ${plan.ports.deployHelper}, API ${plan.ports.api}.`,
-    );
-    const wire = new RelayWire({ network, address: plan.relay, server: { address: plan.server, port: plan.ports.dhcp } });
-    await wire.start();
-    closers.push(() => wire.close());
-
-    const machines: DemoMachine[] = [];
-    for (const [index, machine] of pod.machines.entries()) {
-      const mac = machine.interfaces.find(({ vlan }) => vlan === undefined || vlan === PROVISIONING_VLAN)?.mac ?? '';
-      const started = await startDemoMachine(options, { plan, wire, folder, index, name: machine.name, mac, core, machine });
-      closers.push(async () => {
-        await started.close();
-        await started.disk.close();
-      });
-      machines.push(started);
-    }
-    const image = await imageFacts(core, imageId, join(folder, 'tftpboot/user_images', imageId), options);
-    const began = clock.monotonic();
-    await Promise.all(machines.map((machine) => untilState(options, core.store, machine.name, 'available')));
-    print(`Enrolled ${machines.map(({ name }) => name).join(', ')}: each BMC answers on IPMI ${plan.ports.ipmi}.`);
-    print(`Deploying ${image.name}: ${mebibytes(image.sizeBytes)} MiB, SHA-256 ${image.sha256.slice(0, 16)}…`);
-    for (const machine of machines) await spawnOn(core.store, machine.name, imageId, options);
-    const outcomes = await Promise.allSettled(machines.map((machine) => untilState(options, core.store, machine.name, 'active')));
-    for (const machine of machines.length > 3 ? machines.slice(0, 1) : machines) await printTimeline(core.store, machine, print);
-    const failure = outcomes.find((outcome) => outcome.status === 'rejected');
-    if (failure) throw failure.reason;
-    for (const machine of machines) {
-      const disk = await diskDigest(machine.disk, image.sizeBytes, signal);
-      if (disk !== image.sha256) throw demoErrors.DEMO_DISK_DIFFERS({ name: machine.name, disk, image: image.sha256 });
-    }
-    const seconds = ((clock.monotonic() - began) / 1000).toFixed(1);
-    print(
-      `\n${machines.length === 1 ? 'The machine is' : `All ${machines.length} machines are`} ACTIVE after ${seconds} s; disk and image have the same SHA-256, ${image.sha256}.`,
-    );
-    await options.keep?.({ core, plan, machines, folder });
-    for (const machine of machines) machine.server.powerOff();
-    print(machines.length === 1 ? 'Powered down.' : 'All powered down.');
+    await runIn(folder, options, (close) => closers.push(close));
+  } catch (error) {
+    signal.throwIfAborted(); // what else breaks while everything is interrupted is no news
+    throw error;
   } finally {
-    for (const close of closers.reverse()) await close();
+    // in the order of opening: bms-core takes leave of BMCs and machines that still answer, and need not wait for those that are gone
+    for (const close of closers) await close();
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 
+async function runIn(folder: string, options: DemoOptions, onClose: (close: () => unknown) => void): Promise<void> {
+  const { site, nodes, signal, network, clock, print } = options;
+  const { objects, configText, pod } = synthesize(withMachines(site, nodes));
+  print(`Synthesized ${site.name}: ${objects} Kubernetes objects; bms-core starts from the ConfigMap of ${pod.name} among them.`);
+  const plan = loopbackPlan(Number(pod.name.slice('pod'.length)), options.portBase);
+  const image = await prepareFolder(folder, options);
+  const core = await startBmsCore({
+    ...options,
+    config: loopbackConfig(configText, plan, folder),
+    memberName: pod.managementNodes[0]?.name ?? 'demo',
+    serverAddress: plan.server,
+    stateDirectory: folder,
+  });
+  onClose(() => core.close());
+  const { ports } = plan;
+  print(
+    `bms-core is up on ${plan.server}: DHCP ${ports.dhcp}, TFTP ${ports.tftp}, HTTP boot ${ports.httpBoot}, deploy-helper ${ports.deployHelper}, API ${ports.api}.`,
+  );
+  const { id: imageId, format, sizeBytes, sha256 } = image;
+  await core.store.create(imageKind, imageId, { id: imageId, name: image.name, format, sizeBytes, sha256, boot: 'local' });
+  const wire = new RelayWire({ network, address: plan.relay, server: { address: plan.server, port: ports.dhcp } });
+  await listening('the relay agent of the machines', `${plan.relay}:${ports.dhcp}/udp`, () => wire.start());
+  onClose(() => wire.close());
+
+  const machines: DemoMachine[] = [];
+  for (const [index, machine] of pod.machines.entries()) {
+    signal.throwIfAborted();
+    const mac = machine.interfaces.find(({ vlan }) => vlan === undefined || vlan === PROVISIONING_VLAN)?.mac ?? '';
+    machines.push(await startDemoMachine(options, { plan, wire, folder, index, name: machine.name, mac, core, machine, onClose }));
+  }
+  await all(machines.map((machine) => untilState(options, core.store, machine.name, 'available')));
+  print(
+    `Enrolled ${machines.map(({ name }) => name).join(', ')}: ${machines.length === 1 ? 'its' : 'each'} BMC answers on IPMI ${ports.ipmi}.`,
+  );
+  options.started?.({ core, plan, machines, folder });
+  print(`Deploying ${image.name}: ${mebibytes(sizeBytes)} MiB, SHA-256 ${sha256.slice(0, 16)}…`);
+  const began = clock.monotonic();
+  for (const machine of machines) await spawnOn(core.store, machine.name, imageId, options);
+  const outcomes = await Promise.allSettled(machines.map((machine) => untilState(options, core.store, machine.name, 'active')));
+  signal.throwIfAborted();
+  const failed = machines.filter((_, index) => outcomes[index]?.status === 'rejected');
+  for (const machine of toShow(machines, failed)) await printTimeline(core.store, machine, print);
+  const failure = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failure) throw failure.reason;
+  for (const machine of machines) {
+    const disk = await diskDigest(machine.disk, sizeBytes, signal);
+    if (disk !== sha256) throw demoErrors.DEMO_DISK_DIFFERS({ name: machine.name, disk, image: sha256 });
+  }
+  const seconds = ((clock.monotonic() - began) / 1000).toFixed(1);
+  const who = machines.length === 1 ? 'The machine is' : `All ${machines.length} machines are`;
+  const what = machines.length === 1 ? 'its disk and the image have' : 'every disk and the image have';
+  print(`\n${who} ACTIVE after ${seconds} s; ${what} the SHA-256 ${sha256}.`);
+  await options.keep?.({ core, plan, machines, folder });
+  for (const machine of machines) machine.server.powerOff();
+  print(machines.length === 1 ? 'Powered down.' : 'All powered down.');
+}
+
+/** All of a few; of many the first, and the first that failed. */
+function toShow(machines: readonly DemoMachine[], failed: readonly DemoMachine[]): readonly DemoMachine[] {
+  const [first] = failed.length > 0 ? failed : machines;
+  return machines.length <= 3 || !first ? machines : [first];
+}
+
+/** Like Promise.all, but every promise has settled when it does: nobody works on in what is being taken down. */
+async function all(work: readonly Promise<void>[]): Promise<void> {
+  const failure = (await Promise.allSettled(work)).find((outcome) => outcome.status === 'rejected');
+  if (failure) throw failure.reason;
+}
+
+interface ImageFacts {
+  readonly id: string;
+  readonly name: string;
+  readonly format: ImageRecord['format'];
+  readonly sizeBytes: number;
+  readonly sha256: string;
+}
+
 /** What the boot ROM, the loader and the ramdisk load. The bytes stand for programs: the simulated machine plays them, and loads every one. */
-function prepareFolder(folder: string, { image, random }: DemoOptions): string {
+async function prepareFolder(folder: string, { image: source, random, signal }: DemoOptions): Promise<ImageFacts> {
   const boot = join(folder, 'tftpboot');
   for (const part of ['pxelinux.cfg', 'deploy_image_template', 'user_images']) mkdirSync(join(boot, part), { recursive: true });
   writeFileSync(join(boot, 'pxelinux.0'), random.bytes(42 * 1024));
@@ -148,9 +205,25 @@ function prepareFolder(folder: string, { image, random }: DemoOptions): string {
   writeFileSync(join(boot, 'deploy_image_template/deploy_ramdisk'), random.bytes(2 * 1024 * 1024));
   const id = randomUuid(random);
   const path = join(boot, 'user_images', id);
-  if (image === undefined) writeDemoImage(path);
-  else copyFileSync(image, path);
-  return id;
+  if (source === undefined) writeDemoImage(path);
+  else symlinkSync(resolve(source), path); // of any size, and only read
+  const facts = await imageFacts(source ?? path, signal);
+  return { id, name: source ?? 'the demo image', ...facts };
+}
+
+async function imageFacts(path: string, signal: AbortSignal): Promise<Omit<ImageFacts, 'id' | 'name'>> {
+  try {
+    const image = await openImage({ path, signal });
+    try {
+      return { format: image.format, sizeBytes: image.virtualSizeBytes, sha256: await contentDigest(image, { signal }) };
+    } finally {
+      await image.close();
+    }
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof CodedError) throw error;
+    throw demoErrors.DEMO_IMAGE({ path, reason: error instanceof Error ? error.message : String(error) }, { cause: error });
+  }
 }
 
 interface MachinePlace {
@@ -161,31 +234,43 @@ interface MachinePlace {
   readonly name: string;
   readonly mac: string;
   readonly core: BmsCore;
+  readonly onClose: (close: () => unknown) => void;
   readonly machine: { readonly cpus: number; readonly memoryMb: number; readonly diskGb: number; readonly cpuArch: string };
 }
 
 async function startDemoMachine(options: DemoOptions, place: MachinePlace): Promise<DemoMachine> {
-  const { network, clock, random, logger, enrolledPassword } = options;
-  const { plan, wire, folder, index, name, mac, core, machine } = place;
+  const { network, clock, random, logger, enrolledPassword, enrolledDiskSerial, diskBytes = DEFAULT_DISK_BYTES } = options;
+  const { plan, wire, folder, index, name, mac, core, machine, onClose } = place;
   const events: ServerEvent[] = [];
   const password = Buffer.from(random.bytes(9)).toString('base64url'); // at most 16 characters for old BMCs
   const diskPath = join(folder, `${name}.disk`);
-  const disk = await FileDisk.open({ path: diskPath, sizeBytes: DISK_BYTES });
+  const disk = await FileDisk.open({ path: diskPath, sizeBytes: diskBytes });
   const diskSerial = `SIM-${mac.replaceAll(':', '')}`;
-  const started = await startMachine({
-    name,
-    mac,
-    disk,
-    diskSerial,
-    wire,
-    network,
-    clock,
-    random,
-    logger,
-    selfTestMs: SELF_TEST_MS,
-    ports: { tftp: plan.ports.tftp, deployHelper: plan.ports.deployHelper },
-    onEvent: (event) => events.push(event),
-    bmc: { network, address: plan.bmc(index), port: plan.ports.ipmi, users: [{ name: BMC_USER, password, privilege: 'administrator' }] },
+  const { ports } = plan;
+  const address = plan.bmc(index);
+  const started = await listening(`the BMC of ${name}`, `${address}:${ports.ipmi}/udp`, () =>
+    startMachine({
+      name,
+      mac,
+      disk,
+      diskSerial,
+      wire,
+      network,
+      clock,
+      random,
+      logger,
+      selfTestMs: SELF_TEST_MS,
+      ports: { tftp: ports.tftp, deployHelper: ports.deployHelper },
+      onEvent: (event) => events.push(event),
+      bmc: { network, address, port: ports.ipmi, users: [{ name: BMC_USER, password, privilege: 'administrator' }] },
+    }),
+  ).catch(async (error: unknown) => {
+    await disk.close();
+    throw error;
+  });
+  onClose(async () => {
+    await started.close();
+    await disk.close();
   });
   await enrol(
     { store: core.store, secrets: core.secrets, clock, random },
@@ -195,34 +280,15 @@ async function startDemoMachine(options: DemoOptions, place: MachinePlace): Prom
       properties: { cpus: machine.cpus, memoryMb: machine.memoryMb, localGb: machine.diskGb, cpuArch: machine.cpuArch },
       bmc: {
         driver: 'ipmi',
-        address: plan.bmc(index),
-        port: plan.ports.ipmi,
+        address,
+        port: ports.ipmi,
         username: BMC_USER,
         password: enrolledPassword ?? new Secret(password),
       },
-      rootDiskSerial: diskSerial,
+      rootDiskSerial: enrolledDiskSerial ?? diskSerial,
     },
   );
   return { ...started, name, mac, disk, diskPath, events };
-}
-
-interface ImageFacts {
-  readonly name: string;
-  readonly sizeBytes: number;
-  readonly sha256: string;
-}
-
-async function imageFacts({ store }: BmsCore, id: string, path: string, { image: source, signal }: DemoOptions): Promise<ImageFacts> {
-  const image = await openImage({ path, signal });
-  try {
-    const name = source === undefined ? 'the demo image' : source;
-    const sha256 = await contentDigest(image, { signal });
-    const { format, virtualSizeBytes: sizeBytes } = image;
-    await store.create(imageKind, id, { id, name, format, sizeBytes, sha256, boot: 'local' });
-    return { name, sizeBytes, sha256 };
-  } finally {
-    await image.close();
-  }
 }
 
 async function spawnOn(store: Store, name: string, imageId: string, { clock, random }: DemoOptions): Promise<void> {
@@ -241,9 +307,14 @@ async function nodeNamed(store: Store, name: string): Promise<NodeRecord> {
 }
 
 /** Follows one machine until it is in the state; rejects when it has failed instead. */
-async function untilState({ clock, signal, progress }: DemoOptions, store: Store, name: string, state: NodeRecord['state']): Promise<void> {
+async function untilState(
+  { clock, signal, progress, nodes }: DemoOptions,
+  store: Store,
+  name: string,
+  state: NodeRecord['state'],
+): Promise<void> {
   const { uuid } = await nodeNamed(store, name);
-  const until = clock.monotonic() + NODE_LIMIT_MS;
+  const until = clock.monotonic() + LIMIT_MS + nodes * LIMIT_PER_NODE_MS;
   let told = '';
   for (;;) {
     const node = (await store.get(nodeKind, uuid))?.value;
@@ -267,20 +338,25 @@ function statusLine({ name, state, step, deployment }: NodeRecord): string {
   return `${name}: ${state}${step === undefined ? '' : `, ${step}`}${written}`;
 }
 
-/** Both sides in one order of time: what the controller decided, what the machine did. Seconds since power-on. */
 async function printTimeline(store: Store, machine: DemoMachine, print: (line: string) => void): Promise<void> {
-  const node = await nodeNamed(store, machine.name);
-  const start = machine.events.find(({ type }) => type === 'power on')?.at ?? node.stateSince;
-  const lines = [
-    ...machine.events.map(({ at, type, detail }) => ({ at, who: 'machine ', what: type, detail })),
-    ...node.history.map(({ at, from, to, reason }) => ({ at, who: 'bms-core', what: `${from} → ${to}`, detail: reason })),
-    ...node.timeline.map(({ at, type, detail }) => ({ at, who: 'bms-core', what: type, detail })),
-  ]
-    .filter(({ at }) => at >= start)
-    .sort((a, b) => a.at - b.at);
+  const input = { events: machine.events, node: await nodeNamed(store, machine.name) };
   print(`\nTimeline of ${machine.name} (seconds since power-on):`);
-  for (const { at, who, what, detail } of lines)
-    print(`  ${((at - start) / 1000).toFixed(3).padStart(8)}  ${who}  ${what}${detail ? `  ${detail}` : ''}`);
+  for (const line of timelineLines(input)) print(`  ${line}`);
+  const parts = timeSpent(input);
+  if (!parts) return;
+  print('\nWhere the time went (seconds):');
+  for (const line of timeSpentLines(parts)) print(`  ${line}`);
+}
+
+/** A port that is taken, in words that name whose it is. */
+async function listening<T>(role: string, where: string, start: () => Promise<T>): Promise<T> {
+  try {
+    return await start();
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    if (code === 'EADDRINUSE' || code === 'EACCES') throw demoErrors.DEMO_PORT_TAKEN({ role, where }, { cause });
+    throw cause;
+  }
 }
 
 async function diskDigest(disk: FileDisk, bytes: number, signal: AbortSignal): Promise<string> {

@@ -33,14 +33,16 @@ export function ramdiskNotifier(options: RamdiskNotifierOptions): RamdiskNotifie
         async (limited) => {
           const connection = await network.connect({ address, port, signal: limited });
           const drop = (): void => connection.destroy();
+          const closed = new AbortController();
           limited.addEventListener('abort', drop, { once: true });
           try {
             await connection.write(Buffer.from(`done ${token.reveal()}\n`));
             connection.end();
             // A ramdisk that is not there any more answers with a reset, which fails the read. One that has taken the line closes, or says
             // nothing: some nc keep their side open as long as their standard input.
-            await Promise.race([drained(connection), sleep(clock, CLOSE_WAIT_MS, limited)]);
+            await Promise.race([drained(connection), sleep(clock, CLOSE_WAIT_MS, AbortSignal.any([limited, closed.signal]))]);
           } finally {
+            closed.abort();
             limited.removeEventListener('abort', drop);
             connection.destroy();
           }

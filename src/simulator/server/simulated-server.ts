@@ -8,6 +8,7 @@ import type { BootOverride, Chassis } from '../bmc/index.ts';
 import type { BlockDevice } from '../disk/index.ts';
 import { runDeployRamdisk } from './deploy-ramdisk.ts';
 import { type BootLease, dhcpBoot } from './dhcp-client.ts';
+import { Powered } from './powered.ts';
 import { chooseLabel, configNames, type PxelinuxChoice } from './pxelinux.ts';
 import type { ProvisioningWire } from './wire.ts';
 
@@ -64,7 +65,7 @@ const WINDOW_BLOCKS = 8;
 export class SimulatedServer implements Chassis {
   activity: ServerActivity = 'off';
   private readonly uuid: string;
-  private running: AbortController | undefined;
+  private running: { readonly controller: AbortController; readonly powered: Powered } | undefined;
   /** The last boot and what it started; the next one begins when every socket of it is closed. */
   private ended: Promise<void> = Promise.resolve();
 
@@ -80,7 +81,7 @@ export class SimulatedServer implements Chassis {
     if (this.running) return;
     const controller = new AbortController();
     const { signal } = controller;
-    this.running = controller;
+    this.running = { controller, powered: new Powered(this.options) };
     this.activity = 'self-test';
     this.tell('power on', boot.device === 'none' ? undefined : `next device: ${boot.device}`);
     this.ended = this.ended
@@ -94,16 +95,14 @@ export class SimulatedServer implements Chassis {
 
   powerOff(): void {
     if (!this.running) return;
-    this.running.abort(new Error('the power is off'));
-    this.running = undefined;
+    this.end('the power is off');
     this.activity = 'off';
     this.tell('power off');
   }
 
   reset(boot: BootOverride): void {
     if (!this.running) return;
-    this.running.abort(new Error('the machine was reset'));
-    this.running = undefined;
+    this.end('the machine was reset');
     this.tell('reset');
     this.powerOn(boot);
   }
@@ -112,6 +111,13 @@ export class SimulatedServer implements Chassis {
   async close(): Promise<void> {
     this.powerOff();
     await this.ended;
+  }
+
+  private end(why: string): void {
+    const { controller, powered } = this.running ?? {};
+    this.running = undefined;
+    controller?.abort(new Error(why));
+    this.ended = this.ended.then(() => powered?.off());
   }
 
   private async boot(boot: BootOverride, signal: AbortSignal): Promise<void> {
@@ -146,6 +152,7 @@ export class SimulatedServer implements Chassis {
   private async bootNetwork(signal: AbortSignal): Promise<boolean> {
     const { wire, mac, clock, random } = this.options;
     this.activity = 'network boot';
+    this.tell('network boot');
     const lease = await dhcpBoot({ wire, mac, uuid: this.uuid, arch: BIOS_ARCH, clock, random, signal });
     if (!lease) {
       this.tell('no DHCP offer');
@@ -231,7 +238,8 @@ export class SimulatedServer implements Chassis {
 
   /** Undefined when the server does not have it. `quiet`: one name of several that are tried. */
   private async fetch(lease: BootLease, path: string, signal: AbortSignal, quiet = false): Promise<Uint8Array | undefined> {
-    const { network, clock, ports } = this.options;
+    const { ports } = this.options;
+    const { network, clock } = this.running?.powered ?? this.options;
     try {
       const { data } = await tftpGet({
         network,
