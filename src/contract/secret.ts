@@ -1,3 +1,5 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+
 /**
  * A value that must not be seen: a password, a token, a CHAP secret. Whoever needs it calls `reveal()` at the last
  * moment; everything that prints (template strings, JSON, console.log, loggers) sees `***`.
@@ -15,6 +17,11 @@ export class Secret {
     return this.#value;
   }
 
+  /** Same value? In time that does not depend on where they differ. */
+  equals(other: Secret): boolean {
+    return timingSafeEqual(digest(this.#value), digest(other.#value));
+  }
+
   toString(): string {
     return MASK;
   }
@@ -30,3 +37,7 @@ export class Secret {
 }
 
 const MASK = '***';
+
+function digest(value: string): Uint8Array {
+  return createHash('sha256').update(value).digest();
+}

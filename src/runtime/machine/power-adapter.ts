@@ -9,7 +9,7 @@ import {
   type PowerOutcome,
   powerOff,
   powerOn,
-  Secret,
+  type Secret,
 } from '../power/index.ts';
 import type { NodeRecord } from './node-record.ts';
 import type { MachinePower } from './ports.ts';
@@ -81,7 +81,7 @@ export class PowerAdapter implements MachinePower {
     const { driver, address, port, username, passwordRef } = node.bmc;
     const factory = this.#options.drivers[driver];
     if (factory === undefined) throw Object.assign(new Error(`there is no power driver "${driver}" here`), { permanent: true });
-    const password = new Secret((await this.#options.secrets.read(passwordRef)).reveal());
+    const password = await this.#options.secrets.read(passwordRef);
     const access = JSON.stringify([driver, address, port, username]);
     const held = this.#held.get(node.uuid);
     if (held?.access === access && held.password.equals(password)) return held.manager;

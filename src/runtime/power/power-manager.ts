@@ -6,7 +6,7 @@
  * puts the machine into a state that somebody asked for, and the owner's next poll corrects it. A stale toggle does the
  * opposite of what anybody asked for.
  */
-import type { Secret } from './secret.ts';
+import type { Secret } from 'cdk8s-baremetal-contract/secret';
 
 export type PowerState = 'on' | 'off';
 

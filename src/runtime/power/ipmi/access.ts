@@ -1,7 +1,8 @@
 /** Checks a BmcAccess once, so that a session can rely on it. */
+
+import type { Secret } from 'cdk8s-baremetal-contract/secret';
 import { powerErrors } from '../errors.ts';
 import type { BmcAccess, Privilege } from '../power-manager.ts';
-import type { Secret } from '../secret.ts';
 import { CIPHER_SUITES, type CipherSuite, cipherSuite } from './cipher-suite.ts';
 import { MAX_PASSWORD_BYTES, MAX_USERNAME_BYTES, PrivilegeLevel } from './rakp.ts';
 import { RMCP_PORT } from './rmcp.ts';
