@@ -23,7 +23,7 @@ export interface UdpOptions {
 
 export interface UdpSocket {
   readonly local: Endpoint;
-  /** Hands the datagram to the network. Never throws: what cannot be sent is lost, as on a wire, and told to `onError`. */
+  /** Hands the datagram to the network. Never throws: what cannot be sent is lost, as on a wire, and told to `onError`. The buffer is copied. */
   send(data: Uint8Array, to: Endpoint): void;
   /** Resolves when the port is free again. Harmless when repeated. */
   close(): Promise<void>;
@@ -39,8 +39,11 @@ export interface UdpHandlers {
 export interface TcpConnection extends AsyncIterable<Uint8Array> {
   readonly local: Endpoint;
   readonly remote: Endpoint;
-  /** Resolves when more may be written without piling up; rejects when the connection is gone. */
-  write(data: Uint8Array): Promise<void>;
+  /**
+   * Writes one buffer, or several in order as one. Resolves when more may be written without piling up; the buffers are then the
+   * caller's again. Rejects when the connection is gone.
+   */
+  write(data: Uint8Array | readonly Uint8Array[]): Promise<void>;
   /** Says that no more will be written (FIN) after what is queued. */
   end(): void;
   /** Drops the connection at once (RST where the network knows it); pending reads and writes reject with `error`. */

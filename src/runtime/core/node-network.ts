@@ -134,15 +134,21 @@ class NodeTcpConnection implements TcpConnection {
     });
   }
 
-  write(data: Uint8Array): Promise<void> {
+  write(data: Uint8Array | readonly Uint8Array[]): Promise<void> {
     const { socket } = this;
+    const pieces = data instanceof Uint8Array ? [data] : data;
+    const last = pieces.at(-1);
+    if (last === undefined) return Promise.resolve();
     if (socket.destroyed || socket.writableEnded) return Promise.reject(this.failure ?? new Error('the connection is closed'));
     // settled when the kernel has the bytes: the caller may then use its buffer again
     return new Promise((resolve, reject) => {
-      socket.write(data, (error) => {
+      socket.cork(); // one system call for all of them (writev)
+      for (const piece of pieces.slice(0, -1)) socket.write(piece);
+      socket.write(last, (error) => {
         if (error) reject(this.failure ?? error);
         else resolve();
       });
+      socket.uncork();
     });
   }
 

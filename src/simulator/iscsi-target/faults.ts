@@ -49,9 +49,14 @@ export function faultyConnection(inner: TcpConnection, faults: TargetFaults): Tc
     destroy: (error) => inner.destroy(error),
     write: (data) => {
       if (faults.silent) return Promise.resolve();
-      const flipped = flip(data, sent, faults.flipSentByteAt);
-      sent += data.length;
-      return inner.write(flipped);
+      const pieces = data instanceof Uint8Array ? [data] : data;
+      return inner.write(
+        pieces.map((piece) => {
+          const flipped = flip(piece, sent, faults.flipSentByteAt);
+          sent += piece.length;
+          return flipped;
+        }),
+      );
     },
     async *[Symbol.asyncIterator]() {
       for await (const chunk of inner) {

@@ -96,14 +96,15 @@ export class TcpStream implements TcpConnection {
     this.push({ syn: true, data: NOTHING });
   }
 
-  write(data: Uint8Array): Promise<void> {
+  write(data: Uint8Array | readonly Uint8Array[]): Promise<void> {
     if (this.failure) return Promise.reject(this.failure);
     if (this.finQueued || this.state !== 'open') return Promise.reject(socketError('EPIPE', 'write'));
-    if (data.length > 0) {
-      this.unsent.push(new Uint8Array(data));
-      this.unsentBytes += data.length;
-      this.pump();
+    for (const piece of data instanceof Uint8Array ? [data] : data) {
+      if (piece.length === 0) continue;
+      this.unsent.push(new Uint8Array(piece));
+      this.unsentBytes += piece.length;
     }
+    this.pump();
     if (this.queuedBytes() <= SEND_BUFFER_BYTES) return Promise.resolve();
     return new Promise((resolve, reject) => this.writers.push({ resolve, reject }));
   }

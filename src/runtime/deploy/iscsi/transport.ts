@@ -1,15 +1,14 @@
 /**
- * PDUs over one TCP connection, for the session and the simulated target: one reader, one writer, in order. Small pieces are
- * gathered into one write; large payloads go out as they are, uncopied, so a sender leaves them alone until they are answered.
+ * PDUs over one TCP connection, for the session and the simulated target: one reader, one writer, in order. Headers and payloads go
+ * out together and uncopied, so a sender leaves its payload alone until it is answered.
  */
 import type { TcpConnection } from 'cdk8s-baremetal-runtime/core/index';
 import type { Pdu, ReceivedPdu } from './pdu.ts';
 import { type Digests, framePdu, NO_DIGESTS, PduStream } from './pdu-stream.ts';
 
-/** Pieces below this are copied together: at this size a copy costs less than a system call. */
-const GATHER_BELOW_BYTES = 32 * 1024;
-/** Most bytes gathered into one write. */
-const GATHER_BYTES = 128 * 1024;
+/** Most bytes, and most pieces, of one write: enough to keep the wire busy while the next is made ready (IOV_MAX is 1,024). */
+const BATCH_BYTES = 1024 * 1024;
+const BATCH_PIECES = 256;
 /** Default of MaxRecvDataSegmentLength, which holds during login. */
 const LOGIN_DATA_BYTES = 8192;
 
@@ -28,7 +27,6 @@ export class PduTransport {
   private queue: Uint8Array[] = [];
   private next = 0;
   private pumping = false;
-  private staging: Buffer | undefined;
   private ending = false;
   private ended = false;
 
@@ -80,9 +78,9 @@ export class PduTransport {
   private async pump(): Promise<void> {
     try {
       while (!this.ended && this.next < this.queue.length) {
-        const batch = this.nextBatch();
-        this.queuedBytes -= batch.length;
-        await this.connection.write(batch);
+        const { pieces, bytes } = this.nextBatch();
+        this.queuedBytes -= bytes;
+        await this.connection.write(pieces);
       }
       if (this.ending && !this.ended) this.connection.end();
     } catch (error) {
@@ -92,34 +90,23 @@ export class PduTransport {
     }
   }
 
-  /** One buffer serves every batch: a write that has settled does not look at its bytes any more. */
-  private gather(from: number, bytes: number): Uint8Array {
-    this.staging ??= Buffer.allocUnsafe(GATHER_BYTES);
-    let at = 0;
-    for (let index = from; index < this.next; index++) {
-      const piece = this.queue[index];
-      if (!piece) continue;
-      this.staging.set(piece, at);
-      at += piece.length;
-    }
-    return this.staging.subarray(0, bytes);
-  }
-
-  private nextBatch(): Uint8Array {
+  private nextBatch(): { pieces: Uint8Array[]; bytes: number } {
     const from = this.next;
     let bytes = 0;
-    let piece = this.queue[this.next];
-    while (piece && piece.length < GATHER_BELOW_BYTES && bytes + piece.length <= GATHER_BYTES) {
+    for (
+      let piece = this.queue[this.next];
+      piece && (this.next === from || bytes + piece.length <= BATCH_BYTES);
+      piece = this.queue[this.next]
+    ) {
       bytes += piece.length;
-      piece = this.queue[++this.next];
+      this.next++;
+      if (this.next - from === BATCH_PIECES) break;
     }
-    if (this.next === from) this.next++;
-    const single = this.next === from + 1 ? this.queue[from] : undefined;
-    const batch = single ?? this.gather(from, bytes);
+    const pieces = this.queue.slice(from, this.next);
     if (this.next === this.queue.length) {
       this.queue = [];
       this.next = 0;
     }
-    return batch;
+    return { pieces, bytes };
   }
 }
