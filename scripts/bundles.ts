@@ -14,10 +14,10 @@ export const bundles: readonly Bundle[] = [
 ];
 
 /** ESM bundles break packages that call require at run time (node-zookeeper-client); CommonJS ones do not. */
-function options({ name, entry }: Bundle): BuildOptions {
+function options({ name, entry }: Bundle, folder: string): BuildOptions {
   return {
     entryPoints: [entry],
-    outfile: `lib/${name}.cjs`,
+    outfile: `${folder}/${name}.cjs`,
     bundle: true,
     platform: 'node',
     target: 'node24',
@@ -29,15 +29,15 @@ function options({ name, entry }: Bundle): BuildOptions {
   };
 }
 
-/** Writes one bundle to lib/. */
-export async function writeBundle(bundle: Bundle): Promise<void> {
-  await build(options(bundle));
+/** Writes one bundle. */
+export async function writeBundle(bundle: Bundle, folder = 'lib'): Promise<void> {
+  await build(options(bundle, folder));
 }
 
 /** The source files that a bundle is made of. */
 export async function bundleInputs(name: string): Promise<string[]> {
   const bundle = bundles.find((candidate) => candidate.name === name);
   if (!bundle) throw new Error(`there is no bundle ${name}`);
-  const { metafile } = await build({ ...options(bundle), write: false });
+  const { metafile } = await build({ ...options(bundle, 'lib'), write: false });
   return Object.keys(metafile?.inputs ?? {});
 }

@@ -1,0 +1,128 @@
+/** The program as the image carries it: the bundle, a file, the environment. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import type { NetworkInterfaceInfo } from 'node:os';
+import { provisioningAddress } from 'cdk8s-baremetal-runtime/bin/provisioning-address';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { bundles, writeBundle } from '../../../scripts/bundles.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
+
+const SERVER = '127.0.93.1';
+
+describe('the program bms-core', () => {
+  const folder = temporaryFolder();
+  let running: ChildProcess | undefined;
+
+  beforeAll(async () => {
+    folder.create();
+    for (const bundle of bundles) await writeBundle(bundle, folder.path());
+    writeFileSync(folder.path('site.ini'), readFileSync('test/contract/config/fixtures/pod45-wuxi2.ini'));
+  });
+  afterEach(() => running?.kill('SIGKILL'));
+  afterAll(folder.remove);
+
+  /** What a laptop needs in place of a management node, by the environment alone. */
+  const laptop = (): Record<string, string> => ({
+    BMS_DEFAULT__SERVER_PORT: '27081',
+    BMS_API__ADDRESS: '127.0.0.1',
+    BMS_SW_COORDINATION__BACKEND_URL: 'memory://',
+    BMS_DHCP__SERVER_IP: SERVER,
+    BMS_DHCP__MODE: 'server',
+    BMS_DHCP__SUBNET: '127.0.93.0/24',
+    BMS_DHCP__PORT: '27067',
+    BMS_TFTP__ADDRESS: SERVER,
+    BMS_TFTP__PORT: '27069',
+    BMS_HTTP_BOOT__ADDRESS: SERVER,
+    BMS_HTTP_BOOT__PORT: '27082',
+    BMS_DEPLOY_HELPER__ADDRESS: SERVER,
+    BMS_DEPLOY_HELPER__PORT: '27000',
+    BMS_PXE__TFTPBOOT_DIR: folder.path(),
+    BMS_STORE__URL: `sqlite://${folder.path('state.db')}`,
+    BMS_CONTRACT_VERSION: '1.0',
+    NODE_NAME: 'mgmt-pod45-wuxi2-1',
+  });
+
+  function start(
+    env: Record<string, string>,
+    config = folder.path('site.ini'),
+  ): { lines: () => Record<string, unknown>[]; ended: Promise<number | null>; until: (message: string) => Promise<void> } {
+    const child = spawn(process.execPath, [folder.path('bms-core.cjs'), '--config', config], {
+      env: { PATH: process.env.PATH ?? '', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    running = child;
+    let text = '';
+    child.stdout?.on('data', (chunk) => {
+      text += chunk;
+    });
+    const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+    const lines = (): Record<string, unknown>[] =>
+      text
+        .split('\n')
+        .filter((line) => line.startsWith('{'))
+        .map((line) => JSON.parse(line));
+    const until = (message: string): Promise<void> =>
+      new Promise((resolve, reject) => {
+        const look = (): void => {
+          if (lines().some(({ msg }) => msg === message)) resolve();
+        };
+        child.stdout?.on('data', look);
+        child.once('close', () => reject(new Error(`it ended without "${message}": ${text}`)));
+        look();
+      });
+    return { lines, ended, until };
+  }
+
+  it('starts from a site’s file, is healthy and ready, and ends at SIGTERM with 0', async () => {
+    const { ended, until } = start(laptop());
+    await until('bms-core is up');
+    const get = async (path: string): Promise<number> => (await fetch(`http://127.0.0.1:27081${path}`)).status;
+    expect(await get('/healthz')).toBe(200);
+    expect(await get('/readyz')).toBe(200);
+    running?.kill('SIGTERM');
+    expect(await ended).toBe(0);
+  });
+
+  it.each([
+    ['a file that is missing', {}, '/nonexistent.ini', undefined],
+    ['an unknown option in the environment', { BMS_DHCP__SUBNETT: '1' }, undefined, 'CONFIG_INVALID'],
+    ['manifests of a newer contract', { BMS_CONTRACT_VERSION: '2.0' }, undefined, 'CORE_CONTRACT_NEWER'],
+    ['a range without its network', { BMS_DHCP__SUBNET: '' }, undefined, 'CONFIG_INVALID'],
+    ['an address that no interface has', { BMS_TFTP__ADDRESS: '192.0.2.1' }, undefined, 'CORE_ADDRESS_MISSING'],
+  ])('%s ends it with 1 and one line that says so', async (_, env, config, code) => {
+    const { ended, lines } = start({ ...laptop(), ...(env as Record<string, string>) }, config);
+    expect(await ended).toBe(1);
+    const fatal = lines().filter(({ level }) => level === 60);
+    expect(fatal).toHaveLength(1);
+    if (code !== undefined) expect(fatal[0]).toMatchObject({ code, cure: expect.any(String) });
+  });
+});
+
+describe('the own address on the provisioning network', () => {
+  const info = (cidr: string, internal = false): NetworkInterfaceInfo => {
+    const [address = ''] = cidr.split('/');
+    return { address, netmask: '', family: 'IPv4', mac: '', internal, cidr };
+  };
+  const vip = { dhcp: { server_ip: undefined, subnet: undefined }, pxe: { nfs_server_ip: '192.168.50.20' } } as unknown as Parameters<
+    typeof provisioningAddress
+  >[0];
+
+  it.each([
+    [
+      'beside the VIP, never the VIP itself',
+      { lo: [info('127.0.0.1/8', true)], eth0: [info('10.1.2.3/24')], eth1: [info('192.168.50.20/24'), info('192.168.50.11/24')] },
+      '192.168.50.11',
+    ],
+    ['nowhere on other networks', { eth0: [info('10.1.2.3/24')] }, undefined],
+    ['not on an address of its own /32', { eth0: [info('192.168.50.11/32')] }, undefined],
+  ])('%s', (_, interfaces, expected) => {
+    expect(provisioningAddress(vip, interfaces)).toBe(expected);
+  });
+
+  it('is the one that the configuration names', () => {
+    const named = { ...vip, dhcp: { server_ip: '192.168.50.12', subnet: undefined } } as unknown as Parameters<
+      typeof provisioningAddress
+    >[0];
+    expect(provisioningAddress(named, {})).toBe('192.168.50.12');
+  });
+});
