@@ -5,7 +5,7 @@ import { normalizeMac } from '../boot/index.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
 import type { HttpHandler, HttpResponse } from '../core/network.ts';
-import { findNodeByMac, findNodeByNumber, type NodeRecord, nodeKind } from '../machine/index.ts';
+import { findNodeByMac, findNodeByNumber, type NodeRecord, nodeKind, reservationKind } from '../machine/index.ts';
 import type { Store, Stored } from '../store/index.ts';
 import { explain } from './explain.ts';
 import { nodeDetail, nodeSummary, nodeTimeline } from './node-view.ts';
@@ -55,7 +55,10 @@ export function api(options: ApiOptions): HttpHandler {
         method: 'GET',
         path: '/v1/nodes',
         handle: async () => {
-          const nodes = (await store.list(nodeKind)).map(({ value }) => nodeSummary(value));
+          // one record that cannot be read must not hide the others
+          const onInvalid = (id: string, error: unknown): void =>
+            logger.error({ node: id, error: String(error) }, 'the record cannot be read');
+          const nodes = (await store.list(nodeKind, { onInvalid })).map(({ value }) => nodeSummary(value));
           return json(200, { nodes: nodes.sort((a, b) => a.number - b.number) });
         },
       },
@@ -67,15 +70,22 @@ export function api(options: ApiOptions): HttpHandler {
       },
       {
         method: 'GET',
-        path: '/v1/explain/:mac',
-        handle: async ({ mac: given = '' }) => {
-          const mac = normalizeMac(given);
-          if (mac === undefined) return problem(400, apiErrors.API_BAD_MAC({ mac: given }));
-          const [node, machine] = await Promise.all([findNodeByMac(store, mac), machines.findMachine(mac)]);
-          return json(
-            200,
-            explain({ mac, node: node?.value, machine, lease: leaseOfMac(mac), settings: bootSettings, nowMs: clock.now() }),
-          );
+        path: '/v1/explain/:machine',
+        handle: async ({ machine: key = '' }) => {
+          const known = await findNode(store, key);
+          const asked = normalizeMac(key);
+          const macs = known?.value.interfaces.map((boot) => boot.mac) ?? [];
+          const mac = asked !== undefined && (!known || macs.includes(asked)) ? asked : macs[0];
+          // no name has a colon in it
+          if (mac === undefined)
+            return key.includes(':')
+              ? problem(400, apiErrors.API_BAD_MAC({ mac: key }))
+              : problem(404, apiErrors.API_NO_NODE({ node: key }));
+          const machine = await machines.findMachine(mac).catch((error: unknown) => ({ unreadable: error }));
+          const given = { mac, node: known?.value, lease: leaseOfMac(mac), settings: bootSettings, nowMs: clock.now() };
+          if (machine === undefined || !('unreadable' in machine)) return json(200, explain({ ...given, machine }));
+          const error = machine.unreadable instanceof Error ? machine.unreadable.message : String(machine.unreadable);
+          return json(200, explain({ ...given, machine: undefined, problem: error }));
         },
       },
     ],
@@ -83,13 +93,15 @@ export function api(options: ApiOptions): HttpHandler {
   );
 }
 
-/** By UUID, number, MAC address or name. */
+/** By UUID, number, MAC address or name, in this order: a machine may be called 42 or cafe00000001. */
 async function findNode(store: Store, key: string): Promise<Stored<NodeRecord> | undefined> {
   const direct = await store.get(nodeKind, key);
   if (direct) return direct;
-  if (/^\d{1,15}$/.test(key)) return findNodeByNumber(store, Number(key));
-  if (normalizeMac(key) !== undefined) return findNodeByMac(store, key);
-  return (await store.list(nodeKind)).find(({ value }) => value.name === key);
+  const found = (/^[1-9]\d{0,14}$/.test(key) ? await findNodeByNumber(store, Number(key)) : undefined) ?? (await findNodeByMac(store, key));
+  if (found) return found;
+  const reserved = await store.get(reservationKind, `name.${key}`);
+  const named = reserved && (await store.get(nodeKind, reserved.value.nodeId));
+  return named?.value.name === key ? named : undefined;
 }
 
 function text(status: number, body: string): HttpResponse {

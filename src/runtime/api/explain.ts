@@ -7,6 +7,8 @@ export interface ExplainInput {
   readonly mac: string;
   readonly node: NodeRecord | undefined;
   readonly machine: BootMachine | undefined;
+  /** Why the boot plane does not know what to answer now. */
+  readonly problem?: string;
   readonly lease: BootLease | undefined;
   readonly settings: BootSettings;
   readonly nowMs: number;
@@ -19,6 +21,8 @@ export interface Explanation {
   readonly reason?: string;
   readonly deadline?: string;
   readonly lease?: string;
+  /** Why nothing can be answered now. */
+  readonly problem?: string;
   /** What would be answered now, and why. */
   readonly answers: readonly { readonly request: string; readonly answer: string; readonly reasons: readonly string[] }[];
   /** The last things seen of it, newest last. */
@@ -27,7 +31,7 @@ export interface Explanation {
 
 const SEEN = 8;
 
-export function explain({ mac, node, machine, lease, settings, nowMs }: ExplainInput): Explanation {
+export function explain({ mac, node, machine, problem, lease, settings, nowMs }: ExplainInput): Explanation {
   const config = `pxelinux.cfg/01-${dashedMac(mac)}`;
   const requests = [
     { name: 'DHCP from its boot ROM (BIOS)', request: { protocol: 'dhcp', mac, client: 'pxe', arch: 0 } },
@@ -42,7 +46,8 @@ export function explain({ mac, node, machine, lease, settings, nowMs }: ExplainI
     ...(node && { machine: node.name, state: node.state, reason: node.reason }),
     ...(node?.stateDeadline !== undefined && { deadline: isoTime(node.stateDeadline) }),
     ...(lease && { lease: lease.address }),
-    answers: requests.map(({ name, request }) => {
+    ...(problem !== undefined && { problem }),
+    answers: (problem === undefined ? requests : []).map(({ name, request }) => {
       const decision = decideBoot(machine, request, settings);
       return { request: name, answer: inWords(decision), reasons: decision.reasons };
     }),
