@@ -292,8 +292,7 @@ async function listening<T>(role: string, where: string, section: string, start:
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
     if (code === 'EADDRNOTAVAIL') throw coreErrors.CORE_ADDRESS_MISSING({ role, where, section }, { cause });
-    if (code === 'EADDRINUSE' || code === 'EACCES')
-      throw coreErrors.CORE_PORT_TAKEN({ role, where, section }, { cause });
+    if (code === 'EADDRINUSE' || code === 'EACCES') throw coreErrors.CORE_PORT_TAKEN({ role, where, section }, { cause });
     throw cause;
   }
 }
