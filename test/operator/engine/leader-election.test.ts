@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ApiError } from '../../../src/operator/engine/api-error.ts';
 import { guardedApi } from '../../../src/operator/engine/guarded-api.ts';
 import { type Leadership, runElection } from '../../../src/operator/engine/leader-election.ts';
+import { at } from '../../../src/operator/engine/objects.ts';
 import { resourceTypes } from '../../../src/operator/engine/resource-types.ts';
 import { type Clock, sleep } from '../../../src/runtime/core/clock.ts';
 import { silentLogger } from '../../../src/runtime/core/logger.ts';
@@ -112,7 +113,7 @@ class Lab {
   }
 
   holder(): unknown {
-    return (this.api.peek('Lease', 'default/onecloud-operator')?.spec as { holderIdentity: string }).holderIdentity;
+    return at(this.api.peek('Lease', 'default/onecloud-operator'), 'spec', 'holderIdentity');
   }
 }
 
