@@ -4,6 +4,8 @@ import { bmsCoreConfig } from 'cdk8s-baremetal-contract';
 import { renderReference } from 'cdk8s-baremetal-contract/config/index';
 import { novaBaremetalConfig } from 'cdk8s-baremetal-contract/nova-baremetal-config';
 import { errorsPage } from './errors-page.ts';
+import { requirementsPage } from './requirements-page.ts';
 
 writeFileSync('docs/errors.md', await errorsPage());
+writeFileSync('docs/requirements.md', requirementsPage());
 for (const config of [bmsCoreConfig, novaBaremetalConfig]) writeFileSync(`docs/reference/${config.daemon}.md`, renderReference(config));
