@@ -3,7 +3,7 @@ import { defineErrors, entry } from 'cdk8s-baremetal-contract';
 export const storeErrors = defineErrors('STORE', {
   STORE_URL: entry<{ url: string; reason: string }>({
     message: ({ url, reason }) => `the store's URL "${url}" ${reason}`,
-    cure: 'Use sqlite:///var/lib/bms/state.db (an absolute path) or memory://',
+    cure: 'Use sqlite:///var/lib/bms/state.db (an absolute path), mysql://user@host[:port]/database or memory://; passwords go into [store] password',
   }),
   STORE_OPEN: entry<{ path: string; reason: string }>({
     message: ({ path, reason }) => `the store ${path} cannot be opened: ${reason}`,
@@ -24,6 +24,27 @@ export const storeErrors = defineErrors('STORE', {
   STORE_IO: entry<{ path: string; reason: string }>({
     message: ({ path, reason }) => `the store ${path} failed: ${reason}`,
     cure: 'Check the disk (space, errors) and who else has the file open',
+  }),
+  STORE_REFUSED: entry<{ path: string; reason: string }>({
+    message: ({ path, reason }) => `the database ${path} refuses us: ${reason}`,
+    cure: 'Create the database and the user, grant the user all rights on it, and check [store] password and the TLS options of the URL',
+  }),
+  STORE_UNREACHABLE: entry<{ path: string; seconds: number; reason: string }>({
+    message: ({ path, seconds, reason }) => `the database ${path} has not answered for ${seconds} s: ${reason}`,
+    cure: 'Check that it runs and that its port is open from here; the daemon keeps trying',
+  }),
+  STORE_OUTCOME_UNKNOWN: entry<{ path: string; kind: string; id: string; reason: string }>({
+    message: ({ path, kind, id, reason }) => `whether the ${kind} ${id} was written to ${path} is not known: ${reason}`,
+    cure: 'Read the record again before the next change; the daemon does',
+  }),
+  STORE_IMPORT_LINE: entry<{ line: number; reason: string }>({
+    message: ({ line, reason }) => `line ${line} of the backup cannot be read: ${reason}`,
+    cure: 'Use a file that "bmctl db export" wrote, whole and unchanged; nothing has been imported',
+  }),
+  STORE_IMPORT_CONFLICT: entry<{ count: number; first: readonly string[] }>({
+    message: ({ count, first }) =>
+      `${count} records have changed since the backup: ${first.join(', ')}${count > first.length ? ', …' : ''}`,
+    cure: 'Import into an empty store, or ask for those to be overwritten; nothing has been imported',
   }),
   STORE_CLOSED: entry<{ what: string }>({
     message: ({ what }) => `${what} was called on a closed store`,

@@ -1,6 +1,10 @@
 export { storeErrors } from './errors.ts';
 export { MemoryStore } from './memory-store.ts';
-export { openStore, sqlitePath } from './open-store.ts';
+export { MysqlStore, type MysqlStoreOptions } from './mysql/mysql-store.ts';
+export { type MysqlAddress, parseMysqlUrl } from './mysql/mysql-url.ts';
+export { openStore, type StoreContext, sqlitePath } from './open-store.ts';
+export { type SchemaVersion, schemaVersion, syncSchema } from './schema.ts';
 export { newestSchema } from './sqlite-migrations.ts';
 export { SqliteStore, type SqliteStoreOptions, sqliteSchemaVersion } from './sqlite-store.ts';
 export * from './store.ts';
+export { type Dumpable, exportRecords, type ImportOptions, type ImportResult, importRecords, type RawRecord } from './transfer.ts';

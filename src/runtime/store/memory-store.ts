@@ -1,6 +1,7 @@
 import { storeErrors } from './errors.ts';
 import { readList, readValue } from './read-value.ts';
 import type { CreateResult, DeleteResult, Kind, ListOptions, Store, Stored, UpdateResult, Watch, WatchEvent } from './store.ts';
+import type { Dumpable, RawRecord } from './transfer.ts';
 import { Watchers } from './watchers.ts';
 
 interface Row {
@@ -9,7 +10,7 @@ interface Row {
 }
 
 /** A store that is gone with its process: simulations, tests, trials. Values are kept as text, so nobody shares an object with it. */
-export class MemoryStore implements Store {
+export class MemoryStore implements Store, Dumpable {
   readonly #kinds = new Map<string, Map<string, Row>>();
   readonly #watchers = new Watchers();
   #sequence = 0;
@@ -56,6 +57,14 @@ export class MemoryStore implements Store {
   watch<T>(kind: Kind<T>, handler: (event: WatchEvent<T>) => void): Watch {
     this.#mustBeOpen('watch');
     return this.#watchers.add(kind, handler);
+  }
+
+  async *dump(): AsyncGenerator<RawRecord> {
+    this.#mustBeOpen('dump');
+    const kinds = [...this.#kinds].sort(([a], [b]) => byText(a, b));
+    for (const [kind, rows] of kinds) {
+      for (const [id, row] of [...rows].sort(([a], [b]) => byText(a, b))) yield { kind, id, ...row };
+    }
   }
 
   async close(): Promise<void> {

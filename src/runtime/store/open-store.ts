@@ -1,16 +1,35 @@
+import type { Secret } from 'cdk8s-baremetal-contract';
 import type { Clock } from '../core/clock.ts';
+import { nodeRandom } from '../core/node-random.ts';
+import type { Random } from '../core/random.ts';
 import { storeErrors } from './errors.ts';
 import { MemoryStore } from './memory-store.ts';
+import { MysqlStore } from './mysql/mysql-store.ts';
+import { parseMysqlUrl } from './mysql/mysql-url.ts';
 import { SqliteStore } from './sqlite-store.ts';
 import type { Store } from './store.ts';
+import type { Dumpable } from './transfer.ts';
+
+export interface StoreContext {
+  readonly clock: Clock;
+  /** `[store] password`, for a `mysql://` URL. */
+  readonly password?: Secret | undefined;
+  /** Default: the operating system's. */
+  readonly random?: Random;
+  /** How often to look for what other processes changed. Default 500 for MySQL, 1,000 for SQLite. */
+  readonly pollMs?: number;
+}
 
 /**
- * Opens the store that a URL names: `memory://`, or `sqlite:///var/lib/bms/state.db`. The path is always absolute (a daemon's working
- * directory is nobody's choice), so SQLAlchemy's four slashes, `sqlite:////var/…`, mean the same file.
+ * Opens the store that a URL names: `memory://`, `sqlite:///var/lib/bms/state.db`, or `mysql://user@host[:port]/database`. An SQLite path is
+ * always absolute (a daemon's working directory is nobody's choice), so SQLAlchemy's four slashes, `sqlite:////var/…`, mean the same
+ * file. A MySQL database is reached at the first call, which may reject with STORE_REFUSED or STORE_UNREACHABLE.
  */
-export function openStore(url: string, context: { readonly clock: Clock }): Store {
+export function openStore(url: string, { clock, password, random = nodeRandom, pollMs }: StoreContext): Store & Dumpable {
+  const polling = pollMs === undefined ? {} : { pollMs };
   if (url === 'memory://' || url === 'memory:') return new MemoryStore();
-  return new SqliteStore({ path: sqlitePath(url), clock: context.clock });
+  if (url.startsWith('mysql://')) return new MysqlStore({ address: parseMysqlUrl(url, password), clock, random, ...polling });
+  return new SqliteStore({ path: sqlitePath(url), clock, ...polling });
 }
 
 /** The file that an sqlite URL names. */
@@ -24,7 +43,7 @@ export function sqlitePath(url: string): string {
   return path;
 }
 
-/** mysql://user:secret@host/db is a likely mistake here, and errors go to logs. */
+/** A password in a URL is a likely mistake, and errors go to logs. */
 function withoutPassword(url: string): string {
-  return url.replace(/\/\/([^/@:]*):[^/@]*@/, '//$1:***@');
+  return url.replace(/\/\/([^/@:]*):[^/]*@/, '//$1:***@');
 }

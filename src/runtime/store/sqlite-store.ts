@@ -6,6 +6,7 @@ import { storeErrors } from './errors.ts';
 import { readList, readValue } from './read-value.ts';
 import { migrations, newestSchema } from './sqlite-migrations.ts';
 import type { CreateResult, DeleteResult, Kind, ListOptions, Store, Stored, UpdateResult, Watch, WatchEvent } from './store.ts';
+import type { Dumpable, RawRecord } from './transfer.ts';
 import { Watchers } from './watchers.ts';
 
 export interface SqliteStoreOptions {
@@ -33,7 +34,7 @@ const SQLITE_NOTADB = 26;
  * a power cut the last commits may be missing, and here such a commit may be "this deployment key has been used" or "replica B owns
  * the node now". The price is one fsync per write; a whole deployment writes some forty times.
  */
-export class SqliteStore implements Store {
+export class SqliteStore implements Store, Dumpable {
   readonly #path: string;
   readonly #clock: Clock;
   readonly #pollMs: number;
@@ -104,6 +105,13 @@ export class SqliteStore implements Store {
     const watch = this.#watchers.add(kind, handler);
     this.#schedulePoll();
     return watch;
+  }
+
+  /** As of one moment: read at once, since an open cursor would keep the write-ahead log from being folded in. */
+  async *dump(): AsyncGenerator<RawRecord> {
+    const rows = this.#run('dump', () => this.#statements.dump.all());
+    for (const { kind, id, version, value } of rows)
+      yield { kind: String(kind), id: String(id), version: String(version), json: String(value) };
   }
 
   async close(): Promise<void> {
@@ -199,6 +207,7 @@ interface Statements {
   readonly sequence: StatementSync;
   readonly changes: StatementSync;
   readonly dataVersion: StatementSync;
+  readonly dump: StatementSync;
 }
 
 function prepare(db: DatabaseSync): Statements {
@@ -210,6 +219,7 @@ function prepare(db: DatabaseSync): Statements {
     sequence: db.prepare('SELECT last FROM sequence'),
     changes: db.prepare('SELECT kind, id, version, value FROM record WHERE version > ? ORDER BY version'),
     dataVersion: db.prepare('PRAGMA data_version'),
+    dump: db.prepare('SELECT kind, id, version, value FROM record WHERE value IS NOT NULL ORDER BY kind, id'),
   };
 }
 

@@ -2,26 +2,40 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
-import { type Kind, MemoryStore, modify, SqliteStore, type Store, type WatchEvent } from 'cdk8s-baremetal-runtime/store/index';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Kind, MemoryStore, modify, openStore, SqliteStore, type Store, type WatchEvent } from 'cdk8s-baremetal-runtime/store/index';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { mariaDb, missingForMariaDb } from './maria-db.ts';
 
 const schema = z.object({ colour: z.string(), size: z.number().default(1) });
 type Thing = z.infer<typeof schema>;
 const thing: Kind<Thing> = { name: 'thing', parse: (value) => schema.parse(value) };
 const other: Kind<Thing> = { name: 'other', parse: (value) => schema.parse(value) };
 
-const implementations: { name: string; open: (directory: string) => Store }[] = [
+const missing = missingForMariaDb();
+if (missing !== undefined) console.warn(`SKIPPED: the contract of a store on MariaDB: ${missing}`);
+const mariadb = missing === undefined ? mariaDb() : undefined;
+beforeAll(() => mariadb?.start());
+afterAll(() => mariadb?.remove());
+
+const implementations: { name: string; open: (directory: string) => Store | Promise<Store> }[] = [
   { name: 'memory', open: () => new MemoryStore() },
   { name: 'sqlite', open: (directory) => new SqliteStore({ path: join(directory, 'state.db'), clock: nodeClock, pollMs: 0 }) },
 ];
+if (mariadb !== undefined) {
+  const { password } = mariadb;
+  implementations.push({
+    name: 'mariadb',
+    open: async () => openStore(await mariadb.database(), { clock: nodeClock, password, pollMs: 0 }),
+  });
+}
 
 describe.each(implementations)('002-6: the contract of a store: $name', ({ open }) => {
   let directory: string;
   let store: Store;
-  beforeEach(() => {
+  beforeEach(async () => {
     directory = mkdtempSync(join(tmpdir(), 'store-'));
-    store = open(directory);
+    store = await open(directory);
   });
   afterEach(async () => {
     await store.close();
