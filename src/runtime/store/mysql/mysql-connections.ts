@@ -126,7 +126,8 @@ export class MysqlConnections {
   async #patiently<T>(work: () => Promise<T>, onTrouble: (trouble: Trouble) => void = () => undefined): Promise<T> {
     const { clock, patienceMs, address } = this.#options;
     const end = clock.monotonic() + patienceMs;
-    for (let delayMs = FIRST_DELAY_MS; ; delayMs = Math.min(delayMs * 2, LONGEST_DELAY_MS)) {
+    // The first repetition comes at once: mostly it was one connection that broke, and others may write meanwhile.
+    for (let delayMs = 0; ; delayMs = Math.min(Math.max(delayMs * 2, FIRST_DELAY_MS), LONGEST_DELAY_MS)) {
       try {
         return await work();
       } catch (error) {

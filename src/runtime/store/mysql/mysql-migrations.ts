@@ -25,13 +25,13 @@ export const mysqlSteps: readonly Step[] = [
     statements: [
       // `version` counts the record's changes, so the sum over all records counts the changes of the database and only grows: that is how
       // replicas see that something changed, whatever the order of commits. A deleted record stays without a value, so that it
-      // never gets an old version back and others hear of it. `tokens` are the marks of the last eight writes, the newest first: a writer
+      // never gets an old version back and others hear of it. `tokens` are the marks of the last 32 writes, the newest first: a writer
       // whose answer got lost finds its own among them. LONGTEXT and not JSON, since MySQL's JSON rewrites the text.
       `CREATE TABLE IF NOT EXISTS records (
          kind VARCHAR(64) NOT NULL,
          id VARCHAR(255) NOT NULL,
          version BIGINT UNSIGNED NOT NULL,
-         tokens VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+         tokens VARCHAR(256) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
          changed_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
          value LONGTEXT NULL CHECK (JSON_VALID(value)),
          PRIMARY KEY (kind, id),

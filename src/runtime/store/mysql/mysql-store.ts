@@ -16,10 +16,10 @@ export interface MysqlStoreOptions extends MysqlConnectionsOptions {
   readonly pollMs?: number;
 }
 
-/** Characters of a write's mark: 12 random bytes in base64. */
-const TOKEN_LENGTH = 16;
+/** Characters of a write's mark: 6 random bytes in base64. It is told from the 32 of one record, not from all. */
+const TOKEN_LENGTH = 8;
 /** Marks that a record keeps. */
-const TOKENS = 8;
+const TOKENS = 32;
 const READ_AT_ONCE = 1_000;
 
 type Swap = { readonly done: true; readonly version: number } | { readonly done: false; readonly current: Row | undefined };

@@ -39,6 +39,9 @@ export function parseMysqlUrl(url: string, password: Secret | undefined): MysqlA
   const ca = parameters.get('ca');
   if (tls !== null && tls !== 'on' && tls !== 'off') return refuse('has tls neither on nor off');
   if (ca !== null && tls !== 'on') return refuse('names a ca without tls=on');
+  // mysql2 compares a certificate's name with "localhost" when the host is an address.
+  if (tls === 'on' && /^\[|^[0-9.]+$/.test(host))
+    return refuse('has tls=on with an address: use the host name that the certificate carries');
   const decoded = decode(user, database) ?? refuse('has a % that begins no escape');
   return {
     host: host.replace(/^\[|\]$/g, ''),
