@@ -1,6 +1,8 @@
 export { BareMetalNode, type BareMetalNodeProps } from './bare-metal-node.ts';
 export { BmsCore, PodConfig } from './bms-core.ts';
+export * from './environment/index.ts';
 export { InventoryError, type InventoryProblem, inventoryErrors, parseInventory, readInventory } from './inventory.ts';
+export * from './kolla/index.ts';
 export { ManagementNode, type ManagementNodeProps } from './management-node.ts';
 export { Network, type NetworkProps } from './network.ts';
 export { Pod, type PodProps } from './pod.ts';

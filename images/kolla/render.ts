@@ -1,0 +1,45 @@
+/**
+ * Renders the layers of nova-api's image and puts each one's build context into lib/images/kolla:
+ *
+ *     node --import tsx images/kolla/render.ts [name=value …]
+ *     docker build -t NAMESPACE/PREFIXbase:TAG lib/images/kolla/base        … and so on, from the lowest up
+ */
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { argv } from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { type ImageLayer, renderImageLayers } from 'cdk8s-baremetal/kolla/index';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+
+export const LAYERS = ['base', 'openstack-base', 'nova-base', 'nova-api'] as const;
+
+export const DEFAULT_VARIABLES: Readonly<Record<string, string>> = {
+  namespace: 'harbor.capitalonline.net/kolla',
+  image_prefix: '',
+  tag: '2026.1',
+  base_image: 'docker.io/library/debian',
+  base_distro_tag: 'bookworm-slim',
+  launch_image: 'harbor.capitalonline.net/bms-test/bms_launch:1.0',
+  upper_constraints: 'https://releases.openstack.org/constraints/upper/2026.1',
+};
+
+export function layerTemplates(): ImageLayer[] {
+  return LAYERS.map((name) => ({ name, template: readFileSync(join(here, name, 'Dockerfile.template'), 'utf8') }));
+}
+
+/** Writes every layer's Dockerfile and what it copies to `directory`/LAYER. */
+export function writeLayers(directory: string, variables: Readonly<Record<string, string>>): void {
+  rmSync(directory, { recursive: true, force: true });
+  for (const [name, dockerfile] of renderImageLayers({ layers: layerTemplates(), variables })) {
+    mkdirSync(join(directory, name), { recursive: true });
+    writeFileSync(join(directory, name, 'Dockerfile'), dockerfile);
+    for (const file of readdirSync(join(here, name)))
+      if (file !== 'Dockerfile.template') copyFileSync(join(here, name, file), join(directory, name, file));
+  }
+}
+
+if (argv[1] === fileURLToPath(import.meta.url)) {
+  const given = argv.slice(2).map((word) => [word.split('=')[0] ?? '', word.slice(word.indexOf('=') + 1)]);
+  writeLayers(join(here, '../../lib/images/kolla'), { ...DEFAULT_VARIABLES, ...Object.fromEntries(given) });
+}
