@@ -317,6 +317,11 @@ describe('the program', () => {
     expect(demoFolders(folder.path())).toEqual([]);
   });
 
+  it('ends when nobody reads it any more, as before `| head -1`, with nothing left', async () => {
+    await program(['--port-base', '21000'], (_, child) => child.stdout?.destroy());
+    expect(demoFolders(folder.path())).toEqual([]);
+  });
+
   it.each([
     { args: ['--nodes', '0'], output: 'DEMO_NODES', exit: 1 },
     { args: ['--nodes', 'many'], output: 'It must be a whole number', exit: 1 },
