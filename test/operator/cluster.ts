@@ -11,6 +11,8 @@ import { nodeClock } from '../../src/runtime/core/node-clock.ts';
 
 export interface RealApi {
   readonly api: KubeApi;
+  /** Breaks what is under way and refuses what comes, as a network does that is gone; `false` heals it. */
+  cutOff(cut: boolean): void;
   readonly metrics: Metrics;
   /** Requests that write, as METHOD path. */
   readonly writes: string[];
@@ -24,11 +26,13 @@ export function realApi(kubeconfig?: string): RealApi {
   const inner = clientNodeTransport(loadKubeConfig(kubeconfig === undefined ? {} : { file: kubeconfig }), nodeClock);
   const writes: string[] = [];
   const requests: TransportRequest[] = [];
+  let gate = new AbortController();
   const transport: Transport = {
-    exchange: (request) => {
+    exchange: async (request) => {
       requests.push(request);
       if (request.method !== 'GET') writes.push(`${request.method} ${request.path}`);
-      return inner.exchange(request);
+      gate.signal.throwIfAborted();
+      return inner.exchange({ ...request, signal: AbortSignal.any([request.signal, gate.signal]) });
     },
     close: () => inner.close(),
   };
@@ -37,6 +41,10 @@ export function realApi(kubeconfig?: string): RealApi {
   const namespaces: string[] = [];
   return {
     api,
+    cutOff: (cut) => {
+      if (cut) gate.abort(new Error('connect EHOSTUNREACH'));
+      else gate = new AbortController();
+    },
     metrics,
     writes,
     requests,

@@ -1,16 +1,15 @@
 /**
  * The API server through @kubernetes/client-node: its KubeConfig finds the server, the certificates and the credentials
- * (kubeconfig, in-cluster token, exec plugins, OIDC), and makes the dispatcher that connects. Its generated clients and its Watch
- * are not used: docs/decisions/0004-kubernetes-client.md measures why.
+ * (kubeconfig, in-cluster token, exec plugins, OIDC). Its generated clients and its Watch are not used, and connections are kept
+ * here: docs/decisions/0004-kubernetes-client.md measures why.
  */
 import { HttpMethod, KubeConfig, RequestContext } from '@kubernetes/client-node';
 import type { Clock } from 'cdk8s-baremetal-runtime/core/clock';
+import { Agent, type Dispatcher, ProxyAgent } from 'undici';
 import type { Transport, TransportRequest, TransportResponse } from './transport.ts';
 
 /** Service account tokens are replaced on disk well before they expire; client-go looks once a minute, too. */
 const CREDENTIALS_AGE_MS = 60_000;
-
-type Dispatcher = NonNullable<ReturnType<RequestContext['getDispatcher']>>;
 
 interface Connection {
   readonly dispatcher: Dispatcher;
@@ -36,13 +35,8 @@ export function loadKubeConfig({ file, context }: KubeConfigOptions = {}): KubeC
 export function clientNodeTransport(config: KubeConfig, clock: Clock): Transport {
   const cluster = config.getCurrentCluster();
   if (!cluster) throw new Error('the kubeconfig has no current cluster');
-  const { origin, pathname, protocol, hostname } = new URL(cluster.server);
+  const { origin, pathname } = new URL(cluster.server);
   const base = pathname.replace(/\/$/, '');
-  // Without certificates of its own KubeConfig makes no dispatcher. A server name, here the one that TLS would use anyway, makes it
-  // build one that trusts the system's authorities.
-  if (protocol === 'https:' && cluster.tlsServerName === undefined && !cluster.caFile && !cluster.caData) {
-    Object.assign(cluster, { tlsServerName: hostname });
-  }
   const retired = new Set<Dispatcher>();
   let current: Promise<Connection> | undefined;
 
@@ -88,14 +82,35 @@ export function clientNodeTransport(config: KubeConfig, clock: Clock): Transport
 async function connect(config: KubeConfig, origin: string, clock: Clock, known: Connection | undefined): Promise<Connection> {
   const context = new RequestContext(`${origin}/`, HttpMethod.GET);
   await config.applySecurityAuthentication(context);
-  const https: Record<string, unknown> = {};
-  await config.applyToHTTPSOptions(https);
-  const material = JSON.stringify(['ca', 'cert', 'key', 'servername'].map((name) => String(https[name] ?? '')));
-  const fresh = context.getDispatcher();
-  const reuse = known?.material === material;
-  if (!fresh) throw new Error(`client-node made no dispatcher for ${origin}`);
-  if (reuse) void fresh.close(); // never connected
-  return { dispatcher: reuse ? known.dispatcher : fresh, headers: context.getHeaders(), material, takenAt: clock.monotonic() };
+  const tls: Parameters<KubeConfig['createDispatcherOptions']>[1] & Record<string, unknown> = {};
+  await config.applyToHTTPSOptions(tls);
+  const material = JSON.stringify(['ca', 'cert', 'key', 'servername', 'rejectUnauthorized'].map((name) => String(tls[name] ?? '')));
+  const dispatcher = known?.material === material ? known.dispatcher : makeDispatcher(config, tls, context);
+  return { dispatcher, headers: context.getHeaders(), material, takenAt: clock.monotonic() };
+}
+
+/**
+ * HTTP/1.1: over HTTP/2, which undici 8 prefers, a connection that the server drops after a watch was aborted ends in an error
+ * that nobody can catch. client-node's own dispatcher cannot be told so; it is used where only it knows the way (SOCKS).
+ */
+function makeDispatcher(
+  config: KubeConfig,
+  tls: Parameters<KubeConfig['createDispatcherOptions']>[1],
+  context: RequestContext,
+): Dispatcher {
+  const options = config.createDispatcherOptions(config.getCurrentCluster(), tls);
+  const own = context.getDispatcher();
+  switch (options.type) {
+    case 'agent':
+      return new Agent({ connect: options.connect, allowH2: false });
+    case 'none': // no certificates of its own: the system's authorities
+      return new Agent({ connect: { keepAlive: true, keepAliveInitialDelay: 30_000 }, allowH2: false });
+    case 'proxy':
+      return new ProxyAgent({ uri: options.uri, requestTls: options.requestTls, connect: options.connect, allowH2: false });
+    case 'socks':
+      if (own === undefined) throw new Error('client-node made no dispatcher for its SOCKS proxy');
+      return own;
+  }
 }
 
 function plainHeaders(headers: Readonly<Record<string, string | string[] | undefined>>): Record<string, string> {

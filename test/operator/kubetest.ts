@@ -1,0 +1,90 @@
+/** An API server of a test's own, which it may stop, start and make forget. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { resourceTypes } from '../../src/operator/engine/resource-types.ts';
+import { realApi } from './cluster.ts';
+
+const program = process.env.KUBETEST ?? '../shared/tools/kubetest';
+const built = join(process.env.KUBETEST_HOME ?? join(homedir(), '.cache/kubetest'), 'bin/kube-apiserver');
+
+/** Skips a suite aloud where no API server can be started. */
+export function withoutKubetest(suite: string): boolean {
+  const missing =
+    process.env.BMS_TEST_CLUSTER !== '1'
+      ? 'no cluster for tests (set BMS_TEST_CLUSTER=1)'
+      : !existsSync(program)
+        ? 'no kubetest (set KUBETEST to its path)'
+        : !existsSync(built)
+          ? `kubetest is not built (${program} build)`
+          : undefined;
+  if (missing !== undefined) console.warn(`SKIPPED ${suite}: ${missing}`);
+  return missing !== undefined;
+}
+
+export interface Kubetest {
+  readonly kubeconfig: string;
+  start(): void;
+  stop(): void;
+  /** etcd forgets everything but the current state of each object. */
+  compact(): Promise<void>;
+  remove(): void;
+}
+
+export async function startKubetest(): Promise<Kubetest> {
+  const folder = mkdtempSync(join(tmpdir(), 'kubetest-'));
+  const port = await freePorts();
+  const run = (command: string): void =>
+    void execFileSync(program, [command, folder], {
+      env: { ...process.env, KUBETEST_PORT: String(port) },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+  const kubeconfig = join(folder, 'kubeconfig');
+  run('up');
+  /** As in a crash: told politely, the API server would keep open watches for a minute. */
+  const crash = (): void => {
+    for (const name of ['controller-manager', 'apiserver']) {
+      const pid = join(folder, `${name}.pid`);
+      if (existsSync(pid)) process.kill(Number(readFileSync(pid, 'utf8')), 'SIGKILL');
+    }
+    run('down');
+  };
+  return {
+    kubeconfig,
+    start: () => run('up'),
+    stop: crash,
+    compact: async () => {
+      const real = realApi(kubeconfig);
+      const { resourceVersion } = await real.api.list(resourceTypes.namespaces);
+      await real.close();
+      const answer = await fetch(`http://127.0.0.1:${port + 1}/v3/kv/compaction`, {
+        method: 'POST',
+        body: JSON.stringify({ revision: resourceVersion, physical: true }),
+      });
+      if (!answer.ok) throw new Error(`etcd: ${await answer.text()}`);
+    },
+    remove: () => {
+      crash();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Four free ports in a row: API server, etcd's two, controller manager. */
+async function freePorts(): Promise<number> {
+  for (let port = 30_000 + (process.pid % 500) * 4; port < 32_700; port += 4) {
+    const free = await Promise.all([0, 1, 2, 3].map((offset) => isFree(port + offset)));
+    if (free.every(Boolean)) return port;
+  }
+  throw new Error('no free ports');
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
