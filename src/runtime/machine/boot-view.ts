@@ -2,9 +2,9 @@
 import type { BootIntent, BootMachine, BootMachines } from '../boot/machine.ts';
 import type { Store, Stored, WatchEvent } from '../store/index.ts';
 import { deployKeyName } from './deploy-key.ts';
-import { mayHavePosted } from './handlers/building.ts';
 import { type NodeRecord, nodeKind } from './node-record.ts';
 import { findNodeByMac } from './nodes.ts';
+import { mayHavePosted } from './ramdisk-session.ts';
 import type { SecretSource } from './secrets.ts';
 
 export interface BootViewOptions {
@@ -79,27 +79,30 @@ export class BootView implements BootMachines {
   async #intent(node: NodeRecord): Promise<BootIntent> {
     const { deployment } = node;
     const directory = bootDirectory(node);
-    if (deployment === undefined) return { kind: 'none', reason: `it is ${node.state}` };
-    if (node.state === 'deploy complete' || node.state === 'active') {
-      const root = deployment.written?.root;
-      if (deployment.image.boot === 'local' || root === undefined) return { kind: 'local-disk' };
+    if (node.state === 'deploy complete' || node.state === 'active' || node.state === 'unrescuing') {
+      const root = deployment?.written?.root;
+      // Also one that was adopted: it was installed by somebody else, and boots as it did before.
+      if (deployment === undefined || deployment.image.boot === 'local' || root === undefined) return { kind: 'local-disk' };
       return { kind: 'network', kernel: `${directory}/kernel`, ramdisk: `${directory}/ramdisk`, root, ...this.#append() };
     }
-    if (!mayHavePosted(node)) return { kind: 'none', reason: `it is ${node.state}` };
+    const session = node.ramdisk ?? deployment;
+    if (session === undefined || !mayHavePosted(node)) return { kind: 'none', reason: `it is ${node.state}` };
     // A key that has been used is not handed out again: a second ramdisk could do nothing with it.
-    if (deployment.keyHash === undefined) return { kind: 'none', reason: 'its deploy ramdisk has reported already' };
-    const key = await this.#options.secrets.read(deployKeyName(deployment.id));
+    if (session.keyHash === undefined) return { kind: 'none', reason: 'its ramdisk has reported already' };
+    const key = await this.#options.secrets.read(deployKeyName(session.id));
+    const { append } = this.#append();
+    const words = [append, node.ramdisk && `bms_action=${node.ramdisk.purpose}`].filter((word) => word !== undefined).join(' ');
     return {
       kind: 'deploy',
       kernel: `${directory}/deploy_kernel`,
       ramdisk: `${directory}/deploy_ramdisk`,
-      iscsiTargetIqn: deployment.iqn,
+      iscsiTargetIqn: session.iqn,
       deploymentId: String(node.number),
       deploymentKey: key.reveal(),
       ...(this.#options.disks && { disks: this.#options.disks }),
-      ...this.#append(),
-      ...(deployment.allowedAddress !== undefined && { allowedAddress: deployment.allowedAddress }),
-      keyExpiresAtMs: deployment.expiresAt,
+      ...(words !== '' && { append: words }),
+      ...(session.allowedAddress !== undefined && { allowedAddress: session.allowedAddress }),
+      keyExpiresAtMs: session.expiresAt,
     };
   }
 

@@ -5,12 +5,12 @@
 import { Secret } from 'cdk8s-baremetal-contract/secret';
 import type { Clock } from '../core/clock.ts';
 import { isoTime } from '../core/iso-time.ts';
-import type { ClaimDeployment, ClaimOutcome, ClaimRequest } from '../deploy/helper/index.ts';
+import type { AcceptReport, ClaimDeployment, ClaimOutcome, ClaimRequest, RamdiskReport, ReportOutcome } from '../deploy/helper/index.ts';
 import type { Store, Stored } from '../store/index.ts';
 import { keyMatches } from './deploy-key.ts';
-import { mayHavePosted } from './handlers/building.ts';
 import { type NodeRecord, nodeKind } from './node-record.ts';
 import { findNodeByNumber } from './nodes.ts';
+import { mayHavePosted, sessionOf, withSession } from './ramdisk-session.ts';
 import { defaultSettings, type MachineSettings } from './settings.ts';
 import { withEvent } from './timeline.ts';
 import { cleanText } from './transition.ts';
@@ -19,26 +19,69 @@ export interface ClaimOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly settings?: Pick<MachineSettings, 'addressCheck'>;
+  /** For tests that put an old fault back. */
+  readonly policy?: ClaimPolicy;
 }
 
-export function claimDeployment({ store, clock, settings = defaultSettings }: ClaimOptions): ClaimDeployment {
+/** What decides on a POST, and what it changes: both pure. */
+export interface ClaimPolicy {
+  refuse(node: NodeRecord, request: ClaimRequest, settings: Pick<MachineSettings, 'addressCheck'>, now: number): Refusal | undefined;
+  accepted(node: NodeRecord, request: ClaimRequest, now: number): NodeRecord | undefined;
+}
+type Refusal = Exclude<ClaimOutcome, { kind: 'accepted' }>;
+
+export const claimPolicy: ClaimPolicy = { refuse, accepted };
+
+export function claimDeployment({ store, clock, settings = defaultSettings, policy = claimPolicy }: ClaimOptions): ClaimDeployment {
   return async (request) => {
-    let record = await findNodeByNumber(store, request.id);
-    while (record !== undefined) {
+    const outcome = await decide<Refusal>(store, request.id, (node) => {
       const now = clock.now();
-      const refusal = refuse(record.value, request, settings, now);
-      const value = refusal === undefined ? accepted(record.value, request, now) : refused(record.value, request, refusal, now);
-      if (value === undefined) return refusal ?? { kind: 'accepted' };
-      const result: Awaited<ReturnType<typeof store.update<NodeRecord>>> = await store.update(
-        nodeKind,
-        { id: record.id, value },
-        record.version,
-      );
-      if (result.outcome === 'stored') return refusal ?? { kind: 'accepted' };
-      record = result.current satisfies Stored<NodeRecord> | undefined;
-    }
-    return { kind: 'unknown-node' };
+      const refusal = policy.refuse(node, request, settings, now);
+      return refusal === undefined
+        ? { value: policy.accepted(node, request, now) }
+        : { refusal, value: refused(node, request.remoteAddress, refusal, now) };
+    });
+    return outcome === 'unknown' ? { kind: 'unknown-node' } : (outcome?.refusal ?? { kind: 'accepted' });
   };
+}
+
+/** The same for ramdisks that export no disk: inspection and rescue. */
+export function acceptReport({ store, clock, settings = defaultSettings }: Omit<ClaimOptions, 'policy'>): AcceptReport {
+  return async (report) => {
+    let authorizedKeys: readonly string[] = [];
+    const outcome = await decide<Exclude<ReportOutcome, { kind: 'accepted' }>>(store, report.id, (node) => {
+      const now = clock.now();
+      authorizedKeys = node.authorizedKeys ?? [];
+      const refusal = refuseReport(node, report, settings, now);
+      return refusal === undefined
+        ? { value: acceptedReport(node, report, now) }
+        : { refusal, value: refused(node, report.remoteAddress, refusal, now) };
+    });
+    if (outcome === 'unknown') return { kind: 'unknown-node' };
+    return outcome?.refusal ?? { kind: 'accepted', authorizedKeys };
+  };
+}
+
+/** Decides on the newest record and stores what follows from it; again from the start while others win. */
+async function decide<R>(
+  store: Store,
+  number: number,
+  judge: (node: NodeRecord) => { readonly refusal?: R; readonly value: NodeRecord | undefined },
+): Promise<{ readonly refusal?: R } | 'unknown'> {
+  let record = await findNodeByNumber(store, number);
+  while (record !== undefined) {
+    const { refusal, value } = judge(record.value);
+    const verdict = refusal === undefined ? {} : { refusal };
+    if (value === undefined) return verdict;
+    const result: Awaited<ReturnType<typeof store.update<NodeRecord>>> = await store.update(
+      nodeKind,
+      { id: record.id, value },
+      record.version,
+    );
+    if (result.outcome === 'stored') return verdict;
+    record = result.current satisfies Stored<NodeRecord> | undefined;
+  }
+  return 'unknown';
 }
 
 /** The key first: who does not have it learns nothing else about the machine. */
@@ -47,51 +90,97 @@ function refuse(
   request: ClaimRequest,
   settings: Pick<MachineSettings, 'addressCheck'>,
   now: number,
-): Exclude<ClaimOutcome, { kind: 'accepted' }> | undefined {
-  const { deployment } = node;
-  const key = new Secret(request.key);
-  // Both comparisons always run, so that the time does not tell which hash is there.
-  const unused = keyMatches(key, deployment?.keyHash);
-  const used = keyMatches(key, deployment?.usedKeyHash);
-  if (deployment === undefined || (!unused && !used)) return { kind: 'wrong-key' };
-  if (used) return { kind: 'used' };
-  if (!mayHavePosted(node)) return { kind: 'not-waiting', state: node.state };
-  if (now >= deployment.expiresAt) return { kind: 'expired', at: isoTime(deployment.expiresAt) };
+): Refusal | undefined {
+  const refusal = refuseKey(node, request.key, now);
+  if (refusal !== undefined) return refusal;
   const wrongAddress = refuseAddress(node, request, settings);
   if (wrongAddress !== undefined) return { kind: 'wrong-address', reason: wrongAddress };
-  if (request.iqn !== deployment.iqn) return { kind: 'wrong-target', expected: deployment.iqn };
+  const iqn = sessionOf(node)?.iqn ?? '';
+  if (request.iqn !== iqn) return { kind: 'wrong-target', expected: iqn };
+  return undefined;
+}
+
+function refuseReport(
+  node: NodeRecord,
+  report: RamdiskReport,
+  settings: Pick<MachineSettings, 'addressCheck'>,
+  now: number,
+): Exclude<ReportOutcome, { kind: 'accepted' }> | undefined {
+  const refusal = refuseKey(node, report.key, now);
+  if (refusal !== undefined) return refusal;
+  const address = report.remoteAddress;
+  const wrongAddress = refuseAddress(node, { address, remoteAddress: address }, settings);
+  if (wrongAddress !== undefined) return { kind: 'wrong-address', reason: wrongAddress };
+  const purpose = node.ramdisk?.purpose ?? 'deploy';
+  if (purpose !== 'inspect' && purpose !== 'rescue') return { kind: 'wrong-purpose', purpose };
+  if (purpose === 'inspect' && report.facts === undefined && report.error === undefined) return { kind: 'facts-missing' };
+  return undefined;
+}
+
+function refuseKey(
+  node: NodeRecord,
+  text: string,
+  now: number,
+): Extract<Refusal, { kind: 'wrong-key' | 'used' | 'not-waiting' | 'expired' }> | undefined {
+  const session = sessionOf(node);
+  const key = new Secret(text);
+  // Both comparisons always run, so that the time does not tell which hash is there.
+  const unused = keyMatches(key, session?.keyHash);
+  const used = keyMatches(key, session?.usedKeyHash);
+  if (session === undefined || (!unused && !used)) return { kind: 'wrong-key' };
+  if (used) return { kind: 'used' };
+  if (!mayHavePosted(node)) return { kind: 'not-waiting', state: node.state };
+  if (now >= session.expiresAt) return { kind: 'expired', at: isoTime(session.expiresAt) };
   return undefined;
 }
 
 /** N4: what the ramdisk names is where we would log in and write, so it must be where it really is. */
 function refuseAddress(
   node: NodeRecord,
-  request: ClaimRequest,
+  request: Pick<ClaimRequest, 'address' | 'remoteAddress'>,
   { addressCheck }: Pick<MachineSettings, 'addressCheck'>,
 ): string | undefined {
   if (request.address !== request.remoteAddress) return `the address ${request.address} is not the sender's, ${request.remoteAddress}`;
-  const allowed = node.deployment?.allowedAddress;
+  const allowed = sessionOf(node)?.allowedAddress;
   if (allowed === undefined) return addressCheck === 'source' ? undefined : 'no lease of this machine is known';
   return allowed === request.address ? undefined : `the address ${request.address} is not the lease of this machine, ${allowed}`;
 }
 
 function accepted(node: NodeRecord, request: ClaimRequest, now: number): NodeRecord | undefined {
-  if (node.deployment === undefined) return undefined;
-  const { keyHash, ...rest } = node.deployment;
+  const session = sessionOf(node);
+  if (session === undefined) return undefined;
   const { address, port, lun } = request;
   const outcome =
     request.error === undefined
       ? { claim: { address, port, lun, at: now } }
       : { reportedError: cleanText(request.error) || 'an error without a message' };
   const type = request.error === undefined ? 'deploy POST accepted' : 'deploy POST with an error';
-  return withEvent({ ...node, deployment: { ...rest, usedKeyHash: keyHash, ...outcome } }, { type, detail: `from ${address}` }, now);
+  return withEvent(spent(node, outcome), { type, detail: `from ${address}` }, now);
+}
+
+function acceptedReport(node: NodeRecord, { error, facts, remoteAddress }: RamdiskReport, now: number): NodeRecord | undefined {
+  if (node.ramdisk === undefined) return undefined;
+  const outcome =
+    error === undefined
+      ? { claim: { address: remoteAddress, port: 0, lun: 0, at: now } }
+      : { reportedError: cleanText(error) || 'an error without a message' };
+  const reported = spent(node, outcome);
+  const type = error === undefined ? 'ramdisk report accepted' : 'ramdisk report with an error';
+  const withFacts =
+    facts === undefined || reported.ramdisk === undefined ? reported : { ...reported, ramdisk: { ...reported.ramdisk, facts } };
+  return withEvent(withFacts, { type, detail: `from ${remoteAddress}` }, now);
+}
+
+/** The key is used: its hash stays only to tell a second use from a wrong key (N2, N3). */
+function spent(node: NodeRecord, outcome: Parameters<typeof withSession>[1]): NodeRecord {
+  return withSession(node, { ...outcome, usedKeyHash: sessionOf(node)?.keyHash, keyHash: undefined });
 }
 
 /**
  * A refusal is worth remembering when the sender had the key; without it anybody could fill the record with noise, so then
  * it is only logged.
  */
-function refused(node: NodeRecord, request: ClaimRequest, refusal: ClaimOutcome, now: number): NodeRecord | undefined {
+function refused(node: NodeRecord, from: string, refusal: { readonly kind: string }, now: number): NodeRecord | undefined {
   if (refusal.kind === 'wrong-key' || refusal.kind === 'unknown-node') return undefined;
-  return withEvent(node, { type: 'deploy POST refused', detail: `from ${request.remoteAddress}: ${refusal.kind}` }, now);
+  return withEvent(node, { type: 'deploy POST refused', detail: `from ${from}: ${refusal.kind}` }, now);
 }

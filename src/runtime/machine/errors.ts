@@ -13,6 +13,37 @@ export const machineErrors = defineErrors('MACHINE', {
     message: ({ node, instance }) => `the machine ${node} carries the instance ${instance}`,
     cure: 'Destroy the instance first',
   }),
+  MACHINE_BUSY: entry<{ node: string; doing: string }>({
+    message: ({ node, doing }) => `the machine ${node} has not finished something else: ${doing}`,
+    cure: 'Wait until it has, or abort it first',
+  }),
+  MACHINE_WRONG_STATE: entry<{ node: string; state: string; verb: string; possible: readonly string[] }>({
+    message: ({ node, state, verb }) => `"${verb}" cannot be done with the machine ${node}: it is ${state}`,
+    cure: ({ possible }) => (possible.length === 0 ? 'Wait for another state' : `What can be done with it now: ${possible.join(', ')}`),
+  }),
+  MACHINE_IN_MAINTENANCE: entry<{ node: string; reason: string }>({
+    message: ({ node, reason }) => `the machine ${node} is in maintenance: ${reason}`,
+    cure: 'End the maintenance first',
+  }),
+  MACHINE_NOT_APPROVED: entry<{ node: string; verb: string }>({
+    message: ({ node, verb }) => `"${verb}" wipes the disk of ${node}, and nobody has agreed to that`,
+    cure: 'Look at the plan and give its hash, or say yes without looking',
+  }),
+  MACHINE_PLAN_CHANGED: entry<{ node: string; verb: string }>({
+    message: ({ node, verb }) => `what "${verb}" would do to ${node} is no longer what was agreed to; nothing was done`,
+    cure: 'Look at the new plan, and give its hash',
+  }),
+  MACHINE_NO_HOST: entry<{ flavor: string; refusals: readonly { readonly node: string; readonly reason: string }[] }>({
+    message: ({ flavor, refusals }) =>
+      refusals.length === 0
+        ? `no machine is enrolled that could carry ${flavor}`
+        : `none of ${refusals.length} machines can carry ${flavor}: ${refusals.map(({ node, reason }) => `${node}: ${reason}`).join('; ')}`,
+    cure: 'Free or enrol a machine that fits, or ask for less',
+  }),
+  MACHINE_IMAGE_UNKNOWN: entry<{ image: string }>({
+    message: ({ image }) => `there is no image "${image}"`,
+    cure: 'List the images, or register this one',
+  }),
   MACHINE_INVALID: entry<{ reason: string }>({
     message: ({ reason }) => `the machine's description is not valid: ${reason}`,
     cure: 'Correct the named field',

@@ -19,6 +19,8 @@ export interface HandlerContext {
   readonly signal: AbortSignal;
   /** A secret by name; its value is blotted out of every reason that this handler causes. */
   secret(name: string): Promise<Secret>;
+  /** Whether another machine claims this one's interfaces or BMC: a sentence, or undefined. */
+  takenBy(): Promise<string | undefined>;
   /** Writes a change down in the middle of a step, and is the fence before what cannot be undone: rejects when the machine is not ours. */
   report(change: Change): Promise<NodeRecord>;
 }

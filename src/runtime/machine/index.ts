@@ -1,20 +1,37 @@
 export { BootView, type BootViewOptions, bootDirectory } from './boot-view.ts';
-export { type ClaimOptions, claimDeployment } from './claim-deployment.ts';
+export { acceptReport, type ClaimOptions, type ClaimPolicy, claimDeployment, claimPolicy } from './claim-deployment.ts';
 export { chapSecret, deployKeyHash, deployKeyName, doneToken, keyMatches, newDeployKey } from './deploy-key.ts';
 export { describeEvent, diagnose } from './diagnosis.ts';
 export { machineErrors } from './errors.ts';
+export { activeVerbs } from './handlers/active.ts';
 export { buildingSteps } from './handlers/building.ts';
 export { cleanupSteps } from './handlers/cleanup.ts';
+export { compareFacts } from './inspection.ts';
 export { NoOpFirewallDriver, NoOpVifDriver, NoOpVolumeDriver, type Recorded } from './no-op-drivers.ts';
 export * from './node-record.ts';
 export { type EnrolRequest, enrol, findNodeByMac, findNodeByNumber, type NodesContext, unenrol } from './nodes.ts';
+export { type Approval, checkApproval, type Plan, type PlannedRequest, planOf } from './plan.ts';
 export * from './ports.ts';
 export { PowerAdapter, type PowerAdapterOptions } from './power-adapter.ts';
 export { type RamdiskNotifierOptions, ramdiskNotifier } from './ramdisk-notifier.ts';
-export { Reconciler, type ReconcilerOptions } from './reconciler.ts';
+export { isCurrent, Reconciler, type ReconcilerOptions } from './reconciler.ts';
 export { FileSecretStore, MemorySecretStore, type SecretSource, type SecretStore } from './secrets.ts';
 export { defaultSettings, type MachineSettings } from './settings.ts';
-export { type StateEntry, states } from './states.ts';
+export { type RequestAnswer, type StateEntry, type StateTable, states } from './states.ts';
 export { type Observation, observe } from './timeline.ts';
 export { applyResult, backoffMs, cleanText, moveTo } from './transition.ts';
-export { destroy, retryNode, type SpawnOutcome, type SpawnRequest, setMaintenance, setPower, spawn, type VerbContext } from './verbs.ts';
+export {
+  type AskOptions,
+  adopt,
+  ask,
+  destroy,
+  possibleVerbs,
+  refuseSpawn,
+  retryNode,
+  type SpawnOutcome,
+  type SpawnRequest,
+  setMaintenance,
+  setPower,
+  spawn,
+  type VerbContext,
+} from './verbs.ts';

@@ -5,7 +5,7 @@ import { contentDigest, type DiskImage, type OpenImageOptions, openImage as open
 import type { Store } from '../store/index.ts';
 import { bootDirectory } from './boot-view.ts';
 import { machineImageErrors } from './image-errors.ts';
-import { type ImageRecord, imageKind, type NodeRecord } from './node-record.ts';
+import { type FlavorRecord, flavorKind, type ImageRecord, imageKind, type NodeRecord } from './node-record.ts';
 import type { CachedImage, ImageCache } from './ports.ts';
 
 /** Opens a user's image; the simulator wraps it to hold virtual time while the file is read. */
@@ -22,6 +22,7 @@ export interface LocalImageCacheOptions {
   readonly openImage?: OpenImage;
 }
 
+const MIB = 1024 * 1024;
 const DEPLOY_FILES = ['deploy_kernel', 'deploy_ramdisk'] as const;
 
 export class LocalImageCache implements ImageCache {
@@ -35,11 +36,26 @@ export class LocalImageCache implements ImageCache {
     const id = node.instance?.imageId ?? '';
     const record = (await store.get(imageKind, id))?.value;
     if (record === undefined) throw permanent(machineImageErrors.MACHINE_IMAGE({ image: id, reason: 'it is not known' }));
+    if (record.layout === 'partition' && record.boot !== 'kernel') {
+      const reason = 'a partition image has no boot loader; register it with boot = kernel, a kernel_id and a ramdisk_id';
+      throw permanent(machineImageErrors.MACHINE_IMAGE({ image: id, reason }));
+    }
     const cached = await this.check(record, signal);
     const directory = join(bootRoot, bootDirectory(node));
     mkdirSync(directory, { recursive: true });
     for (const file of DEPLOY_FILES) place(join(deployImages, file), join(directory, file));
-    return cached;
+    if (record.boot === 'kernel') this.placeKernel(record, directory);
+    if (record.layout !== 'partition') return cached;
+    const flavorId = node.instance?.flavorId;
+    const flavor = flavorId === undefined ? undefined : (await store.get(flavorKind, flavorId))?.value;
+    return { ...cached, layout: 'partition', partitions: partitionSizes(flavor, cached.sizeBytes ?? 0) };
+  }
+
+  async cacheRamdisk(node: NodeRecord): Promise<void> {
+    const { deployImages, bootRoot } = this.options;
+    const directory = join(bootRoot, bootDirectory(node));
+    mkdirSync(directory, { recursive: true });
+    for (const file of DEPLOY_FILES) place(join(deployImages, file), join(directory, file));
   }
 
   async release(node: NodeRecord): Promise<void> {
@@ -49,6 +65,19 @@ export class LocalImageCache implements ImageCache {
   /** Where an image's file lies. */
   path(image: string): string {
     return join(this.options.userImages, image);
+  }
+
+  /** What the instance boots over the network at every start: images of their own, as the original had them. */
+  private placeKernel({ id, kernelId, ramdiskId }: ImageRecord, directory: string): void {
+    for (const [file, source] of [
+      ['kernel', kernelId],
+      ['ramdisk', ramdiskId],
+    ] as const) {
+      if (source === undefined) {
+        throw permanent(machineImageErrors.MACHINE_IMAGE({ image: id, reason: `it boots by kernel, but names no ${file}_id` }));
+      }
+      place(this.path(source), join(directory, file));
+    }
   }
 
   private async check(record: ImageRecord, signal: AbortSignal): Promise<CachedImage> {
@@ -83,6 +112,12 @@ export class LocalImageCache implements ImageCache {
       await image.close();
     }
   }
+}
+
+/** In MiB, from the flavor as in the original: the root holds the image at least, and swap is never nothing. */
+function partitionSizes(flavor: FlavorRecord | undefined, imageBytes: number): NonNullable<CachedImage['partitions']> {
+  const rootMb = flavor === undefined || flavor.localGb === 0 ? 0 : Math.max(flavor.localGb * 1024, Math.ceil(imageBytes / MIB));
+  return { rootMb, swapMb: Math.max(1, flavor?.swapMb ?? 0), ephemeralMb: (flavor?.ephemeralGb ?? 0) * 1024 };
 }
 
 /** The same bytes under another name; a copy where the file systems differ. */

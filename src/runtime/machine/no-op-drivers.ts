@@ -44,6 +44,15 @@ export class NoOpVolumeDriver extends Recorder implements VolumeDriver {
   async detach(node: NodeRecord): Promise<void> {
     this.note('detach volumes', node);
   }
+
+  async attachVolume(node: NodeRecord): Promise<void> {
+    this.note('attach volume', node);
+    throw Object.assign(new Error('this site has no volume driver'), { permanent: true });
+  }
+
+  async detachVolume(node: NodeRecord): Promise<void> {
+    this.note('detach volume', node);
+  }
 }
 
 /** The seed's NoopFirewallDriver. */

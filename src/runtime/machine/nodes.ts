@@ -1,11 +1,12 @@
 /** Enrolling machines and finding them: by id, by hardware address, by the number in a ramdisk's POST. */
+import { CodedError } from 'cdk8s-baremetal-contract';
 import { normalizeMac } from 'cdk8s-baremetal-contract/addresses';
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
 import type { Clock } from '../core/clock.ts';
 import { type Random, randomUuid } from '../core/random.ts';
 import { modify, type Store, type Stored } from '../store/index.ts';
 import { machineErrors } from './errors.ts';
-import { counterKind, type NodeRecord, nodeKind, reservationKind } from './node-record.ts';
+import { counterKind, type Instance, type NodeRecord, nodeKind, RECORD_VERSION, reservationKind, type WipeMode } from './node-record.ts';
 import type { SecretStore } from './secrets.ts';
 import { defaultSettings } from './settings.ts';
 import { states } from './states.ts';
@@ -17,6 +18,15 @@ export interface EnrolRequest {
   readonly properties: NodeRecord['properties'];
   readonly bmc: Omit<NodeRecord['bmc'], 'passwordRef'> & ({ readonly password: Secret } | { readonly passwordRef: string });
   readonly rootDiskSerial?: string;
+  /** Where it shall end by itself. Default `available`; `manageable` holds it until `provide` or an adoption. */
+  readonly target?: 'manageable' | 'available';
+  /** What to do with it first. Default: nothing. */
+  readonly inspect?: boolean;
+  readonly clean?: WipeMode;
+  /** An instance that runs on it already: taken over once the BMC answers, without touching its power or its disk. */
+  readonly adopt?: Pick<Instance, 'uuid' | 'name' | 'imageId'>;
+  /** Switch and port of each interface, by any form of its hardware address. */
+  readonly switchPorts?: Readonly<Record<string, { readonly datapathId: string; readonly portNo: number }>>;
   /** Default: a new one. */
   readonly uuid?: string;
 }
@@ -46,27 +56,35 @@ export async function enrol(context: NodesContext, request: EnrolRequest): Promi
   if (new Set(macs).size !== macs.length) throw machineErrors.MACHINE_INVALID({ reason: 'a hardware address is listed twice' });
   const passwordRef = 'passwordRef' in request.bmc ? request.bmc.passwordRef : ownPasswordRef(uuid);
   const { driver, address, port, username } = request.bmc;
+  const switchPorts = new Map(Object.entries(request.switchPorts ?? {}).map(([text, port]) => [normalizeMac(text) ?? text, port]));
+  const { adopt } = request;
+  const todo = adopt === undefined ? [...(request.inspect ? ['inspect'] : []), ...(request.clean ? ['clean'] : [])] : [];
   const now = clock.now();
   const draft = (number: number): NodeRecord =>
     nodeKind.parse({
       uuid,
       name: request.name,
       number,
-      interfaces: macs.map((mac) => ({ mac })),
+      interfaces: macs.map((mac) => ({ mac, ...switchPorts.get(mac) })),
       properties: request.properties,
       bmc: { driver, address, port, username, passwordRef },
       rootDiskSerial: request.rootDiskSerial,
-      state: 'initializing',
+      recordVersion: RECORD_VERSION,
+      provide: adopt === undefined && request.target !== 'manageable',
+      todo,
+      ...(request.clean && { wipe: request.clean }),
+      ...(adopt && { adopt }),
+      state: 'enrolled',
       stateSince: now,
-      stateDeadline: now + (states.initializing.deadline(defaultSettings) ?? 0),
+      stateDeadline: now + (states.enrolled.deadline(defaultSettings) ?? 0),
       reason: 'enrolled',
     });
   validated(() => draft(1));
 
   const taken: string[] = [];
   try {
-    for (const [what, value] of [['name', request.name], ...macs.map((mac) => ['mac', mac])] as const) {
-      await reserve(context, what ?? '', value ?? '', uuid);
+    for (const { what, value } of identities(draft(1))) {
+      await reserve(context, what, value, uuid);
       taken.push(`${what}.${value}`);
     }
     const number = await nextNumber(store);
@@ -89,11 +107,14 @@ export async function enrol(context: NodesContext, request: EnrolRequest): Promi
 export async function unenrol({ store, secrets }: Pick<NodesContext, 'store' | 'secrets'>, nodeId: string): Promise<boolean> {
   let record = await store.get(nodeKind, nodeId);
   while (record !== undefined) {
-    const { name, number, interfaces, instance, bmc } = record.value;
+    const { name, number, instance, bmc } = record.value;
     if (instance !== undefined) throw machineErrors.MACHINE_IN_USE({ node: name, instance: instance.uuid });
+    if (record.value.ramdisk !== undefined) throw machineErrors.MACHINE_BUSY({ node: name, doing: record.value.state });
     const result: Awaited<ReturnType<typeof store.delete<NodeRecord>>> = await store.delete(nodeKind, record, record.version);
     if (result.outcome === 'deleted') {
-      for (const id of [`name.${name}`, `number.${number}`, ...interfaces.map(({ mac }) => `mac.${mac}`)]) await release(store, id, nodeId);
+      for (const { what, value } of [...identities(record.value), { what: 'number', value: String(number) }]) {
+        await release(store, `${what}.${value}`, nodeId);
+      }
       if (bmc.passwordRef === ownPasswordRef(nodeId)) await secrets.remove(bmc.passwordRef);
       return true;
     }
@@ -115,6 +136,32 @@ export async function findNodeByMac(store: Store, mac: string): Promise<Stored<N
   return node?.value.interfaces.some((known) => known.mac === normal) ? node : undefined;
 }
 
+/**
+ * Whether another machine holds what must be this one's alone: a sentence, or undefined. What nobody holds becomes its own, since earlier
+ * programs reserved less.
+ */
+export async function takenBy(context: Pick<NodesContext, 'store' | 'clock'>, node: NodeRecord): Promise<string | undefined> {
+  for (const { what, value } of identities(node)) {
+    try {
+      await reserve(context, what, value, node.uuid);
+    } catch (error) {
+      if (error instanceof CodedError && error.code === 'MACHINE_TAKEN') return error.message;
+      throw error;
+    }
+  }
+  return undefined;
+}
+
+/** What no two machines may share. A PDU or a hypervisor (iboot, virtual) switches many at one address, a BMC only its own. */
+function identities({ name, interfaces, bmc }: Pick<NodeRecord, 'name' | 'interfaces' | 'bmc'>): { what: string; value: string }[] {
+  const own = bmc.driver === 'ipmi' || bmc.driver === 'redfish';
+  return [
+    { what: 'name', value: name },
+    ...interfaces.map(({ mac }) => ({ what: 'mac', value: mac })),
+    ...(own ? [{ what: 'bmc', value: `${bmc.address.toLowerCase()}_${bmc.port ?? (bmc.driver === 'ipmi' ? 623 : 443)}` }] : []),
+  ];
+}
+
 /** A password that was given at enrolment; others are named by the site and stay. */
 function ownPasswordRef(uuid: string): string {
   return `bmc.${uuid}`;
@@ -125,12 +172,19 @@ async function follow(store: Store, id: string): Promise<Stored<NodeRecord> | un
   return reservation && store.get(nodeKind, reservation.value.nodeId);
 }
 
-async function reserve({ store, clock }: NodesContext, what: string, value: string, nodeId: string): Promise<void> {
+/** MACHINE_TAKEN when it is another machine's. */
+async function reserve(
+  { store, clock }: Pick<NodesContext, 'store' | 'clock'>,
+  what: string,
+  value: string,
+  nodeId: string,
+): Promise<void> {
   const id = `${what}.${value}`;
   const mine = { nodeId, at: clock.now() };
   const result = await store.create(reservationKind, id, mine);
   if (result.outcome === 'stored') return;
   const { current } = result;
+  if (current.value.nodeId === nodeId) return;
   const holder = await store.get(nodeKind, current.value.nodeId);
   const abandoned = holder === undefined && clock.now() - current.value.at >= ABANDONED_MS;
   if (abandoned && (await store.update(reservationKind, { id, value: mine }, current.version)).outcome === 'stored') return;

@@ -6,7 +6,7 @@
  * wrong password) has a property `permanent: true`; all others are tried again with back-off.
  */
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
-import type { Deployment, DiskIdentity, NodeRecord } from './node-record.ts';
+import type { Deployment, DiskIdentity, NodeRecord, WipeMode } from './node-record.ts';
 import type { SecretStore } from './secrets.ts';
 
 export type PowerState = 'on' | 'off';
@@ -16,6 +16,8 @@ export interface MachinePower {
   /** Resolves when the machine is seen on; rejects when it does not come up within the driver's retries. */
   ensureOn(node: NodeRecord, signal: AbortSignal): Promise<void>;
   ensureOff(node: NodeRecord, signal: AbortSignal): Promise<void>;
+  /** Asks the operating system to shut down; it may not listen. */
+  softOff(node: NodeRecord, signal: AbortSignal): Promise<void>;
   setBootDevice(node: NodeRecord, device: 'pxe' | 'disk', options: { readonly persistent: boolean }, signal: AbortSignal): Promise<void>;
 }
 
@@ -26,8 +28,12 @@ export interface VifDriver {
 }
 
 export interface VolumeDriver {
+  /** All volumes of the instance. */
   attach(node: NodeRecord, signal: AbortSignal): Promise<void>;
   detach(node: NodeRecord, signal: AbortSignal): Promise<void>;
+  /** One more, and one less, on a machine in use. */
+  attachVolume(node: NodeRecord, volume: string, signal: AbortSignal): Promise<void>;
+  detachVolume(node: NodeRecord, volume: string, signal: AbortSignal): Promise<void>;
 }
 
 export interface FirewallDriver {
@@ -43,11 +49,15 @@ export interface CachedImage {
   readonly sha256?: string;
   /** How the instance boots: see Deployment. Default `local`. */
   readonly boot?: 'local' | 'kernel';
+  readonly layout?: Deployment['image']['layout'];
+  readonly partitions?: Deployment['image']['partitions'];
 }
 
 export interface ImageCache {
   /** Makes the instance's image and the deploy kernel and ramdisk ready to use. An unknown or corrupt image is permanent. */
   cache(node: NodeRecord, signal: AbortSignal): Promise<CachedImage>;
+  /** The deploy kernel and ramdisk alone: for an inspection, a cleaning, a rescue. */
+  cacheRamdisk(node: NodeRecord, signal: AbortSignal): Promise<void>;
   release(node: NodeRecord, signal: AbortSignal): Promise<void>;
 }
 
@@ -62,6 +72,7 @@ export interface Bootloader {
 export interface DeployTarget {
   readonly nodeUuid: string;
   readonly deploymentId: string;
+  /** Install generation; 0 where nothing is installed (cleaning). */
   readonly generation: number;
   readonly epoch: number;
   readonly address: string;
@@ -95,6 +106,8 @@ export interface Deployer {
     onProgress: (progress: DeployProgress) => void,
     signal: AbortSignal,
   ): Promise<WrittenImage>;
+  /** Writes zeros: over what makes a disk look used, or over everything. Flushed when it resolves, to the number of bytes erased. */
+  erase(target: DeployTarget, mode: WipeMode, onProgress: (progress: DeployProgress) => void, signal: AbortSignal): Promise<number>;
 }
 
 export interface RamdiskNotifier {

@@ -52,6 +52,10 @@ export class PowerAdapter implements MachinePower {
     return this.#with(node, async (manager) => reached(await powerOff(manager, this.#cycle(node, signal)), 'off'));
   }
 
+  softOff(node: NodeRecord, signal: AbortSignal): Promise<void> {
+    return this.#with(node, (manager) => manager.softOff(signal));
+  }
+
   setBootDevice(node: NodeRecord, device: 'pxe' | 'disk', options: { readonly persistent: boolean }, signal: AbortSignal): Promise<void> {
     return this.#with(node, (manager) => manager.setBootDevice(device, options, signal));
   }

@@ -18,12 +18,15 @@ import type { Random } from '../core/random.ts';
 import type { Store, Stored, Watch, WatchEvent } from '../store/index.ts';
 import { diagnose } from './diagnosis.ts';
 import { Lane } from './lane.ts';
-import { type NodeRecord, nodeKind, type Transition, type Verb } from './node-record.ts';
+import { type NodeRecord, nodeKind, RECORD_VERSION, type Transition } from './node-record.ts';
+import { takenBy } from './nodes.ts';
 import type { MachinePorts } from './ports.ts';
+import { mayHavePosted, sessionOf, withSession } from './ramdisk-session.ts';
 import { type Change, failed, type StepResult } from './results.ts';
 import { runHandler } from './run-handler.ts';
 import { checkedSettings, defaultSettings, type MachineSettings } from './settings.ts';
-import { states } from './states.ts';
+import { type RequestAnswer, type StateTable, states } from './states.ts';
+import { withEvent } from './timeline.ts';
 import { applyResult, moveTo } from './transition.ts';
 
 export interface ReconcilerOptions {
@@ -36,6 +39,10 @@ export interface ReconcilerOptions {
   readonly logger: Logger;
   readonly ports: MachinePorts;
   readonly settings?: Partial<MachineSettings>;
+  /** For tests that put an old fault back; see also `isCurrent`. */
+  readonly states?: StateTable;
+  /** Whether a write of ours is still in order: same owner, epoch and state as when its work began. Replaced only by tests. */
+  readonly isCurrent?: typeof isCurrent;
   /** For metrics. */
   readonly onTransition?: (node: NodeRecord, transition: Transition) => void;
 }
@@ -59,6 +66,8 @@ const idle: Next = { atMs: undefined };
 export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #settings: MachineSettings;
+  readonly #states: StateTable;
+  readonly #isCurrent: typeof isCurrent;
   readonly #lanes: Readonly<Record<'general' | 'write', Lane>>;
   readonly #tasks = new Map<string, Task>();
   readonly #timers = new Map<string, Timer>();
@@ -73,6 +82,8 @@ export class Reconciler {
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     this.#settings = checkedSettings({ ...defaultSettings, ...options.settings });
+    this.#states = options.states ?? states;
+    this.#isCurrent = options.isCurrent ?? isCurrent;
     const wake = (id: string): void => this.wake(id);
     this.#lanes = { general: new Lane(this.#settings.maxConcurrent, wake), write: new Lane(this.#settings.maxWrites, wake) };
   }
@@ -100,6 +111,20 @@ export class Reconciler {
     await this.#joining;
     await this.#membership?.leave();
     this.#membership = undefined;
+  }
+
+  /** This replica's life in the group; undefined while it has none. */
+  get memberId(): string | undefined {
+    return this.#membership?.id;
+  }
+
+  /** Becomes the owner of a machine that nobody alive owns, also of one that rests. Resolves to whether it is ours now. */
+  async claim(id: string): Promise<boolean> {
+    const record = await this.#options.store.get(nodeKind, id);
+    const membership = this.#membership;
+    if (record === undefined || membership === undefined || record.value.recordVersion > RECORD_VERSION) return false;
+    if (record.value.owner !== membership.id) await this.#claim(record, membership);
+    return (await this.#options.store.get(nodeKind, id))?.value.owner === membership.id;
   }
 
   /** Look at this machine now. */
@@ -144,14 +169,19 @@ export class Reconciler {
   /** One step of one machine's life. */
   async #advance(record: Stored<NodeRecord>, task: Task, membership: Membership): Promise<Next> {
     const node = record.value;
-    const entry = states[node.state];
+    const entry = this.#states[node.state];
+    if (node.recordVersion > RECORD_VERSION) return idle; // a newer program's machine: see docs/machine.md
     if (node.maintenance || (node.request === undefined && entry.rests(node))) return idle;
     if (node.owner !== membership.id) return this.#claim(record, membership);
 
     const now = this.#options.clock.now();
-    if (node.request !== undefined) return this.#answerRequest(record, node.request.verb, now);
+    if (node.request !== undefined) return this.#answerRequest(record, node.request, now);
     if (node.stateDeadline !== undefined && now >= node.stateDeadline) {
-      await this.#apply(record, failed(diagnose(node, entry.awaited, now)));
+      const diagnosis = diagnose(node, entry.awaited, now);
+      await this.#apply(
+        record,
+        failed(diagnosis, (latest) => withEvent(latest, { type: 'deadline missed', detail: `${latest.state}: ${diagnosis}` }, now)),
+      );
       return 'again';
     }
     if (node.nextAttemptAt !== undefined && now < node.nextAttemptAt) return { atMs: earliest(node.nextAttemptAt, node.stateDeadline) };
@@ -167,8 +197,8 @@ export class Reconciler {
   }
 
   async #work(record: Stored<NodeRecord>, task: Task, membership: Membership): Promise<Next> {
-    const entry = states[record.value.state];
-    const limit = entry.deadline(this.#settings);
+    const entry = this.#states[record.value.state];
+    const limit = entry.deadline(this.#settings, record.value);
     let begun = record;
     if (entry.deadlineFromStart && record.value.stateDeadline === undefined && limit !== undefined) {
       const armed = await this.#write(record, { ...record.value, stateDeadline: this.#options.clock.now() + limit });
@@ -197,29 +227,55 @@ export class Reconciler {
       }
       logger.info({ node: node.name, from: node.owner, epoch: node.epoch + 1 }, 'taking over');
     }
-    const limit = states[node.state].deadline(this.#settings);
+    const limit = this.#states[node.state].deadline(this.#settings, node);
     const graceUntil = clock.now() + Math.min(limit ?? 0, TAKEOVER_GRACE_MS);
     const extended =
       node.owner !== undefined && node.stateDeadline !== undefined ? Math.max(node.stateDeadline, graceUntil) : node.stateDeadline;
     // The key lives as long as somebody waits for it.
-    const { deployment } = node;
-    const waiting = node.state === 'prepared' && deployment !== undefined && extended !== undefined;
-    const kept = waiting ? { ...deployment, expiresAt: Math.max(deployment.expiresAt, extended) } : deployment;
-    await this.#write(record, { ...node, owner: membership.id, epoch: node.epoch + 1, stateDeadline: extended, deployment: kept });
+    const session = mayHavePosted(node) ? sessionOf(node) : undefined;
+    const kept =
+      session !== undefined && extended !== undefined ? withSession(node, { expiresAt: Math.max(session.expiresAt, extended) }) : node;
+    await this.#write(record, { ...kept, owner: membership.id, epoch: node.epoch + 1, stateDeadline: extended });
     return 'again';
   }
 
-  async #answerRequest(record: Stored<NodeRecord>, verb: Verb, now: number): Promise<Next> {
+  async #answerRequest(record: Stored<NodeRecord>, request: NonNullable<NodeRecord['request']>, now: number): Promise<Next> {
     const node = { ...record.value, request: undefined };
-    const answer = states[node.state].onRequest(record.value, verb);
-    const answered =
-      answer === undefined
-        ? node
-        : answer.kind === 'step'
-          ? { ...node, step: answer.step, attempts: 0, nextAttemptAt: undefined }
-          : moveTo({ ...node, cleanup: undefined }, answer.to, `${verb} was asked for`, states, this.#settings, now);
-    await this.#write(record, answered);
+    const { verb, args } = request;
+    const answer = this.#answerTo(record.value);
+    await this.#write(record, answer === undefined ? node : this.#answered(node, answer, { verb, args }, now));
     return 'again';
+  }
+
+  #answerTo(node: NodeRecord): RequestAnswer | undefined {
+    return node.request && this.#states[node.state].onRequest(node, node.request.verb, node.request.args);
+  }
+
+  #answered(
+    node: NodeRecord,
+    answer: RequestAnswer,
+    { verb, args }: Pick<NonNullable<NodeRecord['request']>, 'verb' | 'args'>,
+    now: number,
+  ) {
+    const reason = `${verb} was asked for`;
+    switch (answer.kind) {
+      case 'move': {
+        const changed = answer.change?.(node) ?? node;
+        return moveTo({ ...changed, cleanup: undefined }, answer.to, reason, this.#states, this.#settings, now);
+      }
+      case 'fail':
+        return applyResult(node, failed(reason, answer.change), this.#states, this.#settings, now);
+      case 'again': {
+        const limit = this.#states[node.state].deadline(this.#settings, node);
+        const restarted = { ...node, cleanup: undefined, step: undefined, attempts: 0, nextAttemptAt: undefined, reason };
+        return { ...restarted, stateDeadline: limit === undefined ? undefined : now + limit };
+      }
+      case 'step': {
+        const changed = answer.change?.(node) ?? node;
+        const armed = { ...changed, step: answer.step, stepArgs: args, attempts: 0, nextAttemptAt: undefined };
+        return { ...armed, stateDeadline: now + this.#settings.verbTimeoutMs };
+      }
+    }
   }
 
   /** Undefined: it was interrupted, and what it would have said does not count. */
@@ -243,12 +299,13 @@ export class Reconciler {
       if (controller.signal.aborted) return undefined;
       const { ports, random, logger } = this.#options;
       const report = (change: Change): Promise<NodeRecord> => this.#report(record, change, membership);
-      return await runHandler(states[node.state].handler, node, controller.signal, {
+      return await runHandler(this.#states[node.state].handler, node, controller.signal, {
         ports,
         clock,
         random,
         logger,
         settings: this.#settings,
+        takenBy: () => takenBy({ store: this.#options.store, clock }, node),
         report,
       });
     } finally {
@@ -269,7 +326,7 @@ export class Reconciler {
     const { clock, logger } = this.#options;
     const written = await this.#change(
       record,
-      (latest) => applyResult(latest, result, states, this.#settings, clock.now()),
+      (latest) => applyResult(latest, result, this.#states, this.#settings, clock.now()),
       record.value.owner,
     );
     if (written !== undefined && result.kind === 'retry') {
@@ -282,8 +339,7 @@ export class Reconciler {
     let latest: Stored<NodeRecord> | undefined = record;
     while (latest !== undefined) {
       const { value } = latest;
-      if (value.owner !== owner || value.epoch !== record.value.epoch || value.state !== record.value.state) return undefined;
-      if (value.stateSince !== record.value.stateSince) return undefined; // the same state again, in a later life
+      if (!this.#isCurrent(value, record.value, owner)) return undefined;
       const written = await this.#write(latest, change(value));
       if (written.outcome === 'stored') return written.record.value;
       latest = written.current;
@@ -315,8 +371,9 @@ export class Reconciler {
     if (task?.controller !== undefined) {
       if (!mine) task.controller.abort(new Error('the machine has another owner now'));
       else if (value.maintenance) task.controller.abort(new Error('the machine is in maintenance now'));
-      else if (value.request !== undefined && states[value.state].onRequest(value, value.request.verb)?.kind === 'move') {
-        task.controller.abort(new Error(`${value.request.verb} was asked for`));
+      else if (value.request !== undefined) {
+        const answer = this.#answerTo(value);
+        if (answer !== undefined && answer.kind !== 'step') task.controller.abort(new Error(`${value.request.verb} was asked for`));
       }
     }
     this.wake(id);
@@ -368,6 +425,12 @@ export class Reconciler {
     for (const task of this.#tasks.values()) task.controller?.abort(new Error(reason));
     await Promise.all([...this.#tasks.values()].map((task) => task.ended));
   }
+}
+
+/** The epoch check, and that nothing has happened to the machine meanwhile: the same state again may be a later life of it. */
+export function isCurrent(latest: NodeRecord, begun: NodeRecord, owner: string | undefined): boolean {
+  const sameOwner = latest.owner === owner && latest.epoch === begun.epoch;
+  return sameOwner && latest.state === begun.state && latest.stateSince === begun.stateSince;
 }
 
 function earliest(...times: (number | undefined)[]): number | undefined {

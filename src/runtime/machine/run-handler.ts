@@ -7,7 +7,7 @@ import type { NodeRecord } from './node-record.ts';
 import { isPermanent } from './ports.ts';
 import { type Change, failed, retry, type StepResult } from './results.ts';
 
-export interface RunHandlerOptions extends Pick<HandlerContext, 'ports' | 'settings' | 'clock' | 'random' | 'logger'> {
+export interface RunHandlerOptions extends Pick<HandlerContext, 'ports' | 'settings' | 'clock' | 'random' | 'logger' | 'takenBy'> {
   /** Writes a change down while the machine is ours and in this state; rejects when it is not. */
   readonly report: (change: Change) => Promise<NodeRecord>;
 }

@@ -12,6 +12,18 @@ export interface MachineSettings {
   readonly completeTimeoutMs: number;
   /** How long to look out for the first boot from disk before the power state decides. */
   readonly bootObserveMs: number;
+  /** From the enrolment to the BMC's answer. */
+  readonly verifyTimeoutMs: number;
+  /** From the start of an inspection, a rescue, a cleaning of the metadata to its end. */
+  readonly inspectTimeoutMs: number;
+  readonly rescueTimeoutMs: number;
+  readonly cleanTimeoutMs: number;
+  /** For erasing every block of a disk. */
+  readonly fullCleanTimeoutMs: number;
+  /** For one verb on a machine in use, all its attempts together. */
+  readonly verbTimeoutMs: number;
+  /** How long an operating system may take to shut down before a reboot cuts its power. */
+  readonly softOffMs: number;
   readonly cleanupTimeoutMs: number;
   /** For each step of a cleanup, so that one that hangs does not cost the others their turn. */
   readonly cleanupStepMs: number;
@@ -30,6 +42,8 @@ export interface MachineSettings {
   readonly addressCheck: 'lease' | 'source';
   /** [baremetal] iscsi_iqn_prefix of the targets that ramdisks export; the original used `iqn-<uuid>`, which is no valid name. */
   readonly iqnPrefix: string;
+  /** What is erased when an instance is gone, before the machine is free again. `none` is what the original did. */
+  readonly cleanAfterDestroy: 'none' | 'metadata' | 'full';
 }
 
 export const defaultSettings: MachineSettings = {
@@ -38,6 +52,13 @@ export const defaultSettings: MachineSettings = {
   writeTimeoutMs: 3_600_000,
   completeTimeoutMs: 900_000,
   bootObserveMs: 300_000,
+  verifyTimeoutMs: 600_000,
+  inspectTimeoutMs: 1_800_000,
+  rescueTimeoutMs: 1_800_000,
+  cleanTimeoutMs: 1_800_000,
+  fullCleanTimeoutMs: 86_400_000,
+  verbTimeoutMs: 1_800_000,
+  softOffMs: 120_000,
   cleanupTimeoutMs: 1_800_000,
   cleanupStepMs: 120_000,
   maxAttempts: 5,
@@ -47,6 +68,7 @@ export const defaultSettings: MachineSettings = {
   maxWrites: 8,
   addressCheck: 'lease',
   iqnPrefix: 'iqn.2010-10.org.openstack.baremetal',
+  cleanAfterDestroy: 'none',
 };
 
 /** Every limit is a positive number: a wait without end is what machines are lost in. */

@@ -1,8 +1,8 @@
 /** What was really seen of a machine, by any replica: leases, files served, POSTs, power. The diagnosis reads it, and people do. */
 import type { Clock } from '../core/clock.ts';
 import { modify, type Store } from '../store/index.ts';
-import { mayHavePosted } from './handlers/building.ts';
 import { type NodeRecord, nodeKind, TIMELINE_LIMIT, type TimelineEvent } from './node-record.ts';
+import { mayHavePosted, sessionOf, withSession } from './ramdisk-session.ts';
 import { cleanText } from './transition.ts';
 
 export interface Observation {
@@ -26,12 +26,9 @@ export function withObservation(node: NodeRecord, seen: Observation, now: number
   const next = withEvent(node, { type, ...(detail !== undefined && { detail }), ...(intent && { intent }) }, now);
   if (lease === undefined || !node.interfaces.some(({ mac }) => mac === lease.mac)) return next;
   // The key is bound to the lease that the ramdisk has when it may use it (N4, N13); a later lease moves the bond along.
-  const bound = mayHavePosted(node) && node.deployment?.claim === undefined;
-  return {
-    ...next,
-    lease: { ...lease, at: now },
-    ...(bound && node.deployment && { deployment: { ...node.deployment, allowedAddress: lease.address } }),
-  };
+  const bound = mayHavePosted(node) && sessionOf(node)?.claim === undefined;
+  const leased = { ...next, lease: { ...lease, at: now } };
+  return bound ? withSession(leased, { allowedAddress: lease.address }) : leased;
 }
 
 /** The same event again in a row is counted: a machine that asks every second must not push out what happened before. */

@@ -1,30 +1,94 @@
-/** What people and APIs ask for, on any replica: a compare-and-swap on the record, which the owner answers. */
+/**
+ * What people and APIs ask for, on any replica: a compare-and-swap on the record, which the owner answers. Every verb but spawn, adopt and the
+ * maintenance flag goes through `ask`, which refuses what the machine's state has no answer for.
+ */
 import type { Clock } from '../core/clock.ts';
 import { modify, type Store } from '../store/index.ts';
 import { machineErrors } from './errors.ts';
-import { type Instance, type NodeRecord, nodeKind } from './node-record.ts';
+import { activeVerbs } from './handlers/active.ts';
+import {
+  type ImageRecord,
+  type Instance,
+  imageKind,
+  type NodeRecord,
+  nodeKind,
+  type RequestArgs,
+  type Verb,
+  verbs,
+} from './node-record.ts';
+import { type Approval, checkApproval, type PlannedRequest, planOf } from './plan.ts';
+import { states } from './states.ts';
 
 export interface VerbContext {
   readonly store: Store;
   readonly clock: Clock;
 }
 
-export type SpawnRequest = Omit<Instance, 'at' | 'vifs' | 'volumes'> & Partial<Pick<Instance, 'vifs' | 'volumes'>>;
+export interface AskOptions {
+  readonly args?: RequestArgs;
+  /** Who asks, for the record; never a token. */
+  readonly by?: string;
+  /** Needed by verbs that wipe: rebuild and clean. */
+  readonly approval?: Approval;
+  /** Only if an instance of this UUID is on it. */
+  readonly instanceUuid?: string;
+}
+
+export type SpawnRequest = Omit<Instance, 'at' | 'vifs' | 'volumes' | 'adopted' | 'preserveEphemeral'> &
+  Partial<Pick<Instance, 'vifs' | 'volumes'>> & {
+    /** Checked against the record that is changed. The API asks for it; a caller inside that has asked a person may leave it out. */
+    readonly approval?: Approval;
+  };
 
 export type SpawnOutcome =
   /** Also when the same instance was associated before. */
   { readonly kind: 'associated'; readonly node: NodeRecord } | { readonly kind: 'refused'; readonly reason: string };
 
+/** Verbs that end in a disk without its former content. */
+const wiping: ReadonlySet<Verb> = new Set(['rebuild', 'clean']);
+/** These come through whatever else is under way or waiting. */
+const urgent: ReadonlySet<Verb> = new Set(['destroy', 'abort', 'unstick', 'retry']);
+
+/** What could be asked of the machine as it is now. */
+export function possibleVerbs(node: NodeRecord): Verb[] {
+  return verbs.filter((verb) => refuse(node, verb) === undefined);
+}
+
+/**
+ * Leaves a request on the record for the owner. Resolves to the record with it. Throws MACHINE_UNKNOWN, MACHINE_WRONG_STATE (with what is
+ * possible), MACHINE_BUSY, MACHINE_IN_MAINTENANCE, and for verbs that wipe MACHINE_NOT_APPROVED or MACHINE_PLAN_CHANGED. Asking for the same thing
+ * again before it has begun changes nothing.
+ */
+export async function ask(context: VerbContext, nodeId: string, verb: Verb, options: AskOptions = {}): Promise<NodeRecord> {
+  const { store, clock } = context;
+  const { args, by, approval, instanceUuid } = options;
+  const image = verb === 'rebuild' ? await imageOf(store, nodeId, args) : undefined;
+  return change(store, nodeId, (node) => {
+    if (instanceUuid !== undefined && node.instance?.uuid !== instanceUuid) throw wrongState(node, verb);
+    const pending = node.request;
+    if (pending?.verb === verb && JSON.stringify(pending.args ?? {}) === JSON.stringify(args ?? {})) return undefined;
+    const refusal = refuse(node, verb);
+    if (refusal !== undefined) throw refusal;
+    if (wiping.has(verb)) checkApproval(node, planOf(plannedRequest(verb, args), node, image), approval);
+    const request = { verb, at: clock.now(), ...(args && { args }), ...(by !== undefined && { by }) };
+    // Whatever else is wrong with it, a replica that holds a machine without looking after it lets it go now.
+    return verb === 'unstick' ? { ...node, request, owner: undefined, epoch: node.epoch + 1 } : { ...node, request };
+  });
+}
+
 /** Associates an instance with a machine, atomically: of two spawns on one machine one is refused. Building it is the owner's work. */
 export async function spawn({ store, clock }: VerbContext, nodeId: string, request: SpawnRequest): Promise<SpawnOutcome> {
+  const { approval, ...wanted } = request;
+  const image = approval === undefined ? undefined : (await store.get(imageKind, wanted.imageId))?.value;
   let outcome: SpawnOutcome | undefined;
   const node = await change(store, nodeId, (value) => {
-    const refusal = refuseSpawn(value, request.uuid);
+    const refusal = refuseSpawn(value, wanted.uuid);
     outcome = refusal === undefined ? undefined : { kind: 'refused', reason: refusal };
-    if (refusal !== undefined || value.instance?.uuid === request.uuid) return undefined;
+    if (refusal !== undefined || value.instance?.uuid === wanted.uuid) return undefined;
+    if (approval !== undefined) checkApproval(value, planOf({ verb: 'spawn', imageId: wanted.imageId }, value, image), approval);
     return {
       ...value,
-      instance: { vifs: [], volumes: [], ...request, at: clock.now() },
+      instance: { vifs: [], volumes: [], ...wanted, at: clock.now() },
       targetState: 'active',
       generation: value.generation + 1,
       request: undefined,
@@ -33,11 +97,28 @@ export async function spawn({ store, clock }: VerbContext, nodeId: string, reque
   return outcome ?? { kind: 'associated', node };
 }
 
-function refuseSpawn(node: NodeRecord, instanceUuid: string): string | undefined {
+/** Why this machine cannot take an instance now; undefined when it can. */
+export function refuseSpawn(node: NodeRecord, instanceUuid: string): string | undefined {
   if (node.instance?.uuid === instanceUuid) return undefined;
   if (node.instance !== undefined) return `${node.name} is associated with another instance, ${node.instance.uuid}`;
-  if (node.maintenance) return `${node.name} is in maintenance`;
-  return node.state === 'available' ? undefined : `${node.name} is ${node.state}: ${node.reason}`;
+  if (node.adopt !== undefined) return `${node.name} takes over another instance, ${node.adopt.uuid}`;
+  if (node.maintenance) return `${node.name} is in maintenance${node.maintenanceReason === undefined ? '' : `: ${node.maintenanceReason}`}`;
+  if (node.fault !== undefined) return `${node.name} has a fault: ${node.fault.reason}`;
+  return node.state === 'available' && node.request === undefined ? undefined : `${node.name} is ${node.state}: ${node.reason}`;
+}
+
+/**
+ * Takes over a machine that carries a running instance already, from `manageable` or `available`: its BMC is asked for the power state, and
+ * nothing else happens to it. MACHINE_WRONG_STATE elsewhere. The same instance again changes nothing.
+ */
+export function adopt({ store }: VerbContext, nodeId: string, instance: Pick<Instance, 'uuid' | 'name' | 'imageId'>): Promise<NodeRecord> {
+  return change(store, nodeId, (node) => {
+    if (node.instance?.uuid === instance.uuid || node.adopt?.uuid === instance.uuid) return undefined;
+    const { uuid, name, imageId } = instance;
+    const free = (node.state === 'manageable' || node.state === 'available') && node.instance === undefined && node.adopt === undefined;
+    if (!free || node.request !== undefined) throw wrongState(node, 'adopt');
+    return { ...node, adopt: { uuid, name, imageId }, provide: false, todo: [] };
+  });
 }
 
 /**
@@ -63,20 +144,61 @@ export async function retryNode({ store, clock }: VerbContext, nodeId: string): 
   return asked;
 }
 
-/** Power verbs for a machine in use; the owner carries them out. False when it is not `active`. A later one replaces one that has not begun. */
-export async function setPower({ store, clock }: VerbContext, nodeId: string, verb: 'reboot' | 'power on' | 'power off'): Promise<boolean> {
+/**
+ * Power verbs for a machine in use; the owner carries them out. False when it is not `active`. A later one replaces one that has not begun. A
+ * reboot asks the operating system first unless `mode` is `hard`.
+ */
+export async function setPower(
+  { store, clock }: VerbContext,
+  nodeId: string,
+  verb: 'reboot' | 'power on' | 'power off',
+  mode?: 'soft' | 'hard',
+): Promise<boolean> {
   let asked = false;
   await change(store, nodeId, (value) => {
     // Never in place of a destroy that is still to be answered.
     asked = value.state === 'active' && value.request?.verb !== 'destroy';
-    return asked ? { ...value, request: { verb, at: clock.now() } } : undefined;
+    return asked ? { ...value, request: { verb, at: clock.now(), ...(mode && { args: { mode } }) } } : undefined;
   });
   return asked;
 }
 
 /** Stops or resumes everything that changes the machine's power or disks; what runs is interrupted. */
-export async function setMaintenance({ store }: VerbContext, nodeId: string, maintenance: boolean): Promise<void> {
-  await change(store, nodeId, (value) => (value.maintenance === maintenance ? undefined : { ...value, maintenance }));
+export async function setMaintenance({ store }: VerbContext, nodeId: string, maintenance: boolean, reason?: string): Promise<void> {
+  await change(store, nodeId, (value) =>
+    value.maintenance === maintenance && (reason === undefined || value.maintenanceReason === reason)
+      ? undefined
+      : { ...value, maintenance, maintenanceReason: maintenance ? reason : undefined },
+  );
+}
+
+function refuse(node: NodeRecord, verb: Verb) {
+  if (states[node.state].onRequest(node, verb) === undefined) return wrongState(node, verb);
+  if (urgent.has(verb)) return undefined;
+  if (node.maintenance)
+    return machineErrors.MACHINE_IN_MAINTENANCE({ node: node.name, reason: node.maintenanceReason ?? 'no reason was given' });
+  if (node.request !== undefined) return machineErrors.MACHINE_BUSY({ node: node.name, doing: node.request.verb });
+  if (node.step !== undefined && activeVerbs.some((known) => known === node.step)) {
+    return machineErrors.MACHINE_BUSY({ node: node.name, doing: node.step });
+  }
+  return undefined;
+}
+
+function wrongState(node: NodeRecord, verb: string) {
+  const possible = verbs.filter((other) => states[node.state].onRequest(node, other) !== undefined);
+  return machineErrors.MACHINE_WRONG_STATE({ node: node.name, state: node.state, verb, possible });
+}
+
+function plannedRequest(verb: Verb, args: RequestArgs | undefined): PlannedRequest {
+  if (verb === 'clean') return { verb, ...(args?.wipe && { wipe: args.wipe }) };
+  return { verb: 'rebuild', ...(args?.imageId && { imageId: args.imageId }), ...(args?.preserveEphemeral && { preserveEphemeral: true }) };
+}
+
+async function imageOf(store: Store, nodeId: string, args: RequestArgs | undefined): Promise<ImageRecord> {
+  const id = args?.imageId ?? (await store.get(nodeKind, nodeId))?.value.instance?.imageId ?? '';
+  const image = (await store.get(imageKind, id))?.value;
+  if (image === undefined) throw machineErrors.MACHINE_IMAGE_UNKNOWN({ image: id });
+  return image;
 }
 
 async function change(store: Store, nodeId: string, next: (value: NodeRecord) => NodeRecord | undefined): Promise<NodeRecord> {

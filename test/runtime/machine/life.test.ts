@@ -26,7 +26,10 @@ describe('the life of a machine', () => {
     expect(await world.spawn(machine)).toMatchObject({ kind: 'associated' });
     const node = await world.until(machine, 'active');
     expect(world.calls).toEqual([...spawnCalls, 'identify', 'write', 'switchToBoot', 'setBootDevice', 'done', 'setBootDevice']);
-    expect(node.history.map(({ to }) => to)).toEqual(['available', 'building', 'prepared', 'deploying', 'deploy complete', 'active']);
+    expect(node.history.map(({ to }) => to)).toEqual([
+      ...['verifying', 'manageable', 'initializing', 'available'],
+      ...['building', 'prepared', 'deploying', 'deploy complete', 'active'],
+    ]);
     expect(node).toMatchObject({
       targetState: 'active',
       generation: 1,
@@ -282,13 +285,19 @@ describe('the life of a machine', () => {
     expect(await setPower(world, machine.uuid, 'reboot')).toBe(false);
     await world.spawn(machine);
     await world.until(machine, 'active');
-    const act = async (verb: Parameters<typeof setPower>[2]) => {
+    const act = async (verb: Parameters<typeof setPower>[2], mode?: 'hard') => {
       world.calls.length = 0;
-      expect(await setPower(world, machine.uuid, verb)).toBe(true);
-      await world.clock.runFor(60_000);
+      expect(await setPower(world, machine.uuid, verb, mode)).toBe(true);
+      await world.clock.runFor(200_000);
       return [world.calls, machine.power, machine.running, (await world.node(machine)).state];
     };
-    expect(await act('reboot')).toEqual([['ensureOff', 'ensureOn'], 'on', 'instance', 'active']);
+    expect(await act('reboot', 'hard')).toEqual([['ensureOff', 'ensureOn'], 'on', 'instance', 'active']);
+    // Soft first: it looks every two seconds, and cuts the power of one that does not listen.
+    expect((await act('reboot'))[0]).toEqual(['status', 'softOff', 'status', 'status', 'status', 'ensureOff', 'ensureOn']);
+    world.knobs.listensToSoftOff = false;
+    expect((await act('reboot'))[0]).toEqual(['status', 'softOff', ...Array(58).fill('status'), 'ensureOff', 'ensureOn']);
+    world.knobs.failures.softOff = 1;
+    expect((await act('reboot'))[0]).toEqual(['status', 'softOff', 'ensureOff', 'ensureOn']);
     expect(await act('power off')).toEqual([['ensureOff'], 'off', 'nothing', 'active']);
     expect((await world.node(machine)).power?.state).toBe('off');
     expect(await act('power on')).toEqual([['ensureOn'], 'on', 'instance', 'active']);

@@ -30,8 +30,8 @@ describe('002-9: enrolment', () => {
   it('gives numbers from 1, finds by number and by any form of the hardware address, and keeps the password out of the record', async () => {
     const site = context();
     const first = await enrol(site, { name: 'a', macs: ['02-00-00-00-00-AA', '02:00:00:00:00:ab'], properties, bmc });
-    const second = await enrol(site, { name: 'b', macs: ['02:00:00:00:00:bb'], properties, bmc });
-    expect([first.value.number, second.value.number, first.value.state]).toEqual([1, 2, 'initializing']);
+    const second = await enrol(site, { name: 'b', macs: ['02:00:00:00:00:bb'], properties, bmc: { ...bmc, address: '10.0.1.6' } });
+    expect([first.value.number, second.value.number, first.value.state]).toEqual([1, 2, 'enrolled']);
     expect((await findNodeByNumber(site.store, 2))?.id).toBe(second.id);
     expect((await findNodeByMac(site.store, '02:00:00:00:00:AB'))?.id).toBe(first.id);
     expect(await findNodeByMac(site.store, 'nonsense')).toBeUndefined();
@@ -47,6 +47,7 @@ describe('002-9: enrolment', () => {
       'MACHINE_TAKEN',
       /mac 02:00:00:00:00:aa belongs to the machine a/,
     ],
+    ['a BMC that is in use', { name: 'c', macs: ['02:00:00:00:00:cc'], bmc }, 'MACHINE_TAKEN', /bmc 10\.0\.1\.5_623 belongs/],
     ['a name that is in use', { name: 'a', macs: ['02:00:00:00:00:cc'] }, 'MACHINE_TAKEN', /name a belongs/],
     ['an address that is none', { name: 'c', macs: ['xx:xx:xx:xx:xx:xx'] }, 'MACHINE_INVALID', /"xx:xx:xx:xx:xx:xx"/],
     ['the same address twice', { name: 'c', macs: ['02:00:00:00:00:cc', '02-00-00-00-00-CC'] }, 'MACHINE_INVALID', /twice/],
@@ -55,8 +56,16 @@ describe('002-9: enrolment', () => {
   ])('refuses %s and keeps nothing of it', async (_name, request, code, message) => {
     const site = context();
     await enrol(site, { name: 'a', macs: ['02:00:00:00:00:aa'], properties, bmc });
-    await expect(enrol(site, { properties, bmc, ...request })).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
-    expect((await site.store.list(reservationKind)).map(({ id }) => id)).toEqual(['mac.02:00:00:00:00:aa', 'name.a', 'number.1']);
+    await expect(enrol(site, { properties, bmc: { ...bmc, address: '10.0.1.6' }, ...request })).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(message),
+    });
+    expect((await site.store.list(reservationKind)).map(({ id }) => id)).toEqual([
+      'bmc.10.0.1.5_623',
+      'mac.02:00:00:00:00:aa',
+      'name.a',
+      'number.1',
+    ]);
   });
 
   it('of two enrolments of one machine at once exactly one succeeds', async () => {

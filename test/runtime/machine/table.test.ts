@@ -56,13 +56,13 @@ describe('the table of states', () => {
     if (entry.deadline(defaultSettings) === undefined) expect(entry.rests(record({ state: name }))).toBe(true);
   });
 
-  it('every state is reached from initializing, and from every state the machine can become free again', () => {
+  it('every state is reached from enrolled, and from every state the machine can become free again', () => {
     const reach = (from: NodeState): Set<NodeState> => {
       const seen = new Set<NodeState>([from]);
       for (const state of seen) for (const next of states[state].next) seen.add(next);
       return seen;
     };
-    expect(reach('initializing').size).toBe(nodeStates.length);
+    expect(reach('enrolled').size).toBe(nodeStates.length);
     for (const name of nodeStates) expect(reach(name)).toContain('available');
   });
 });

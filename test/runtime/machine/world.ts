@@ -5,14 +5,18 @@
 import { createHash } from 'node:crypto';
 import { Secret } from 'cdk8s-baremetal-contract/secret';
 import { type Coordination, MemoryCoordination } from 'cdk8s-baremetal-runtime/coordination/index';
-import { type HttpHandler, type Logger, sleep } from 'cdk8s-baremetal-runtime/core/index';
-import { deployHelper } from 'cdk8s-baremetal-runtime/deploy/helper/index';
+import { type Clock, type HttpHandler, type Logger, sleep } from 'cdk8s-baremetal-runtime/core/index';
+import { deployHelper, RAMDISK_REPORT_PATH } from 'cdk8s-baremetal-runtime/deploy/helper/index';
 import {
+  acceptReport,
   BootView,
+  type ClaimPolicy,
   claimDeployment,
   type DeployTarget,
   doneToken,
+  type EnrolRequest,
   enrol,
+  type isCurrent,
   type MachinePorts,
   type MachineSettings,
   MemorySecretStore,
@@ -20,6 +24,7 @@ import {
   nodeKind,
   observe,
   Reconciler,
+  type StateTable,
   spawn,
   states,
 } from 'cdk8s-baremetal-runtime/machine/index';
@@ -56,26 +61,37 @@ export interface Knobs {
   leaks: boolean;
   /** The disk's own boot is seen on the network. */
   bootSeen: boolean;
+  /** The instance shuts down when it is asked to. */
+  listensToSoftOff: boolean;
+  /** What the inspection ramdisk finds. */
+  facts: Record<string, unknown>;
+  /** A ramdisk that knows nothing of bms_action. */
+  oldRamdisk: boolean;
 }
 
 export type Call =
   | 'status'
   | 'ensureOn'
   | 'ensureOff'
+  | 'softOff'
   | 'setBootDevice'
   | 'plug'
   | 'unplug'
   | 'attach'
   | 'detach'
+  | 'attachVolume'
+  | 'detachVolume'
   | 'start'
   | 'stop'
   | 'cache'
+  | 'cacheRamdisk'
   | 'release'
   | 'activate'
   | 'switchToBoot'
   | 'deactivate'
   | 'identify'
   | 'write'
+  | 'erase'
   | 'done';
 
 interface Ramdisk {
@@ -99,6 +115,8 @@ export interface Machine {
   /** The iSCSI session that may write; a new login drops the old one. */
   writer: symbol | undefined;
   held: Set<'vifs' | 'volumes' | 'firewall' | 'images' | 'bootloader'>;
+  /** Exported to it one by one. */
+  volumes: Set<string>;
 }
 
 export interface Daemon {
@@ -109,6 +127,13 @@ export interface Daemon {
   readonly bootView: BootView;
   readonly observe: (nodeId: string, seen: Parameters<typeof observe>[2]) => Promise<unknown>;
   started: Promise<void>;
+}
+
+export interface Faults {
+  /** Called once per daemon. */
+  readonly states?: (gate: Gate) => StateTable;
+  readonly isCurrent?: typeof isCurrent;
+  readonly claimPolicy?: ClaimPolicy;
 }
 
 export class World {
@@ -126,6 +151,10 @@ export class World {
   readonly settings: Partial<MachineSettings>;
   /** Every secret that was ever in use, for greps. */
   readonly knownSecrets = new Set<string>([BMC_PASSWORD]);
+  /** By daemon: how far its wall clock is ahead. */
+  skewsMs: Record<string, number> = {};
+  /** Old faults put back, for the proof that these tests would notice. */
+  faults: Faults = {};
   daemons: Daemon[] = [];
   writing = 0;
   mostWriting = 0;
@@ -149,6 +178,9 @@ export class World {
       slow: undefined,
       leaks: false,
       bootSeen: true,
+      listensToSoftOff: true,
+      facts: { interfaces: [{ name: 'eth0', mac: '02:00:00:00:00:01', linkUp: true }] },
+      oldRamdisk: false,
       ...options.knobs,
     };
     this.store.watch(nodeKind, (event) => {
@@ -159,6 +191,7 @@ export class World {
   /** `suspended`: it hears nothing of its lease nor of others' writes, as a process that was stopped and goes on later. */
   daemon(name = 'mgmt-1', crashAt?: number, onDeath?: () => void, suspended = false): Daemon {
     const gate = new Gate(crashAt, onDeath);
+    const clock = skewed(this.clock, this.skewsMs[name] ?? 0);
     const store = gate.wrap(suspended ? deaf(this.store) : this.store, ['watch']);
     const coordination = suspended ? unaware(this.coordination) : this.coordination;
     const secrets = gate.wrap(this.secrets);
@@ -166,11 +199,13 @@ export class World {
       store,
       coordination: gate.wrap(coordination, ['onChange']),
       memberName: name,
-      clock: this.clock,
+      clock,
       random: this.random,
       logger: this.#logger({ daemon: name }),
       ports: { ...this.#ports(gate), secrets },
       settings: this.settings,
+      ...(this.faults.states && { states: this.faults.states(gate) }),
+      ...(this.faults.isCurrent && { isCurrent: this.faults.isCurrent }),
       onTransition: (_node, { from, to }) => {
         if (!states[from].next.includes(to)) this.violations.push(`illegal transition ${from} -> ${to}`);
       },
@@ -179,9 +214,13 @@ export class World {
       gate,
       name,
       reconciler,
-      helper: deployHelper({ claimDeployment: claimDeployment({ store, clock: this.clock }), logger: this.#logger({ daemon: name }) }),
+      helper: deployHelper({
+        claimDeployment: claimDeployment({ store, clock, ...(this.faults.claimPolicy && { policy: this.faults.claimPolicy }) }),
+        acceptReport: acceptReport({ store, clock }),
+        logger: this.#logger({ daemon: name }),
+      }),
       bootView: new BootView({ store, secrets }),
-      observe: (nodeId, seen) => observe({ store, clock: this.clock }, nodeId, seen),
+      observe: (nodeId, seen) => observe({ store, clock }, nodeId, seen),
       started: Promise.resolve(),
     };
     daemon.started = reconciler.start();
@@ -190,11 +229,11 @@ export class World {
   }
 
   /** `index` 1 gets the address 10.0.0.11 and so on. */
-  async enrol(index = 1): Promise<Machine> {
+  async enrol(index = 1, more: Partial<EnrolRequest> = {}): Promise<Machine> {
     const mac = `02:00:00:00:00:0${index}`;
     const properties = { cpus: 4, memoryMb: 8192, localGb: 100, cpuArch: 'x86_64' };
     const bmc = { driver: 'ipmi', address: `10.0.1.${10 + index}`, username: 'admin', password: new Secret(BMC_PASSWORD) } as const;
-    const record = await enrol(this, { name: `bm-${index}`, macs: [mac], properties, bmc });
+    const record = await enrol(this, { name: `bm-${index}`, macs: [mac], properties, bmc, ...more });
     const machine: Machine = {
       uuid: record.id,
       mac,
@@ -207,6 +246,7 @@ export class World {
       content: undefined,
       writer: undefined,
       held: new Set(),
+      volumes: new Set(),
     };
     this.machines.set(machine.uuid, machine);
     return machine;
@@ -243,15 +283,19 @@ export class World {
   }
 
   /** A POST of this form to the first daemon that answers, from this address. */
-  async post(form: Record<string, string>, from: string): Promise<{ status: number; body: string } | undefined> {
+  post(form: Record<string, string>, from: string): Promise<{ status: number; body: string } | undefined> {
+    return this.#send('/', new URLSearchParams(form).toString(), from, form.k ?? '');
+  }
+
+  async #send(path: string, body: string, from: string, key: string): Promise<{ status: number; body: string } | undefined> {
     const daemon = this.daemons.find(({ gate }) => !gate.dead);
     if (daemon === undefined) return undefined;
     const answer = daemon.helper({
       method: 'POST',
-      path: '/',
+      path,
       query: new URLSearchParams(),
       headers: {},
-      body: Buffer.from(new URLSearchParams(form).toString()),
+      body: Buffer.from(body),
       remote: { address: from, port: 40_000 },
       local: { address: '10.0.0.1', port: 10_000 },
       signal: new AbortController().signal,
@@ -259,7 +303,7 @@ export class World {
     const response = await Promise.race([answer, daemon.gate.death]);
     if (response === undefined) return undefined;
     const result = { status: response.status, body: String(response.body ?? '') };
-    this.answers.push({ key: form.k ?? '', ...result });
+    this.answers.push({ key, ...result });
     return result;
   }
 
@@ -297,7 +341,11 @@ export class World {
         machine.running = 'ramdisk';
         machine.ramdisk = { key: found.deploymentKey, iqn: found.iscsiTargetIqn, address: machine.address, waiting: true };
         await sleep(this.clock, 5_000);
-        if (alive() && this.knobs.ramdisk !== 'silent') await this.#post(machine, found.deploymentId, machine.ramdisk, alive);
+        if (!alive() || this.knobs.ramdisk === 'silent') return;
+        const action = /bms_action=(\w+)/.exec(found.append ?? '')?.[1];
+        if (!this.knobs.oldRamdisk && (action === 'inspect' || action === 'rescue')) {
+          await this.#report(machine, action, Number(found.deploymentId), machine.ramdisk, alive);
+        } else await this.#post(machine, found.deploymentId, machine.ramdisk, alive);
         return;
       }
       if (found.kind === 'local-disk') {
@@ -332,6 +380,22 @@ export class World {
     }
   }
 
+  /** What a ramdisk does that inspects or rescues. */
+  async #report(machine: Machine, action: string, node: number, ramdisk: Ramdisk, alive: () => boolean): Promise<void> {
+    const error = this.knobs.ramdisk === 'reports error' ? { error: 'no disk answers' } : {};
+    const facts = action === 'inspect' ? { facts: this.knobs.facts } : {};
+    for (let tries = 0; tries < 200 && alive(); tries++) {
+      const body = JSON.stringify({ node, key: ramdisk.key, ...facts, ...error });
+      const answers = await Promise.all([
+        this.#send(RAMDISK_REPORT_PATH, body, machine.address, ramdisk.key),
+        this.knobs.replays ? this.#send(RAMDISK_REPORT_PATH, body, machine.address, ramdisk.key) : undefined,
+      ]);
+      if (answers.some((answer) => answer?.status === 200 || answer?.status === 409)) return;
+      if (answers[0]?.status === 400) return;
+      await sleep(this.clock, 5_000);
+    }
+  }
+
   #ports(gate: Gate): Omit<MachinePorts, 'secrets'> {
     const act = (call: Call, effect: (machine: Machine) => void) => async (node: NodeRecord, signal: AbortSignal) => {
       await this.#knob(call, signal);
@@ -347,6 +411,10 @@ export class World {
         },
         ensureOn: act('ensureOn', (machine) => this.#powerOn(machine)),
         ensureOff: act('ensureOff', (machine) => this.#powerOff(machine)),
+        softOff: act('softOff', (machine) => {
+          if (this.knobs.listensToSoftOff && machine.running === 'instance')
+            void sleep(this.clock, 5_000).then(() => this.#powerOff(machine));
+        }),
         setBootDevice: async (node, device, _options, signal) => {
           await this.#knob('setBootDevice', signal);
           this.#machine(node.uuid).bootDevice = device;
@@ -359,13 +427,22 @@ export class World {
         },
         unplug: act('unplug', drop('vifs')),
       } satisfies MachinePorts['vifs']),
-      volumes: gate.wrap({ attach: act('attach', hold('volumes')), detach: act('detach', drop('volumes')) }),
+      volumes: gate.wrap({
+        attach: act('attach', hold('volumes')),
+        detach: act('detach', (machine) => {
+          drop('volumes')(machine);
+          machine.volumes.clear();
+        }),
+        attachVolume: async (node, volume, signal) => act('attachVolume', (machine) => void machine.volumes.add(volume))(node, signal),
+        detachVolume: async (node, volume, signal) => act('detachVolume', (machine) => void machine.volumes.delete(volume))(node, signal),
+      } satisfies MachinePorts['volumes']),
       firewall: gate.wrap({ start: act('start', hold('firewall')), stop: act('stop', drop('firewall')) }),
       images: gate.wrap({
         cache: async (node, signal) => {
           await act('cache', hold('images'))(node, signal);
           return { sizeBytes: IMAGE.bytes, sha256: IMAGE.sha256 };
         },
+        cacheRamdisk: act('cacheRamdisk', hold('images')),
         release: act('release', drop('images')),
       } satisfies MachinePorts['images']),
       bootloader: gate.wrap({
@@ -408,6 +485,22 @@ export class World {
           }
           return { bytes: IMAGE.bytes, sha256: this.knobs.writtenSha256 };
         },
+        erase: async (target, mode, onProgress, signal) => {
+          const session = this.#login(target);
+          const machine = this.#machine(target.nodeUuid);
+          await this.#knob('erase', signal);
+          for (let chunk = 1; chunk <= (mode === 'full' ? 4 : 1); chunk++) {
+            await sleep(this.clock, this.knobs.chunkMs, signal);
+            if (gate.dead) return new Promise(() => undefined);
+            if (machine.writer !== session || machine.running !== 'ramdisk') throw new Error('the iSCSI session was dropped');
+            const { state, epoch, instance } = await this.node(machine);
+            if (state !== 'cleaning' || epoch !== target.epoch || instance !== undefined)
+              this.violations.push(`erased in ${state}, epoch ${target.epoch} of ${epoch}`);
+            machine.content = undefined;
+            onProgress({ bytes: chunk });
+          }
+          return 4_000;
+        },
       } satisfies MachinePorts['deployer']),
       notifier: gate.wrap({
         done: async (address, token, signal) => {
@@ -429,7 +522,7 @@ export class World {
 
   #login(target: DeployTarget): symbol {
     const machine = this.#machine(target.nodeUuid);
-    if (machine.ramdisk?.waiting !== true || machine.ramdisk.iqn !== target.iqn || machine.address !== target.address) {
+    if (!machine.ramdisk?.waiting || machine.ramdisk.iqn !== target.iqn || machine.address !== target.address) {
       throw new Error('connection refused');
     }
     this.knownSecrets.add(target.chap.secret.reveal());
@@ -476,6 +569,14 @@ export class World {
   }
 }
 
+function skewed(clock: Clock, aheadMs: number): Clock {
+  return {
+    now: () => clock.now() + aheadMs,
+    monotonic: () => clock.monotonic(),
+    after: (delayMs, callback) => clock.after(delayMs, callback),
+  };
+}
+
 function deaf(store: Store): Store {
   return new Proxy(store, {
     get: (object, name) => (name === 'watch' ? () => ({ close: () => undefined }) : Reflect.get(object, name, object).bind(object)),
@@ -486,6 +587,7 @@ function unaware(coordination: MemoryCoordination): Coordination {
   return {
     join: async (name) => ({ ...(await coordination.join(name)), lost: new AbortController().signal }),
     isAlive: (id) => coordination.isAlive(id),
+    acquire: (name, options) => coordination.acquire(name, options),
     onChange: () => ({ close: () => undefined }),
     close: async () => undefined,
   };

@@ -3,22 +3,28 @@
  * machine's record; the image is written by the machine's owner, so an answer never waits for a disk.
  */
 import type { Logger } from '../../core/logger.ts';
-import type { HttpHandler, HttpResponse } from '../../core/network.ts';
+import type { HttpHandler, HttpRequest, HttpResponse } from '../../core/network.ts';
 import type { ClaimDeployment, ClaimOutcome } from './claim.ts';
 import { canonicalAddress } from './ip-address.ts';
 import { parsePost } from './parse-post.ts';
+import { type AcceptReport, parseReport, RAMDISK_REPORT_PATH, type ReportOutcome } from './ramdisk-report.ts';
 
 export interface DeployHelperOptions {
   readonly claimDeployment: ClaimDeployment;
+  /** For ramdisks that inspect or rescue; without it their POSTs are answered 404. */
+  readonly acceptReport?: AcceptReport;
   readonly logger: Logger;
 }
 
 /** The ramdisk sends some 300 bytes; `e` may be longer. */
 const MAX_BODY_BYTES = 16_384;
+/** Facts of a machine with hundreds of disks and interfaces. */
+const MAX_REPORT_BYTES = 262_144;
 
-export function deployHelper({ claimDeployment, logger }: DeployHelperOptions): HttpHandler {
+export function deployHelper({ claimDeployment, acceptReport, logger }: DeployHelperOptions): HttpHandler {
   return async (request) => {
     if (request.method !== 'POST') return text(501, 'Not Implemented');
+    if (request.path === RAMDISK_REPORT_PATH) return report(request, acceptReport, logger);
     if (request.body.length > MAX_BODY_BYTES) return text(413, 'the body is too large');
     const parsed = parsePost(request.body);
     const from = canonicalAddress(request.remote.address);
@@ -42,6 +48,41 @@ export function deployHelper({ claimDeployment, logger }: DeployHelperOptions): 
     else logger.warn({ ...fields, outcome: outcome.kind }, 'deploy POST refused');
     return answer(outcome, id);
   };
+}
+
+async function report(request: HttpRequest, acceptReport: AcceptReport | undefined, logger: Logger): Promise<HttpResponse> {
+  if (acceptReport === undefined) return text(404, 'reports are not taken here');
+  if (request.body.length > MAX_REPORT_BYTES) return text(413, 'the body is too large');
+  const parsed = parseReport(request.body);
+  const from = canonicalAddress(request.remote.address);
+  if (parsed.kind === 'invalid') {
+    logger.warn({ from, reason: parsed.reason }, 'ramdisk report refused');
+    return text(400, parsed.reason);
+  }
+  const fields = { from, machine: parsed.report.id };
+  let outcome: ReportOutcome;
+  try {
+    outcome = await acceptReport({ ...parsed.report, remoteAddress: from });
+  } catch (failure) {
+    logger.error({ ...fields, error: String(failure) }, 'ramdisk report could not be recorded');
+    return text(503, 'the report could not be recorded; try again');
+  }
+  if (outcome.kind !== 'accepted') logger.warn({ ...fields, outcome: outcome.kind }, 'ramdisk report refused');
+  else logger.info(fields, 'ramdisk report accepted');
+  switch (outcome.kind) {
+    case 'accepted':
+      return {
+        status: 200,
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ authorizedKeys: outcome.authorizedKeys }),
+      };
+    case 'wrong-purpose':
+      return text(409, `the ramdisk was started for: ${outcome.purpose}`);
+    case 'facts-missing':
+      return text(400, '"facts" is missing');
+    default:
+      return answer(outcome, parsed.report.id);
+  }
 }
 
 function answer(outcome: ClaimOutcome, id: number): HttpResponse {

@@ -1,9 +1,9 @@
-import type { Secret } from 'cdk8s-baremetal-contract/secret';
 import { randomUuid } from '../../core/random.ts';
-import { deployKeyHash, deployKeyName, newDeployKey } from '../deploy-key.ts';
+import { deployKeyHash } from '../deploy-key.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
-import type { Deployment, NodeRecord } from '../node-record.ts';
+import type { Deployment } from '../node-record.ts';
 import type { CachedImage } from '../ports.ts';
+import { mintKey } from '../ramdisk-session.ts';
 import { type Change, done, failed, proceed, type StepResult } from '../results.ts';
 
 /** The original's order. Each step is idempotent, and the one to do next is on the record. */
@@ -17,11 +17,6 @@ export const buildingSteps = [
   'power on',
 ] as const;
 type BuildingStep = (typeof buildingSteps)[number];
-
-/** Whether the ramdisk of this deployment may be up already: its POST can be quicker than our own bookkeeping. */
-export function mayHavePosted(node: NodeRecord): boolean {
-  return node.state === 'prepared' || (node.state === 'building' && node.step === 'power on');
-}
 
 export const building: Handler = async (context) => {
   const { node } = context;
@@ -55,7 +50,7 @@ const steps: Readonly<Record<BuildingStep, (context: HandlerContext) => Promise<
     const { node, ports, signal } = context;
     const { deployment } = node;
     if (deployment === undefined) return proceed('cache images');
-    const key = await mintKey(context, deployment);
+    const key = await mintKey(context, deployment.id);
     await ports.bootloader.activate(node, key, signal);
     const keyHash = deployKeyHash(key);
     return proceed('power off', (latest) => ({ ...latest, deployment: latest.deployment && { ...latest.deployment, keyHash } }));
@@ -91,29 +86,8 @@ function newDeployment({ node, random, clock, settings }: HandlerContext, image:
     id,
     generation: node.generation,
     imageId: node.instance?.imageId ?? '',
-    image: { boot: 'local', ...image },
+    image: { boot: 'local', ...image, ...(node.instance?.preserveEphemeral && { preserveEphemeral: true }) },
     iqn: `${settings.iqnPrefix}:${id}`,
     expiresAt: clock.now() + settings.pxeDeployTimeoutMs,
   };
-}
-
-/**
- * The key of this deployment: the one in the secret store if a former owner has put it there and died, else a new one. It is
- * stored before its hash is, so that there is never a hash whose key nobody knows.
- */
-async function mintKey(context: HandlerContext, deployment: Deployment): Promise<Secret> {
-  const name = deployKeyName(deployment.id);
-  try {
-    return await context.secret(name);
-  } catch (error) {
-    if (!isUnknown(error)) throw error;
-  }
-  const key = newDeployKey(context.random);
-  await context.ports.secrets.write(name, key);
-  // Read back: should a former owner, slow but alive, have written at the same time, both go on with the key that is there.
-  return context.secret(name);
-}
-
-function isUnknown(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'SECRET_UNKNOWN';
 }

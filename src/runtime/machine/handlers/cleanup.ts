@@ -3,7 +3,8 @@ import { deployKeyName } from '../deploy-key.ts';
 import { machineErrors } from '../errors.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
 import type { NodeRecord } from '../node-record.ts';
-import { done, retry } from '../results.ts';
+import { done, proceed, retry } from '../results.ts';
+import { withoutRamdisk } from './ramdisk-work.ts';
 
 type CleanupStep = (context: HandlerContext, signal: AbortSignal) => Promise<unknown>;
 
@@ -25,7 +26,9 @@ export const cleanupSteps: readonly { readonly name: string; readonly run: Clean
 export const cleanup: Handler = async (context) => {
   const { node, clock, settings, signal } = context;
   const errors: string[] = [];
-  for (const { name, run } of cleanupSteps) {
+  // A machine that was only looked at is not touched: somebody else's load may run on it.
+  const begun = node.instance !== undefined || node.ramdisk !== undefined;
+  for (const { name, run } of begun ? cleanupSteps : []) {
     const tooLong = (): Error => machineErrors.MACHINE_STEP_TIMEOUT({ step: name, seconds: settings.cleanupStepMs / 1000 });
     try {
       await withDeadline(clock, settings.cleanupStepMs, tooLong, (stepSignal) => run(context, stepSignal), signal);
@@ -35,6 +38,11 @@ export const cleanup: Handler = async (context) => {
     }
   }
   if (errors.length === 0) {
+    if (node.instance === undefined) {
+      // A failed inspection, cleaning or verification: nothing of it is left, and a person decides, unless one has already.
+      const change = (latest: NodeRecord): NodeRecord => ({ ...withoutRamdisk(latest), cleanup: undefined, recover: undefined });
+      return node.recover ? done('verifying', 'cleaned up; to be verified again', change) : proceed(undefined, change);
+    }
     const why = node.state === 'deleting' || node.lastFailure === undefined ? 'destroyed' : `cleaned up after: ${node.lastFailure.reason}`;
     return done('deleted', why, withoutInstance);
   }
@@ -48,17 +56,20 @@ export const cleanup: Handler = async (context) => {
 
 /** First of all the key dies, so that no POST can start what is being torn down. */
 async function revokeKey({ node, ports, report }: HandlerContext): Promise<void> {
-  const { deployment } = node;
-  if (deployment === undefined) return;
-  if (deployment.keyHash !== undefined) {
-    await report((latest) => ({ ...latest, deployment: latest.deployment && { ...latest.deployment, keyHash: undefined } }));
+  const { deployment, ramdisk } = node;
+  if (deployment?.keyHash !== undefined || ramdisk?.keyHash !== undefined) {
+    await report((latest) => ({
+      ...latest,
+      deployment: latest.deployment && { ...latest.deployment, keyHash: undefined },
+      ramdisk: latest.ramdisk && { ...latest.ramdisk, keyHash: undefined },
+    }));
   }
-  await ports.secrets.remove(deployKeyName(deployment.id));
+  for (const session of [deployment, ramdisk]) if (session !== undefined) await ports.secrets.remove(deployKeyName(session.id));
 }
 
-function withoutInstance(node: NodeRecord): NodeRecord {
+export function withoutInstance(node: NodeRecord): NodeRecord {
   return {
-    ...node,
+    ...withoutRamdisk(node),
     instance: undefined,
     deployment: undefined,
     targetState: undefined,

@@ -1,12 +1,11 @@
 import { chapSecret, deployKeyName } from '../deploy-key.ts';
+import { wrongDisk } from '../disk-guard.ts';
 import { machineErrors } from '../errors.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
-import type { Deployment, DiskIdentity, NodeRecord } from '../node-record.ts';
-import type { DeployProgress, DeployTarget } from '../ports.ts';
+import type { Deployment, NodeRecord } from '../node-record.ts';
+import type { DeployTarget } from '../ports.ts';
+import { progressReporter } from '../progress.ts';
 import { done, failed } from '../results.ts';
-
-/** Progress is for people: more often than this it is not worth a write that is synced to the disk. */
-const PROGRESS_INTERVAL_MS = 5_000;
 
 /**
  * Writes the image. A run that was cut short starts again from the first byte: the ramdisk still waits, the disk still carries this deployment's
@@ -24,7 +23,7 @@ export const deploying: Handler = async (context) => {
   // Also the fence: whoever lost the machine to another replica stops here, before the first byte.
   await context.report((latest) => withDeployment(latest, { disk, progress: undefined, written: undefined }));
 
-  const reporter = progressReporter(context);
+  const reporter = progressReporter(context, (latest, progress) => withDeployment(latest, { progress }));
   const written = await ports.deployer.write(target, deployment, reporter.tell, signal).finally(reporter.settled);
   const expected = deployment.image;
   if (expected.sha256 !== undefined && written.sha256 !== expected.sha256) {
@@ -59,44 +58,6 @@ async function targetOf(context: HandlerContext, deployment: Deployment, claim: 
   };
 }
 
-/** Why this disk must not be written; undefined when it may. */
-function wrongDisk(node: NodeRecord, deployment: Deployment, disk: DiskIdentity): string | undefined {
-  const found = `the disk ${disk.serial ?? 'without a serial number'} of ${disk.sizeBytes} bytes`;
-  if (node.rootDiskSerial !== undefined && disk.serial !== node.rootDiskSerial) {
-    return machineErrors.MACHINE_WRONG_DISK({ found, wanted: `the root disk ${node.rootDiskSerial}` }).message;
-  }
-  const carried = disk.generation;
-  const ownEarlierTry = carried === deployment.generation && disk.deploymentId === deployment.id;
-  if (carried !== undefined && carried >= deployment.generation && !ownEarlierTry) {
-    const wanted = `one older than install generation ${deployment.generation}`;
-    return machineErrors.MACHINE_WRONG_DISK({ found: `${found}, installed by generation ${carried}`, wanted }).message;
-  }
-  if (deployment.image.sizeBytes !== undefined && disk.sizeBytes < deployment.image.sizeBytes) {
-    return machineErrors.MACHINE_WRONG_DISK({ found, wanted: `one of at least ${deployment.image.sizeBytes} bytes` }).message;
-  }
-  return undefined;
-}
-
 function withDeployment(node: NodeRecord, part: Partial<Deployment>): NodeRecord {
   return node.deployment === undefined ? node : { ...node, deployment: { ...node.deployment, ...part } };
-}
-
-/** Writes progress down now and then. A report that fails is not the image's fault: the next compare-and-swap will show why. */
-function progressReporter(context: HandlerContext): { tell: (progress: DeployProgress) => void; settled: () => Promise<void> } {
-  let lastAt = Number.NEGATIVE_INFINITY;
-  let pending: Promise<unknown> = Promise.resolve();
-  return {
-    tell: (progress) => {
-      const monotonic = context.clock.monotonic();
-      if (monotonic - lastAt < PROGRESS_INTERVAL_MS) return;
-      lastAt = monotonic;
-      const at = context.clock.now();
-      pending = pending
-        .then(() => context.report((latest) => withDeployment(latest, { progress: { ...progress, at } })))
-        .catch((error) => context.logger.debug({ error: String(error) }, 'progress was not recorded'));
-    },
-    settled: async () => {
-      await pending;
-    },
-  };
 }

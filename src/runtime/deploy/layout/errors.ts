@@ -1,0 +1,20 @@
+import { defineErrors, entry } from 'cdk8s-baremetal-contract';
+
+export const layoutErrors = defineErrors('Partitions', {
+  LAYOUT_DISK_TOO_SMALL: entry<{ neededMb: number; diskMb: number }>({
+    message: ({ neededMb, diskMb }) => `the partitions need ${neededMb} MiB, the disk has ${diskMb}`,
+    cure: 'Take a flavor with smaller root, swap or ephemeral partitions, or a machine with a larger disk',
+  }),
+  LAYOUT_ROOT_TOO_SMALL: entry<{ imageBytes: number; rootBytes: number }>({
+    message: ({ imageBytes, rootBytes }) => `the image has ${imageBytes} bytes, the root partition ${rootBytes}`,
+    cure: 'Take a flavor with a larger root partition',
+  }),
+  LAYOUT_NOT_PRESERVED: entry<{ reason: string }>({
+    message: ({ reason }) => `the ephemeral partition cannot be preserved: ${reason}; nothing was written`,
+    cure: 'Rebuild without preserving it, or with the flavor that the disk was partitioned for',
+  }),
+  LAYOUT_NO_ROOT: entry<{ found: string }>({
+    message: ({ found }) => `the written root partition starts with ${found}, not with an ext2/3/4 or XFS file system`,
+    cure: 'Register an image that is one file system (layout = partition), or one that brings its own table (layout = whole-disk)',
+  }),
+});

@@ -1,0 +1,29 @@
+/** Which disk may be written: the one on record, and never one that a later deployment has written. */
+import { machineErrors } from './errors.ts';
+import type { Deployment, DiskIdentity, NodeRecord } from './node-record.ts';
+
+/** Why this disk must not be touched at all; undefined when it may. */
+export function wrongRootDisk(node: NodeRecord, disk: DiskIdentity): string | undefined {
+  if (node.rootDiskSerial === undefined || disk.serial === node.rootDiskSerial) return undefined;
+  return machineErrors.MACHINE_WRONG_DISK({ found: found(disk), wanted: `the root disk ${node.rootDiskSerial}` }).message;
+}
+
+/** Why this deployment must not write this disk; undefined when it may. */
+export function wrongDisk(node: NodeRecord, deployment: Deployment, disk: DiskIdentity): string | undefined {
+  const wrong = wrongRootDisk(node, disk);
+  if (wrong !== undefined) return wrong;
+  const carried = disk.generation;
+  const ownEarlierTry = carried === deployment.generation && disk.deploymentId === deployment.id;
+  if (carried !== undefined && carried >= deployment.generation && !ownEarlierTry) {
+    const wanted = `one older than install generation ${deployment.generation}`;
+    return machineErrors.MACHINE_WRONG_DISK({ found: `${found(disk)}, installed by generation ${carried}`, wanted }).message;
+  }
+  if (deployment.image.sizeBytes !== undefined && disk.sizeBytes < deployment.image.sizeBytes) {
+    return machineErrors.MACHINE_WRONG_DISK({ found: found(disk), wanted: `one of at least ${deployment.image.sizeBytes} bytes` }).message;
+  }
+  return undefined;
+}
+
+function found(disk: DiskIdentity): string {
+  return `the disk ${disk.serial ?? 'without a serial number'} of ${disk.sizeBytes} bytes`;
+}
