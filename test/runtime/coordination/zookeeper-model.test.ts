@@ -192,6 +192,23 @@ describe('000-16: semaphores over a ZooKeeper that fails', () => {
     await run(a.acquire('x', { limit: 1, timeoutMs: 100 }));
   });
 
+  it('an answer that gets lost keeps the place in the line', async () => {
+    const [a, b, c] = [group.replica(), group.replica(), group.replica()];
+    const held = await run(a.acquire('x', { limit: 1, timeoutMs: 1_000 }));
+    await run(Promise.all([b.isAlive('nobody'), c.isAlive('nobody')])); // both are connected
+    const order: string[] = [];
+    group.zookeeper.loseAnswersToCreate(1);
+    const first = b.acquire('x', { limit: 1, timeoutMs: 60_000 }).then(async (lease) => {
+      order.push('b');
+      await lease.release();
+    });
+    const second = c.acquire('x', { limit: 1, timeoutMs: 60_000 }).then(() => order.push('c'));
+    await group.clock.runFor(1_000);
+    await run(held.release());
+    await run(Promise.all([first, second]));
+    expect(order).toEqual(['b', 'c']);
+  });
+
   it('no server: the time-out still ends it', async () => {
     group.zookeeper.freeze();
     const waiting = run(group.replica().acquire('x', { limit: 1, timeoutMs: 40_000 }));
