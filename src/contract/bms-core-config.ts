@@ -93,6 +93,18 @@ export const bmsCoreConfig = defineConfig({
     api: {
       enabled: role('Serve the API and the page.'),
       address: address(),
+      tokens_file: option(absolutePath(), {
+        help:
+          'Who may use the API: a line `name role sha256` per token, role being reader, operator or admin; `bmctl token create` makes one. Mode 0600 or 0400. ' +
+          'None: everybody may look, and only programs on the same machine may change anything.',
+      }),
+      tls_cert: option(absolutePath(), { help: 'Certificate chain in PEM: the API then speaks HTTPS only. Read again when it changes.' }),
+      tls_key: option(absolutePath(), { help: 'Private key that goes with `tls_cert`, in PEM.' }),
+      rate_limit: option(integer({ min: 0, max: 1_000_000 }), {
+        default: 0,
+        unit: 'requests/s',
+        help: 'Requests per second of one token (of one address, without tokens); short bursts of twice as many pass. 0: no limit.',
+      }),
     },
     dhcp: {
       enabled: role('Answer DHCP.'),

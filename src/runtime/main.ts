@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { type BmsCoreConfig, defineErrors, entry } from 'cdk8s-baremetal-contract';
-import { api } from './api/index.ts';
+import { createApi, FileTokens, isLoopback, MetricsRegistry, type NotificationDesk, readTls, renewTls } from './api/index.ts';
 import {
   bootContent,
   createTftpServer,
@@ -17,6 +17,7 @@ import {
 } from './boot/index.ts';
 import { type Coordination, openCoordination } from './coordination/index.ts';
 import type { Clock } from './core/clock.ts';
+import { isoTime } from './core/iso-time.ts';
 import type { Logger } from './core/logger.ts';
 import type { Network } from './core/network.ts';
 import type { Random } from './core/random.ts';
@@ -39,6 +40,7 @@ import {
 import { IscsiDeployer } from './machine/iscsi-deployer.ts';
 import { leaseRecords } from './machine/lease-records.ts';
 import { LocalImageCache, type OpenImage } from './machine/local-image-cache.ts';
+import { Outbox } from './outbox/index.ts';
 import { IpmiGateway, IpmiPower } from './power/index.ts';
 import { openStore, type Store } from './store/index.ts';
 
@@ -104,7 +106,7 @@ export async function startBmsCore(options: BmsCoreOptions): Promise<BmsCore> {
   };
   let reconciling = false;
   try {
-    const store = options.store ?? openStore(config.store.url, { clock });
+    const store = options.store ?? openStore(config.store.url, { clock, password: config.store.password });
     if (!options.store) closers.push(() => store.close());
     const coordination = options.coordination ?? openCoordination(config.sw_coordination.backend_url, { clock });
     if (!options.coordination) closers.push(() => coordination.close());
@@ -214,11 +216,18 @@ export async function startBmsCore(options: BmsCoreOptions): Promise<BmsCore> {
       );
       closers.push(() => server.close());
     }
+    const metrics = new MetricsRegistry();
+    const outbox = outboxOf(options, store, metrics);
     let apiUrl: string | undefined;
     if (config.api.enabled) {
-      const handler = api({
+      const { address, tokens_file: tokensFile, rate_limit: rateLimit } = config.api;
+      const port = config.DEFAULT.server_port;
+      const tls = readTls(config.api.tls_cert, config.api.tls_key);
+      const api = createApi({
         store,
+        secrets,
         clock,
+        random,
         logger,
         machines,
         bootSettings,
@@ -227,12 +236,33 @@ export async function startBmsCore(options: BmsCoreOptions): Promise<BmsCore> {
           return address === undefined ? undefined : dhcp?.leaseOf(address);
         },
         notReady: () => (reconciling ? undefined : 'machines are being looked at for the first time'),
+        userImages: config.pxe.user_image_dir,
+        rateLimit,
+        metrics,
+        ...(options.openImage && { openImage: options.openImage }),
+        ...(options.settings && { settings: options.settings }),
+        ...(tokensFile !== undefined && { tokens: new FileTokens({ path: tokensFile, clock, logger }) }),
+        ...(outbox && { notifications: deskOf(outbox, config.center.scheduler_callback ?? '') }),
       });
-      const { address } = config.api;
-      const port = config.DEFAULT.server_port;
-      const server = await listening('the API', `${address}:${port}`, 'DEFAULT', () => network.serveHttp({ address, port }, handler));
+      await api.start();
+      const server = await listening('the API', `${address}:${port}`, 'DEFAULT', () =>
+        network.serveHttp({ address, port, ...(tls && { tls }) }, api.handle),
+      );
       closers.push(() => server.close());
-      apiUrl = `http://${address === '0.0.0.0' ? '127.0.0.1' : address}:${server.local.port}`;
+      closers.push(() => api.close()); // before the server: streams would keep it waiting
+      if (tls && server.renewTls) {
+        const stop = new AbortController();
+        closers.push(() => stop.abort(new Error('the daemon is closing')));
+        void renewTls({ files: tls.files, clock, logger, signal: stop.signal }, tls, (renewed) => server.renewTls?.(renewed));
+      }
+      if (tokensFile === undefined)
+        logger.warn({ address, port }, 'no [api] tokens_file: everybody may look, and programs on this machine may change everything');
+      else if (!tls && !isLoopback(address)) logger.warn({ address, port }, 'no [api] tls_cert: tokens cross the network in the clear');
+      apiUrl = `${tls ? 'https' : 'http'}://${address === '0.0.0.0' ? '127.0.0.1' : address}:${server.local.port}`;
+    }
+    if (outbox) {
+      await outbox.start();
+      closers.push(() => outbox.close());
     }
     await reconciler.start();
     closers.push(() => reconciler.close());
@@ -283,6 +313,27 @@ function dhcpServer(
     logger,
     ...(onExchange && { onExchange }),
   });
+}
+
+/** Undefined when nobody wants to be told. */
+function outboxOf({ config, network, clock, random, logger }: BmsCoreOptions, store: Store, metrics: MetricsRegistry): Outbox | undefined {
+  const url = config.center.scheduler_callback;
+  if (url === undefined) return undefined;
+  const onDelivery = (result: string): void => metrics.add('bms_notification_deliveries_total', { result });
+  return new Outbox({ store, network, clock, random, logger, url, maxRetries: config.DEFAULT.max_retries, onDelivery });
+}
+
+/** The outbox as the API shows it. */
+function deskOf(outbox: Outbox, callback: string): NotificationDesk {
+  return {
+    callback,
+    retry: (id) => outbox.retry(id),
+    drop: (id) => outbox.drop(id),
+    state: async () => {
+      const { pending, dead } = await outbox.state();
+      return { pending, dead: dead.map((one) => ({ ...one, gaveUpAt: isoTime(one.gaveUpAt) })) };
+    },
+  };
 }
 
 /** Turns the operating system's word about a port into one that says which, and what to do. */

@@ -1,30 +1,41 @@
-/** bms-core's HTTP API on server_port: machines, their timelines, and why they boot what they boot. Read only in this form. */
-import { defineErrors, entry } from 'cdk8s-baremetal-contract';
+/** bms-core's HTTP API on server_port: a function from request to response, made of the contract's operations and their handlers. */
+import { CONTRACT_VERSION } from 'cdk8s-baremetal-contract';
 import type { BootLease, BootMachines, BootSettings } from '../boot/index.ts';
-import { normalizeMac } from '../boot/index.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
-import type { HttpHandler, HttpResponse } from '../core/network.ts';
-import { findNodeByMac, findNodeByNumber, type NodeRecord, nodeKind, reservationKind } from '../machine/index.ts';
-import type { Store, Stored } from '../store/index.ts';
-import { explain } from './explain.ts';
-import { nodeDetail, nodeSummary, nodeTimeline } from './node-view.ts';
-import { json, problem, router } from './router.ts';
-
-export const apiErrors = defineErrors('The API', {
-  API_NO_NODE: entry<{ node: string }>({
-    message: ({ node }) => `there is no machine ${node}`,
-    cure: 'bmctl node list shows those that are enrolled; name, UUID, number and MAC address are all understood',
-  }),
-  API_BAD_MAC: entry<{ mac: string }>({
-    message: ({ mac }) => `${JSON.stringify(mac)} is no MAC address`,
-    cure: 'Write it as 52:54:00:12:34:56',
-  }),
-});
+import type { HttpHandler } from '../core/network.ts';
+import type { Random } from '../core/random.ts';
+import { openImage } from '../deploy/image/index.ts';
+import type { OpenImage } from '../machine/local-image-cache.ts';
+import type { SecretStore } from '../machine/secrets.ts';
+import { defaultSettings, type MachineSettings } from '../machine/settings.ts';
+import type { Store } from '../store/index.ts';
+import type { Handlers } from './call.ts';
+import { EventHub } from './event-hub.ts';
+import { Gate } from './gate.ts';
+import { catalogHandlers } from './handlers/catalog.ts';
+import type { HandlerContext } from './handlers/context.ts';
+import { daemonHandlers } from './handlers/daemon.ts';
+import { eventHandlers, publish } from './handlers/events.ts';
+import { instanceHandlers } from './handlers/instances.ts';
+import { nodeHandlers } from './handlers/nodes.ts';
+import { notificationHandlers } from './handlers/notifications.ts';
+import { novaHandlers } from './handlers/nova.ts';
+import { verbHandlers } from './handlers/verbs.ts';
+import { IdempotencyKeys } from './idempotency.ts';
+import { MetricsRegistry } from './metrics-registry.ts';
+import { NodeIndex } from './node-index.ts';
+import type { NotificationDesk } from './notification-desk.ts';
+import { routesOf } from './pipeline.ts';
+import type { Place } from './placement.ts';
+import { router } from './router.ts';
+import type { TokenSource } from './tokens.ts';
 
 export interface ApiOptions {
   readonly store: Store;
+  readonly secrets: SecretStore;
   readonly clock: Clock;
+  readonly random: Random;
   readonly logger: Logger;
   readonly machines: BootMachines;
   readonly bootSettings: BootSettings;
@@ -32,78 +43,98 @@ export interface ApiOptions {
   readonly leaseOfMac: (mac: string) => BootLease | undefined;
   /** Undefined: ready. Otherwise why not. */
   readonly notReady: () => string | undefined;
+  /** [pxe] user_image_dir */
+  readonly userImages: string;
+  readonly openImage?: OpenImage;
+  /** Absent: everybody may look, programs on this machine may change. */
+  readonly tokens?: TokenSource;
+  /** Requests per second of one caller. Default 0: no limit. */
+  readonly rateLimit?: number;
+  readonly notifications?: NotificationDesk;
+  readonly place?: Place;
+  readonly settings?: Partial<MachineSettings>;
+  /** Default: one of its own. */
+  readonly metrics?: MetricsRegistry;
 }
 
-export function api(options: ApiOptions): HttpHandler {
-  const { store, clock, logger, machines, bootSettings, leaseOfMac, notReady } = options;
-  const withNode = async (key: string, show: (node: NodeRecord) => unknown): Promise<HttpResponse> => {
-    const record = await findNode(store, key);
-    return record ? json(200, show(record.value)) : problem(404, apiErrors.API_NO_NODE({ node: key }));
+export interface Api {
+  readonly handle: HttpHandler;
+  readonly metrics: MetricsRegistry;
+  /** Resolves when every machine is known; without it the first request waits for that. */
+  start(): Promise<void>;
+  /** Ends the event streams. */
+  close(): void;
+}
+
+export function createApi(options: ApiOptions): Api {
+  const { store, clock, random, logger, tokens, rateLimit = 0, metrics = new MetricsRegistry() } = options;
+  const index = new NodeIndex({ store, logger });
+  const hub = new EventHub(Buffer.from(random.bytes(6)).toString('base64url').replaceAll('.', '-'));
+  const context: HandlerContext = {
+    ...options,
+    index,
+    hub,
+    metrics,
+    openImage: options.openImage ?? openImage,
+    notifications: options.notifications,
+    place: options.place,
+    settings: { ...defaultSettings, ...options.settings },
+    version: CONTRACT_VERSION,
   };
-  return router(
-    [
-      { method: 'GET', path: '/healthz', handle: async () => text(200, 'ok') },
-      {
-        method: 'GET',
-        path: '/readyz',
-        handle: async () => {
-          const reason = notReady();
-          return reason === undefined ? text(200, 'ok') : text(503, reason);
-        },
-      },
-      {
-        method: 'GET',
-        path: '/v1/nodes',
-        handle: async () => {
-          // one record that cannot be read must not hide the others
-          const onInvalid = (id: string, error: unknown): void =>
-            logger.error({ node: id, error: String(error) }, 'the record cannot be read');
-          const nodes = (await store.list(nodeKind, { onInvalid })).map(({ value }) => nodeSummary(value));
-          return json(200, { nodes: nodes.sort((a, b) => a.number - b.number) });
-        },
-      },
-      { method: 'GET', path: '/v1/nodes/:node', handle: ({ node = '' }) => withNode(node, nodeDetail) },
-      {
-        method: 'GET',
-        path: '/v1/nodes/:node/timeline',
-        handle: ({ node = '' }) => withNode(node, (value) => ({ name: value.name, timeline: nodeTimeline(value) })),
-      },
-      {
-        method: 'GET',
-        path: '/v1/explain/:machine',
-        handle: async ({ machine: key = '' }) => {
-          const known = await findNode(store, key);
-          const asked = normalizeMac(key);
-          const macs = known?.value.interfaces.map((boot) => boot.mac) ?? [];
-          const mac = asked !== undefined && (!known || macs.includes(asked)) ? asked : macs[0];
-          // no name has a colon in it
-          if (mac === undefined)
-            return key.includes(':')
-              ? problem(400, apiErrors.API_BAD_MAC({ mac: key }))
-              : problem(404, apiErrors.API_NO_NODE({ node: key }));
-          const machine = await machines.findMachine(mac).catch((error: unknown) => ({ unreadable: error }));
-          const given = { mac, node: known?.value, lease: leaseOfMac(mac), settings: bootSettings, nowMs: clock.now() };
-          if (machine === undefined || !('unreadable' in machine)) return json(200, explain({ ...given, machine }));
-          const error = machine.unreadable instanceof Error ? machine.unreadable.message : String(machine.unreadable);
-          return json(200, explain({ ...given, machine: undefined, problem: error }));
-        },
-      },
-    ],
-    logger,
-  );
+  index.onChange((change) => {
+    publish(hub, change);
+    for (const { from, to, durationMs } of change.transitions) {
+      metrics.add('bms_node_transitions_total', { from, to });
+      metrics.observe('bms_node_state_seconds', { state: from }, durationMs / 1000);
+    }
+  });
+  metrics.collect(() => collect(context));
+  const handlers: Handlers = {
+    ...daemonHandlers(context),
+    ...nodeHandlers(context),
+    ...verbHandlers(context),
+    ...catalogHandlers(context),
+    ...instanceHandlers(context),
+    ...eventHandlers(context),
+    ...notificationHandlers(context),
+    ...novaHandlers(context),
+  };
+  const gate = new Gate({ clock, tokens, rateLimit });
+  const keys = new IdempotencyKeys({ store, clock });
+  return {
+    handle: router(routesOf(handlers, { gate, keys, metrics, clock, random, logger }), logger),
+    metrics,
+    start: () => index.ready(),
+    close: () => {
+      hub.close();
+      index.close();
+    },
+  };
 }
 
-/** By UUID, number, MAC address or name, in this order: a machine may be called 42 or cafe00000001. */
-async function findNode(store: Store, key: string): Promise<Stored<NodeRecord> | undefined> {
-  const direct = await store.get(nodeKind, key);
-  if (direct) return direct;
-  const found = (/^[1-9]\d{0,14}$/.test(key) ? await findNodeByNumber(store, Number(key)) : undefined) ?? (await findNodeByMac(store, key));
-  if (found) return found;
-  const reserved = await store.get(reservationKind, `name.${key}`);
-  const named = reserved && (await store.get(nodeKind, reserved.value.nodeId));
-  return named?.value.name === key ? named : undefined;
+/** The handler alone. */
+export function api(options: ApiOptions): HttpHandler {
+  return createApi(options).handle;
 }
 
-function text(status: number, body: string): HttpResponse {
-  return { status, headers: { 'content-type': 'text/plain; charset=utf-8' }, body: `${body}\n` };
+async function collect({ index, metrics, clock, notifications, version }: HandlerContext): Promise<void> {
+  const nodes = index.list();
+  const now = clock.now();
+  metrics.set('bms_build_info', { contract_version: version }, 1);
+  metrics.clear('bms_nodes');
+  const states = new Map<string, number>();
+  for (const { summary } of nodes) states.set(summary.state, (states.get(summary.state) ?? 0) + 1);
+  for (const [state, count] of states) metrics.set('bms_nodes', { state }, count);
+  metrics.set('bms_nodes_maintenance', {}, nodes.filter(({ maintenance }) => maintenance).length);
+  metrics.set('bms_nodes_overdue', {}, nodes.filter(({ deadline }) => deadline !== undefined && deadline < now).length);
+  metrics.set('bms_node_records_invalid', {}, index.invalid);
+  if (notifications) {
+    const { pending, dead } = await notifications.state();
+    metrics.set('bms_notifications_pending', {}, pending);
+    metrics.set('bms_notifications_dead', {}, dead.length);
+  }
+  const { rss } = process.memoryUsage();
+  const { user, system } = process.cpuUsage();
+  metrics.set('process_resident_memory_bytes', {}, rss);
+  metrics.set('process_cpu_seconds_total', {}, (user + system) / 1e6);
 }

@@ -58,8 +58,8 @@ export const apiErrors = defineErrors('The API', {
     message: ({ what }) => `${what} is not what If-Match says any more`,
     cure: 'Read it again, and decide again',
   }),
-  API_CONFIRM: entry<{ verb: string; loss: string }>({
-    message: ({ verb, loss }) => `${verb} ${loss}`,
+  API_CONFIRM: entry<{ verb: string; steps: readonly string[] }>({
+    message: ({ verb, steps }) => `${verb} needs a confirmation: ${steps.join('; ')}`,
     cure: 'Confirm with "yes": true, or with the hash that POST /v1/plan gives (bmctl: --yes, or --plan HASH)',
   }),
   API_PLAN_CHANGED: entry<{ verb: string }>({
@@ -154,6 +154,8 @@ const STATUS: Readonly<Record<string, number>> = {
   API_TOKENS_FILE: 503,
   API_STREAMS: 503,
   API_TOO_OFTEN: 429,
+  MACHINE_NOT_APPROVED: 428,
+  MACHINE_PLAN_CHANGED: 412,
   MACHINE_UNKNOWN: 404,
   MACHINE_INVALID: 422,
   MACHINE_IMAGE: 422,

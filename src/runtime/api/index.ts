@@ -1,4 +1,10 @@
-export { type ApiOptions, api, apiErrors } from './api.ts';
+export { type Api, type ApiOptions, api, createApi } from './api.ts';
+export { apiErrors } from './errors.ts';
 export { type Explanation, explain } from './explain.ts';
+export { isLoopback } from './gate.ts';
+export { MetricsRegistry } from './metrics-registry.ts';
 export { type NodeDetail, type NodeSummary, nodeDetail, nodeSummary, nodeTimeline, type TimelineEntry } from './node-view.ts';
+export type { NotificationDesk } from './notification-desk.ts';
 export { json, problem, type Route, router } from './router.ts';
+export { readTls, renewTls } from './tls.ts';
+export { FileTokens, matchToken, newToken, parseTokens, type Token, type TokenSource, tokenLine } from './tokens.ts';

@@ -1,49 +1,9 @@
 /** A machine as the API shows it: everything but what only the controllers need. Passwords are not on the record at all. */
+import type { NodeDetail, NodeSummary, TimelineEntry } from 'cdk8s-baremetal-contract/api/index';
 import { isoTime } from '../core/iso-time.ts';
 import type { NodeRecord, TimelineEvent } from '../machine/index.ts';
 
-export interface NodeSummary {
-  readonly uuid: string;
-  readonly number: number;
-  readonly name: string;
-  readonly state: string;
-  readonly reason: string;
-  /** RFC 3339. */
-  readonly since: string;
-  readonly macs: readonly string[];
-  readonly bmc: string;
-  readonly address?: string;
-  readonly instance?: string;
-  /** Bytes written and to write, while an image is. */
-  readonly progress?: { readonly bytes: number; readonly totalBytes?: number };
-}
-
-export interface NodeDetail extends NodeSummary {
-  readonly properties: NodeRecord['properties'];
-  readonly maintenance: boolean;
-  readonly deadline?: string;
-  readonly step?: string;
-  readonly attempts: number;
-  readonly owner?: string;
-  readonly epoch: number;
-  readonly generation: number;
-  readonly installed?: { readonly imageId: string; readonly sha256: string; readonly at: string; readonly diskSerial?: string };
-  readonly lastFailure?: { readonly reason: string; readonly at: string; readonly cleanupErrors: readonly string[] };
-  readonly history: readonly {
-    readonly from: string;
-    readonly to: string;
-    readonly reason: string;
-    readonly at: string;
-    readonly durationMs: number;
-  }[];
-}
-
-export interface TimelineEntry {
-  readonly at: string;
-  readonly type: string;
-  readonly detail?: string;
-  readonly count: number;
-}
+export type { NodeDetail, NodeSummary, TimelineEntry };
 
 export function nodeSummary(node: NodeRecord): NodeSummary {
   const progress = node.state === 'deploying' ? node.deployment?.progress : undefined;
@@ -63,7 +23,7 @@ export function nodeSummary(node: NodeRecord): NodeSummary {
 }
 
 export function nodeDetail(node: NodeRecord): NodeDetail {
-  const { installed, lastFailure } = node;
+  const { installed, instance, lastFailure } = node;
   return {
     ...nodeSummary(node),
     properties: node.properties,
@@ -74,6 +34,11 @@ export function nodeDetail(node: NodeRecord): NodeDetail {
     ...(node.owner !== undefined && { owner: node.owner }),
     epoch: node.epoch,
     generation: node.generation,
+    ...(instance && { instanceUuid: instance.uuid, imageId: instance.imageId }),
+    ...(instance?.flavorId !== undefined && { flavorId: instance.flavorId }),
+    ...(node.rootDiskSerial !== undefined && { rootDiskSerial: node.rootDiskSerial }),
+    ...(node.power && { power: { state: node.power.state, at: isoTime(node.power.at) } }),
+    ...(node.request && { asked: node.request.verb }),
     ...(installed && {
       installed: {
         imageId: installed.imageId,

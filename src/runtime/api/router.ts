@@ -4,7 +4,7 @@ import type { Logger } from '../core/logger.ts';
 import type { HttpHandler, HttpRequest, HttpResponse } from '../core/network.ts';
 
 export interface Route {
-  readonly method: 'GET' | 'POST' | 'DELETE' | 'PATCH';
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   /** Segments that begin with ":" match one segment and are handed over by name: /v1/nodes/:node */
   readonly path: string;
   handle(parameters: Readonly<Record<string, string>>, request: HttpRequest): Promise<HttpResponse>;

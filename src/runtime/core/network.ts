@@ -92,12 +92,23 @@ export interface HttpServeOptions {
   readonly port: number;
   /** Largest request body accepted. Default 1 MiB. */
   readonly maxBodyBytes?: number;
+  /** HTTPS in place of HTTP; TLS 1.2 or newer. A simulated network carries in the clear what would be inside. */
+  readonly tls?: HttpTls;
+}
+
+/** PEM. */
+export interface HttpTls {
+  /** The server's certificate, then those between it and an authority. */
+  readonly cert: string;
+  readonly key: string;
 }
 
 export interface HttpServer {
   readonly local: Endpoint;
   /** Stops accepting, lets running requests end for `graceMs` (default 1,000), then drops them. */
   close(graceMs?: number): Promise<void>;
+  /** For new connections from now on; throws when key and certificate do not belong together. Absent where there is no TLS. */
+  renewTls?(tls: HttpTls): void;
 }
 
 export interface HttpClientRequest {

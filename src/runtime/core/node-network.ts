@@ -1,7 +1,7 @@
 /** The `Network` of a real machine: the only file that opens sockets. */
 import { createSocket } from 'node:dgram';
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import { createServer as createHttpsServer, request as httpsRequest } from 'node:https';
 import { createServer as createTcpServer, type Server, type Socket, connect as tcpConnect } from 'node:net';
 import type {
   Endpoint,
@@ -101,13 +101,10 @@ export const nodeNetwork: Network = {
     return { local, close: () => shut(server, open) };
   },
 
-  async serveHttp({ address, port, maxBodyBytes = DEFAULT_SERVER_BODY_BYTES }, handler) {
-    const server = createServer((request, response) => void answer(request, response, handler, maxBodyBytes));
-    const open = new Set<Socket>();
-    server.on('connection', (socket: Socket) => {
-      open.add(socket);
-      socket.once('close', () => open.delete(socket));
-    });
+  async serveHttp({ address, port, maxBodyBytes = DEFAULT_SERVER_BODY_BYTES, tls }, handler) {
+    const onRequest = (request: IncomingMessage, response: ServerResponse): void => void answer(request, response, handler, maxBodyBytes);
+    const secure = tls && createHttpsServer({ ...tls, minVersion: 'TLSv1.2' }, onRequest);
+    const server = secure ?? createServer(onRequest);
     const local = await bind(server, address, port);
     const close: HttpServer['close'] = async (graceMs = 1000) => {
       server.closeIdleConnections();
@@ -115,7 +112,7 @@ export const nodeNetwork: Network = {
       await new Promise<void>((resolve) => server.close(() => resolve()));
       clearTimeout(timer);
     };
-    return { local, close };
+    return { local, close, ...(secure && { renewTls: (renewed) => secure.setSecureContext({ ...renewed, minVersion: 'TLSv1.2' }) }) };
   },
 
   request: sendRequest,

@@ -1,0 +1,61 @@
+/** Images and flavors. */
+import { z } from 'zod';
+import { id, name, sha256 } from './names.ts';
+
+export const imageFormats = ['raw', 'qcow2'] as const;
+
+export const image = z.object({
+  id: z.string(),
+  name: z.string(),
+  format: z.enum(imageFormats),
+  sizeBytes: z.number().optional().describe('Of the raw form, as it is on a disk'),
+  sha256: z.string().optional().describe('Of the raw form'),
+  boot: z.enum(['local', 'kernel']).describe('local: from its own disk; kernel: kernel and ramdisk come over the network'),
+  kernelId: z.string().optional(),
+  ramdiskId: z.string().optional(),
+});
+
+export const imageRegistration = z.strictObject({
+  id: id.describe('The name of its file in [pxe] user_image_dir'),
+  name: name.optional().describe('Default: the id'),
+  format: z.enum(imageFormats).optional().describe('Default: what the file is; give it when it must be that'),
+  sha256: sha256.optional().describe('Of the raw form: registration fails when the file has another one'),
+  boot: z.enum(['local', 'kernel']).default('local'),
+  kernelId: id.optional(),
+  ramdiskId: id.optional(),
+});
+
+export const imageList = z.object({ images: z.array(image) });
+
+export const flavor = z.object({
+  id: z.string(),
+  name: z.string(),
+  cpus: z.int(),
+  memoryMb: z.int(),
+  localGb: z.int(),
+  cpuArch: z.string().optional(),
+  deployKernelId: z.string().optional(),
+  deployRamdiskId: z.string().optional(),
+});
+
+export const flavorRegistration = z
+  .strictObject({
+    id,
+    name: name.optional().describe('Default: the id'),
+    cpus: z.int().nonnegative(),
+    memoryMb: z.int().nonnegative(),
+    localGb: z.int().nonnegative(),
+    cpuArch: z.string().min(1).max(32).optional(),
+    deployKernelId: id.optional(),
+    deployRamdiskId: id.optional(),
+  })
+  .refine(({ deployKernelId, deployRamdiskId }) => (deployKernelId === undefined) === (deployRamdiskId === undefined), {
+    error: 'deployKernelId and deployRamdiskId come together',
+  });
+
+export const flavorList = z.object({ flavors: z.array(flavor) });
+
+export type ImageView = z.infer<typeof image>;
+export type ImageRegistration = z.infer<typeof imageRegistration>;
+export type FlavorView = z.infer<typeof flavor>;
+export type FlavorRegistration = z.infer<typeof flavorRegistration>;

@@ -1,0 +1,41 @@
+/** Every metric of bms-core. Label values come from closed sets or are bounded; docs/api.md is held to this table. */
+export interface MetricDefinition {
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly help: string;
+  readonly labels?: readonly string[];
+  /** Upper bounds, in the metric's unit. */
+  readonly buckets?: readonly number[];
+}
+
+const REQUEST_SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30];
+/** From a power command to an image of many gigabytes. */
+const STATE_SECONDS = [1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600];
+
+export const metrics = {
+  bms_build_info: { type: 'gauge', help: 'Always 1; the labels say what runs', labels: ['contract_version'] },
+  bms_nodes: { type: 'gauge', help: 'Machines by state', labels: ['state'] },
+  bms_nodes_maintenance: { type: 'gauge', help: 'Machines in maintenance' },
+  bms_nodes_overdue: { type: 'gauge', help: 'Machines whose state should have ended' },
+  bms_node_transitions_total: { type: 'counter', help: 'Transitions seen by this replica', labels: ['from', 'to'] },
+  bms_node_state_seconds: { type: 'histogram', help: 'Time spent in a state that has ended', labels: ['state'], buckets: STATE_SECONDS },
+  bms_node_records_invalid: { type: 'gauge', help: 'Records of machines that cannot be read' },
+  bms_http_requests_total: { type: 'counter', help: 'Requests by operation and status', labels: ['operation', 'status'] },
+  bms_http_request_duration_seconds: {
+    type: 'histogram',
+    help: 'Time to the head of an answer',
+    labels: ['operation'],
+    buckets: REQUEST_SECONDS,
+  },
+  bms_http_refused_total: { type: 'counter', help: 'Requests refused before their operation', labels: ['reason'] },
+  bms_idempotent_replays_total: { type: 'counter', help: 'Requests that were answered from an earlier one with the same Idempotency-Key' },
+  bms_event_streams: { type: 'gauge', help: 'Event streams that are open' },
+  bms_event_resets_total: { type: 'counter', help: 'Streams that began with a reset: what they missed is not kept' },
+  bms_notifications_pending: { type: 'gauge', help: 'Notifications to bms_control that wait' },
+  bms_notifications_dead: { type: 'gauge', help: 'Notifications that were given up and are kept' },
+  bms_notification_deliveries_total: { type: 'counter', help: 'Tries to deliver a notification', labels: ['result'] },
+  process_resident_memory_bytes: { type: 'gauge', help: 'Resident memory' },
+  process_cpu_seconds_total: { type: 'counter', help: 'CPU time, user and system' },
+} as const satisfies Record<string, MetricDefinition>;
+
+export type Metrics = typeof metrics;
+export type MetricName = keyof Metrics;

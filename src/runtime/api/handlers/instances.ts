@@ -1,0 +1,142 @@
+/** Instances: an image on a machine. The machine's record holds the association, so of two spawns one is refused. */
+import type { BodyOf, InstanceView } from 'cdk8s-baremetal-contract/api/index';
+import { isoTime } from '../../core/iso-time.ts';
+import { randomUuid } from '../../core/random.ts';
+import { destroy, type FlavorRecord, type ImageRecord, type NodeRecord, nodeKind, spawn } from '../../machine/index.ts';
+import type { Stored } from '../../store/index.ts';
+import type { HandlersOf } from '../call.ts';
+import { apiErrors, Refusal } from '../errors.ts';
+import { nodeOf } from '../find-node.ts';
+import { nodeSummary } from '../node-view.ts';
+import { page } from '../pages.ts';
+import { confirmed, planView } from '../plan.ts';
+import { flavorOf, imageOf } from './catalog.ts';
+import type { HandlerContext } from './context.ts';
+import { guarded } from './nodes.ts';
+
+type InstanceOperation = 'listInstances' | 'spawnInstance' | 'showInstance' | 'destroyInstance' | 'plan';
+type Wish = Pick<BodyOf<'spawnInstance'>, 'imageId' | 'flavorId' | 'node'>;
+
+interface Choice {
+  /** Best first; one when the machine was named. */
+  readonly nodes: readonly Stored<NodeRecord>[];
+  readonly image: ImageRecord;
+}
+
+export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOperation> {
+  const { store, clock, random, index, settings } = context;
+
+  const choose = async ({ imageId, flavorId, node }: Wish): Promise<Choice> => {
+    const { value: image } = await imageOf(context, imageId);
+    const flavor = flavorId === undefined ? undefined : (await flavorOf(context, flavorId)).value;
+    if (node !== undefined) return { nodes: [await nodeOf(store, node)], image };
+    return { nodes: await candidates(context, flavor), image };
+  };
+
+  return {
+    listInstances: async ({ query }) => {
+      await index.ready();
+      const used = index.list().filter(({ instanceUuid }) => instanceUuid !== undefined);
+      const { entries, next } = page(used, ({ summary }) => summary.number, query);
+      const records = await Promise.all(entries.map(({ summary }) => store.get(nodeKind, summary.uuid)));
+      const instances = records.flatMap((record) => (record ? [view(record.value)] : []));
+      return { answer: { instances: instances.filter((one) => one !== undefined), ...(next !== undefined && { next }) } };
+    },
+
+    spawnInstance: async ({ body }) => {
+      const { yes, plan, uuid = randomUuid(random), name, imageId, flavorId, vifs, volumes } = body;
+      const there = await instanceOf(context, uuid);
+      if (there) return accepted(there); // asked for again: its answer may have been lost
+      const { nodes, image } = await choose(body);
+      let refusal: Refusal | undefined;
+      for (const { id, value } of nodes) {
+        confirmed({ request: { verb: 'spawn', imageId }, node: value, image, settings }, { yes, plan });
+        const request = {
+          uuid,
+          name,
+          imageId,
+          ...(flavorId !== undefined && { flavorId }),
+          ...(vifs && { vifs }),
+          ...(volumes && { volumes }),
+        };
+        // The confirmation was for this version of the machine: somebody may have been quicker.
+        const outcome = await spawn({ store, clock }, id, request);
+        if (outcome.kind === 'associated') return accepted(outcome.node);
+        refusal = new Refusal(apiErrors.API_REFUSED({ reason: outcome.reason }));
+        if (plan !== undefined) break;
+      }
+      throw refusal ?? new Refusal(apiErrors.API_NO_CANDIDATE({ flavor: flavorId ?? '', machines: 0 }));
+    },
+
+    showInstance: async ({ parameters }) => ({ answer: viewOf(await existing(context, parameters.instance)) }),
+
+    destroyInstance: async ({ parameters, body, ifMatch }) => {
+      const node = await existing(context, parameters.instance);
+      confirmed({ request: { verb: 'destroy' }, node, settings }, body);
+      const asked = await destroy({ store: guarded(store, node.uuid, ifMatch), clock }, node.uuid, node.instance?.uuid);
+      if (!asked) throw new Refusal(apiErrors.API_NO_INSTANCE({ instance: parameters.instance }));
+      const after = (await store.get(nodeKind, node.uuid))?.value ?? node;
+      return { answer: { node: nodeSummary(after), asked: 'destroy' } };
+    },
+
+    plan: async ({ body }) => {
+      if (body.verb === 'spawn') {
+        const { nodes, image } = await choose(body);
+        const [best] = nodes;
+        if (!best) throw new Refusal(apiErrors.API_NO_CANDIDATE({ flavor: body.flavorId ?? '', machines: 0 }));
+        return { answer: planView({ request: { verb: 'spawn', imageId: image.id }, node: best.value, image, settings }) };
+      }
+      const { value: node } = await nodeOf(store, body.node);
+      const { node: _node, ...request } = body;
+      const imageId = request.verb === 'rebuild' ? (request.imageId ?? node.instance?.imageId) : undefined;
+      const image = imageId === undefined ? undefined : (await imageOf(context, imageId)).value;
+      return { answer: planView({ request, node, ...(image && { image }), settings }) };
+    },
+  };
+}
+
+async function candidates({ store, place }: HandlerContext, flavor: FlavorRecord | undefined): Promise<readonly Stored<NodeRecord>[]> {
+  if (!flavor) return [];
+  if (!place) throw new Refusal(apiErrors.API_REFUSED({ reason: 'nothing chooses machines here: name one' }));
+  const records = await store.list(nodeKind, { onInvalid: () => undefined });
+  const { candidates: found, refusals } = place(flavor, records);
+  if (found.length > 0) return found;
+  throw new Refusal(apiErrors.API_NO_CANDIDATE({ flavor: flavor.id, machines: records.length }), {
+    details: refusals.map(({ node, reason }) => ({ what: node, why: reason })),
+  });
+}
+
+/** By UUID, or by name where that is unambiguous. */
+async function instanceOf({ store, index }: HandlerContext, key: string): Promise<NodeRecord | undefined> {
+  await index.ready();
+  const all = index.list();
+  const byUuid = all.find(({ instanceUuid }) => instanceUuid === key);
+  const named = byUuid ? [byUuid] : all.filter(({ summary }) => summary.instance === key);
+  const [only] = named;
+  if (only === undefined || named.length > 1) return undefined;
+  const record = (await store.get(nodeKind, only.summary.uuid))?.value;
+  return record?.instance?.uuid === only.instanceUuid ? record : undefined;
+}
+
+async function existing(context: HandlerContext, key: string): Promise<NodeRecord> {
+  const node = await instanceOf(context, key);
+  if (!node) throw new Refusal(apiErrors.API_NO_INSTANCE({ instance: key }));
+  return node;
+}
+
+function accepted(node: NodeRecord): { answer: InstanceView; location: string } {
+  const answer = viewOf(node);
+  return { answer, location: `/v1/instances/${answer.uuid}` };
+}
+
+function viewOf(node: NodeRecord): InstanceView {
+  const answer = view(node);
+  if (!answer) throw new Refusal(apiErrors.API_NO_INSTANCE({ instance: node.name }));
+  return answer;
+}
+
+function view(node: NodeRecord): InstanceView | undefined {
+  if (!node.instance) return undefined;
+  const { uuid, name, imageId, flavorId, at } = node.instance;
+  return { uuid, name, imageId, ...(flavorId !== undefined && { flavorId }), since: isoTime(at), node: nodeSummary(node) };
+}

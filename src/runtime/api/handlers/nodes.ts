@@ -1,0 +1,141 @@
+/** Machines: enrolment, what is known of them, corrections. */
+
+import type { NodeUpdate } from 'cdk8s-baremetal-contract/api/index';
+import { Secret } from 'cdk8s-baremetal-contract/secret';
+import { normalizeMac } from '../../boot/index.ts';
+import { enrol, type NodeRecord, nodeKind, unenrol } from '../../machine/index.ts';
+import { modify, type Store, type Stored } from '../../store/index.ts';
+import { atVersion, etagOf } from '../at-version.ts';
+import type { Call, HandlersOf, Reply } from '../call.ts';
+import { diagnosis } from '../diagnosis.ts';
+import { apiErrors, Refusal } from '../errors.ts';
+import { explain } from '../explain.ts';
+import { findNode, nodeOf } from '../find-node.ts';
+import { addInterface, removeInterface } from '../interfaces.ts';
+import { nodeDetail, nodeTimeline } from '../node-view.ts';
+import { page } from '../pages.ts';
+import type { HandlerContext } from './context.ts';
+
+type NodeOperation =
+  | 'listNodes'
+  | 'enrolNode'
+  | 'showNode'
+  | 'updateNode'
+  | 'removeNode'
+  | 'addInterface'
+  | 'removeInterface'
+  | 'nodeHistory'
+  | 'nodeTimeline'
+  | 'diagnoseNode'
+  | 'explainMac';
+
+export function nodeHandlers(context: HandlerContext): HandlersOf<NodeOperation> {
+  const { store, secrets, clock, index } = context;
+  const shown = (record: Stored<NodeRecord>) => ({ answer: nodeDetail(record.value), etag: etagOf(record) });
+  return {
+    listNodes: async ({ query: { limit, cursor, state, name, maintenance, free } }) => {
+      await index.ready();
+      const states = state?.split(',').map((one) => one.trim());
+      const wanted = index
+        .list()
+        .filter(
+          (node) =>
+            (states === undefined || states.includes(node.summary.state)) &&
+            (name === undefined || node.summary.name.includes(name)) &&
+            (maintenance === undefined || node.maintenance === (maintenance === 'true')) &&
+            (free === undefined || (node.instanceUuid === undefined) === (free === 'true')),
+        );
+      const { entries, next } = page(wanted, ({ summary }) => summary.number, { limit, cursor });
+      return { answer: { nodes: entries.map(({ summary }) => summary), ...(next !== undefined && { next }) } };
+    },
+
+    enrolNode: async ({ body }) => {
+      const { bmc, rootDiskSerial, uuid, name, macs, properties } = body;
+      const record = await enrol(context, {
+        name,
+        macs,
+        properties,
+        bmc: { ...bmc, password: new Secret(bmc.password) },
+        ...(rootDiskSerial !== undefined && { rootDiskSerial }),
+        ...(uuid !== undefined && { uuid }),
+      });
+      return { ...shown(record), location: `/v1/nodes/${record.id}` };
+    },
+
+    showNode: async ({ parameters }) => shown(await nodeOf(store, parameters.node)),
+
+    updateNode: async ({ parameters, body, ifMatch }) => {
+      const { id, value } = await nodeOf(store, parameters.node);
+      const password = body.bmc?.password;
+      const passwordRef = password === undefined ? undefined : `bmc.${id}`;
+      const result = await modify(guarded(store, id, ifMatch), nodeKind, id, (node) => updated(node, body, passwordRef));
+      if (result.outcome === 'missing') throw new Refusal(apiErrors.API_NO_NODE({ node: value.name }));
+      // After the record: a refused version must leave the password as it was.
+      if (password !== undefined && passwordRef !== undefined) await secrets.write(passwordRef, new Secret(password));
+      return shown(result.record);
+    },
+
+    removeNode: async ({ parameters, ifMatch }) => {
+      const { id } = await nodeOf(store, parameters.node);
+      await unenrol({ store: guarded(store, id, ifMatch), secrets }, id);
+      return {};
+    },
+
+    addInterface: async ({ parameters, body, ifMatch }) => {
+      const { id } = await nodeOf(store, parameters.node);
+      return shown(await addInterface({ store: guarded(store, id, ifMatch), clock }, id, body));
+    },
+
+    removeInterface: async ({ parameters, ifMatch }) => {
+      const { id } = await nodeOf(store, parameters.node);
+      await removeInterface({ store: guarded(store, id, ifMatch), clock }, id, parameters.mac);
+      return {};
+    },
+
+    nodeHistory: async ({ parameters }) => {
+      const { value } = await nodeOf(store, parameters.node);
+      return { answer: { name: value.name, history: nodeDetail(value).history } };
+    },
+
+    nodeTimeline: async ({ parameters }) => {
+      const { value } = await nodeOf(store, parameters.node);
+      return { answer: { name: value.name, timeline: nodeTimeline(value) } };
+    },
+
+    diagnoseNode: async ({ parameters }) => ({ answer: diagnosis((await nodeOf(store, parameters.node)).value, clock.now()) }),
+
+    explainMac: (call) => explained(call, context),
+  };
+}
+
+async function explained({ parameters }: Call<'explainMac'>, context: HandlerContext): Promise<Reply<'explainMac'>> {
+  const { store, machines, leaseOfMac, bootSettings, clock } = context;
+  const key = parameters.machine;
+  const known = await findNode(store, key);
+  const asked = normalizeMac(key);
+  const macs = known?.value.interfaces.map((boot) => boot.mac) ?? [];
+  const mac = asked !== undefined && (!known || macs.includes(asked)) ? asked : macs[0];
+  // no name has a colon in it
+  if (mac === undefined) throw new Refusal(key.includes(':') ? apiErrors.API_BAD_MAC({ mac: key }) : apiErrors.API_NO_NODE({ node: key }));
+  const machine = await machines.findMachine(mac).catch((error: unknown) => ({ unreadable: error }));
+  const given = { mac, node: known?.value, lease: leaseOfMac(mac), settings: bootSettings, nowMs: clock.now() };
+  if (machine === undefined || !('unreadable' in machine)) return { answer: explain({ ...given, machine }) };
+  const problem = machine.unreadable instanceof Error ? machine.unreadable.message : String(machine.unreadable);
+  return { answer: explain({ ...given, machine: undefined, problem }) };
+}
+
+/** The store as it is, or one in which only this version of the machine can be changed. */
+export function guarded(store: Store, id: string, ifMatch: string | undefined): Store {
+  return ifMatch === undefined ? store : atVersion(store, nodeKind.name, id, ifMatch);
+}
+
+function updated(node: NodeRecord, update: NodeUpdate, passwordRef: string | undefined): NodeRecord {
+  const { properties, bmc, rootDiskSerial } = update;
+  const { password: _password, ...access } = bmc ?? {};
+  return {
+    ...node,
+    properties: { ...node.properties, ...properties },
+    bmc: { ...node.bmc, ...access, ...(passwordRef !== undefined && { passwordRef }) },
+    ...(rootDiskSerial !== undefined && { rootDiskSerial: rootDiskSerial ?? undefined }),
+  };
+}

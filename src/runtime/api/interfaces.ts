@@ -1,0 +1,68 @@
+/** Network interfaces of an enrolled machine: each address belongs to one machine, by a reservation of its own. */
+import { normalizeMac } from '../boot/index.ts';
+import type { Clock } from '../core/clock.ts';
+import { machineErrors, type NodeRecord, nodeKind, reservationKind } from '../machine/index.ts';
+import { modify, type Store, type Stored } from '../store/index.ts';
+import { apiErrors, Refusal } from './errors.ts';
+
+interface Context {
+  readonly store: Store;
+  readonly clock: Clock;
+}
+
+/** From the choice of the boot interface to its last use, a deployment counts on them. */
+const DEPLOYING: ReadonlySet<string> = new Set(['building', 'prepared', 'deploying', 'deploy complete']);
+
+export async function addInterface(
+  { store, clock }: Context,
+  nodeId: string,
+  given: { readonly mac: string; readonly address?: string | undefined },
+): Promise<Stored<NodeRecord>> {
+  const mac = macOf(given.mac);
+  const reserved = await store.create(reservationKind, `mac.${mac}`, { nodeId, at: clock.now() });
+  if (reserved.outcome === 'exists' && reserved.current.value.nodeId !== nodeId) {
+    const holder = await store.get(nodeKind, reserved.current.value.nodeId);
+    throw machineErrors.MACHINE_TAKEN({ what: 'mac', value: mac, by: holder?.value.name ?? reserved.current.value.nodeId });
+  }
+  try {
+    return await change(store, nodeId, (node) => {
+      if (node.interfaces.some((known) => known.mac === mac)) throw machineErrors.MACHINE_TAKEN({ what: 'mac', value: mac, by: node.name });
+      const { address } = given;
+      return { ...node, interfaces: [...node.interfaces, { mac, ...(address !== undefined && { address }) }] };
+    });
+  } catch (error) {
+    if (reserved.outcome === 'stored') await store.delete(reservationKind, reserved.record, reserved.record.version);
+    throw error;
+  }
+}
+
+export async function removeInterface({ store }: Context, nodeId: string, given: string): Promise<Stored<NodeRecord>> {
+  const mac = macOf(given);
+  const record = await change(store, nodeId, (node) => {
+    const rest = node.interfaces.filter((known) => known.mac !== mac);
+    if (rest.length === node.interfaces.length) throw new Refusal(apiErrors.API_NO_NODE({ node: `with the interface ${mac}` }));
+    if (rest.length === 0) throw machineErrors.MACHINE_INVALID({ reason: `${mac} is its only interface` });
+    return { ...node, interfaces: rest };
+  });
+  const held = await store.get(reservationKind, `mac.${mac}`);
+  if (held?.value.nodeId === nodeId) await store.delete(reservationKind, held, held.version);
+  return record;
+}
+
+async function change(store: Store, nodeId: string, next: (node: NodeRecord) => NodeRecord): Promise<Stored<NodeRecord>> {
+  const result = await modify(store, nodeKind, nodeId, (node) => {
+    if (DEPLOYING.has(node.state))
+      throw new Refusal(
+        apiErrors.API_STATE({ node: node.name, state: node.state, verb: 'a change of its interfaces', why: 'a deployment uses them' }),
+      );
+    return next(node);
+  });
+  if (result.outcome === 'missing') throw machineErrors.MACHINE_UNKNOWN({ node: nodeId });
+  return result.record;
+}
+
+function macOf(text: string): string {
+  const mac = normalizeMac(text);
+  if (mac === undefined) throw new Refusal(apiErrors.API_BAD_MAC({ mac: text }));
+  return mac;
+}
