@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs';
 import { argv } from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { App, Chart } from 'cdk8s';
-import { KollaService } from 'cdk8s-baremetal/kolla/index';
+import { KollaService } from 'cdk8s-baremetal';
 import type { KollaConfig } from 'cdk8s-baremetal-contract/launch/index';
 
 const text = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8');

@@ -7,13 +7,7 @@ import { readFileSync } from 'node:fs';
 import { argv } from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { App, Chart } from 'cdk8s';
-import {
-  EnvironmentService,
-  type HelmChartOptions,
-  LogstashPipeline,
-  NoGitRepoVolumes,
-  writeHelmChart,
-} from 'cdk8s-baremetal/environment/index';
+import { EnvironmentService, type HelmChartOptions, LogstashPipeline, NoGitRepoVolumes, writeHelmChart } from 'cdk8s-baremetal';
 
 /** Dependencies only, so one digest serves every service in every environment. */
 const BASE = {

@@ -66,7 +66,7 @@ export function parseKollaService(
 
 function read(text: string): Readonly<Record<string, unknown>> {
   try {
-    return asObject(parse(text, { maxAliasCount: 100, uniqueKeys: true }));
+    return asObject(parse(text, { maxAliasCount: 100, uniqueKeys: true, logLevel: 'error' }));
   } catch (error) {
     throw new KollaDefaultsError([kollaErrors.KOLLA_DEFAULTS_SYNTAX({ reason: (error as Error).message.split('\n')[0] ?? '' })]);
   }
