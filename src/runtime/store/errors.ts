@@ -29,6 +29,14 @@ export const storeErrors = defineErrors('STORE', {
     message: ({ path, reason }) => `the database ${path} refuses us: ${reason}`,
     cure: 'Create the database and the user, grant the user all rights on it, and check [store] password and the TLS options of the URL',
   }),
+  STORE_FOREIGN: entry<{ path: string }>({
+    message: ({ path }) => `the database ${path} has tables of another program, and no table "migrations" of ours`,
+    cure: 'Name a database of its own in [store] url; nothing has been changed in this one',
+  }),
+  STORE_SCHEMA_BUSY: entry<{ path: string; seconds: number; lock: string }>({
+    message: ({ path, seconds }) => `another program has been changing the schema of ${path} for more than ${seconds} s`,
+    cure: ({ lock }) => `Wait for it, or look for the connection that holds the lock ${lock} (IS_USED_LOCK)`,
+  }),
   STORE_UNREACHABLE: entry<{ path: string; seconds: number; reason: string }>({
     message: ({ path, seconds, reason }) => `the database ${path} has not answered for ${seconds} s: ${reason}`,
     cure: 'Check that it runs and that its port is open from here; the daemon keeps trying',
@@ -39,7 +47,7 @@ export const storeErrors = defineErrors('STORE', {
   }),
   STORE_IMPORT_LINE: entry<{ line: number; reason: string }>({
     message: ({ line, reason }) => `line ${line} of the backup cannot be read: ${reason}`,
-    cure: 'Use a file that "bmctl db export" wrote, whole and unchanged; nothing has been imported',
+    cure: 'Use a backup whole and unchanged, or an older one; nothing has been imported',
   }),
   STORE_IMPORT_CONFLICT: entry<{ count: number; first: readonly string[] }>({
     message: ({ count, first }) =>

@@ -216,6 +216,30 @@ describe.skipIf(missing !== undefined)('002-6: the MySQL store', () => {
     await holder;
   });
 
+  it.each([
+    { name: 'a deadlock', errno: 1213, state: '40001' },
+    { name: 'a lock wait that timed out', errno: 1205, state: 'HY000' },
+    { name: 'a fail-over (read-only)', errno: 1290, state: 'HY000' },
+  ])('$name, three times in a row, is a delay', async ({ errno, state }) => {
+    const url = await server.database();
+    const store = open(url);
+    await store.create(word, 'a', 'x');
+    // A table that keeps its changes when the statement is rolled back counts the failures down.
+    await server.sql('CREATE TABLE failures (n INT) ENGINE = MyISAM', databaseOf(url));
+    await server.sql('INSERT INTO failures VALUES (3)', databaseOf(url));
+    await server.sql(
+      `CREATE TRIGGER fail BEFORE UPDATE ON records FOR EACH ROW BEGIN
+         IF (SELECT n FROM failures) > 0 THEN
+           UPDATE failures SET n = n - 1;
+           SIGNAL SQLSTATE '${state}' SET MYSQL_ERRNO = ${errno}, MESSAGE_TEXT = 'as ordered';
+         END IF;
+       END`,
+      databaseOf(url),
+    );
+    expect(await store.update(word, { id: 'a', value: 'y' }, '1')).toMatchObject({ outcome: 'stored', record: { version: '2' } });
+    expect(await server.sql('SELECT n FROM failures', databaseOf(url))).toEqual([{ n: 0 }]);
+  });
+
   it('text of any language and ids that differ in case only; what does not fit is refused and not cut', async () => {
     const store = open(await server.database());
     const text = 'Grüße 写入 🚀 \u0000 "\\ \n';
@@ -259,7 +283,7 @@ describe.skipIf(missing !== undefined)('002-6: the MySQL store', () => {
       await server.sql(`INSERT INTO migrations VALUES (99, 'future', 'later')`, databaseOf(newer));
       await expect(open(newer).get(word, 'a')).rejects.toMatchObject({ code: 'STORE_NEWER_SCHEMA' });
       await server.sql('CREATE TABLE precious (x INT)', databaseOf(other));
-      await expect(open(other).get(word, 'a')).rejects.toMatchObject({ code: 'STORE_CORRUPT' });
+      await expect(open(other).get(word, 'a')).rejects.toMatchObject({ code: 'STORE_FOREIGN' });
       expect(await server.sql('SHOW TABLES', databaseOf(other))).toHaveLength(1);
     });
   });

@@ -95,7 +95,7 @@ export class ChangeFeed {
     const before = this.#sum;
     const since = this.#newest;
     const recent = await this.#options.connections.execute(
-      `SELECT kind, id, version, value FROM records ${since === null ? '' : `WHERE changed_at >= ? - INTERVAL ${OVERLAP_S} SECOND`} ORDER BY changed_at, version`,
+      `SELECT kind, id, version, value FROM records ${since === null ? '' : `WHERE changed_at >= CAST(? AS DATETIME(6)) - INTERVAL ${OVERLAP_S} SECOND`} ORDER BY changed_at, version`,
       since === null ? [] : [since],
     );
     for (const row of recent.rows) this.#learn(changeOf(row));

@@ -103,12 +103,12 @@ export async function migrateMysql(connections: MysqlConnections, address: Mysql
   });
 }
 
-/** 0: no schema yet. STORE_NEWER_SCHEMA, and STORE_CORRUPT for a database that belongs to another program. */
+/** 0: no schema yet. STORE_NEWER_SCHEMA, and STORE_FOREIGN for a database of another program. */
 export async function readMysqlSchema(link: Link, { database, shown }: MysqlAddress): Promise<number> {
   const { rows } = await link.execute('SELECT table_name AS name FROM information_schema.tables WHERE table_schema = ?', [database]);
   if (rows.length === 0) return 0;
   if (!rows.some(({ name }) => name === 'migrations')) {
-    throw storeErrors.STORE_CORRUPT({ path: shown, reason: 'it has tables of another program (and no table "migrations")' });
+    throw storeErrors.STORE_FOREIGN({ path: shown });
   }
   const found = Number((await link.execute('SELECT COALESCE(MAX(version), 0) AS version FROM migrations')).rows[0]?.version);
   if (found > newestMysqlSchema) throw storeErrors.STORE_NEWER_SCHEMA({ path: shown, found, known: newestMysqlSchema });
