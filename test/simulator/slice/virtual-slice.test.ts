@@ -48,7 +48,14 @@ describe('the first machine on a virtual clock', () => {
   it('goes from power-off to ACTIVE with the image on its disk', async () => {
     const site = await newSite();
     const node = await deploy(site);
-    expect(node.history.map(({ to }) => to).slice(-6)).toEqual(['available', 'building', 'prepared', 'deploying', 'deploy complete', 'active']);
+    expect(node.history.map(({ to }) => to).slice(-6)).toEqual([
+      'available',
+      'building',
+      'prepared',
+      'deploying',
+      'deploy complete',
+      'active',
+    ]);
     expect(site.holdsImage(only(site))).toBe(true);
     expect(only(site).server.activity).toBe('running from disk');
     expect(node.installed?.sha256).toBe(site.image.sha256);
