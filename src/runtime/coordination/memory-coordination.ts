@@ -22,11 +22,13 @@ export class MemoryCoordination implements Coordination {
   readonly #members = new Map<string, Member>();
   readonly #handlers = new Set<() => void>();
   readonly #semaphores: MemorySemaphores;
+  readonly #startedAt: number;
   #lives = 0;
   #closed = false;
 
   constructor({ clock, leaseMs = 15_000 }: MemoryCoordinationOptions) {
     this.#clock = clock;
+    this.#startedAt = clock.now();
     this.#leaseMs = leaseMs;
     this.#semaphores = new MemorySemaphores(clock);
   }
@@ -35,7 +37,8 @@ export class MemoryCoordination implements Coordination {
     if (this.#closed) throw coordinationErrors.COORDINATION_CLOSED({});
     for (const [id, member] of this.#members) if (member.name === name) this.#end(id, 'the same member joined again');
     this.#lives += 1;
-    const id = `${name}#${this.#lives}`;
+    // the start of this process's group is in it: records of an earlier process name other lives, and are taken over
+    const id = `${name}#${this.#startedAt.toString(36)}.${this.#lives}`;
     const controller = new AbortController();
     this.#members.set(id, { name, controller, timers: [] });
     this.#changed();

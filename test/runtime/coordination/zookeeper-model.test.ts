@@ -1,4 +1,7 @@
 /** ZooKeeper's ways to fail, on the virtual clock; test/runtime/coordination/zookeeper.test.ts holds the model to the real one. */
+import { ZooKeeperCoordination } from 'cdk8s-baremetal-runtime/coordination/index';
+import type { ConnectZooKeeper } from 'cdk8s-baremetal-runtime/coordination/zookeeper/zookeeper-client';
+import { sleep } from 'cdk8s-baremetal-runtime/core/index';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LEASE_MS, type ModelGroup, modelGroup } from './groups.ts';
 
@@ -139,6 +142,38 @@ describe('000-16: membership over a ZooKeeper that fails', () => {
     expect(group.clock.monotonic()).toBeLessThanOrEqual((LEASE_MS * 2) / 3 + 1);
     group.zookeeper.thaw();
     expect((await run(replica.join('node-a'))).lost.aborted).toBe(false);
+  });
+
+  it('who heard that a member lives hears of its end, even if the watch never saw it', async () => {
+    const a = group.replica();
+    // A reading with a watch takes its time here; a question does not.
+    const slow: ConnectZooKeeper = (options) => {
+      const client = group.zookeeper.connect(options);
+      const children = client.children.bind(client);
+      client.children = async (path, onChange) => {
+        if (onChange) await sleep(group.clock, 200);
+        return children(path, onChange);
+      };
+      return client;
+    };
+    const b = new ZooKeeperCoordination({
+      servers: [{ host: '127.0.0.1', port: 2181 }],
+      path: '/site/bms',
+      clock: group.clock,
+      connect: slow,
+    });
+    let changes = 0;
+    b.onChange(() => {
+      changes += 1;
+    });
+    await run(b.isAlive('nobody'));
+    await group.clock.runFor(1_000);
+    const member = await run(a.join('node-a'));
+    expect(await run(b.isAlive(member.id))).toBe(true);
+    await run(member.leave());
+    await group.clock.runFor(1_000);
+    expect([await run(b.isAlive(member.id)), changes]).toEqual([false, 1]);
+    await run(b.close());
   });
 
   it('a dead owner of 10,000 machines costs one question', async () => {

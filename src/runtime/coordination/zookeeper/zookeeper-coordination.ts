@@ -38,6 +38,8 @@ export class ZooKeeperCoordination implements Coordination {
   readonly #closing = new AbortController();
   /** Members as last read with a watch set; undefined while nobody watches. */
   #known: ReadonlySet<string> | undefined;
+  /** What handlers and callers have been told of: who is alive as far as they know. */
+  #told: Set<string> | undefined;
   #session: Promise<LiveSession> | undefined;
   #current: LiveSession | undefined;
   #watching: Promise<void> | undefined;
@@ -151,7 +153,10 @@ export class ZooKeeperCoordination implements Coordination {
   async #look(): Promise<ReadonlySet<string>> {
     const session = await this.#live();
     await session.catchUp(this.#members);
-    return new Set(await session.children(this.#members));
+    const members = new Set(await session.children(this.#members));
+    // The watch may never see one that came and went between two of its readings; who heard here that it lives must hear of its end.
+    for (const member of members) this.#told?.add(member);
+    return members;
   }
 
   #watchGroup(): void {
@@ -161,7 +166,6 @@ export class ZooKeeperCoordination implements Coordination {
   /** Runs until `close`: reads the group with a watch set, tells when it differs from the last reading, and waits for the watch. */
   async #watchMembers(): Promise<void> {
     const { clock } = this.#options;
-    let last: ReadonlySet<string> | undefined;
     const closing = this.#closing.signal;
     while (!closing.aborted) {
       const change = Promise.withResolvers<void>();
@@ -174,8 +178,8 @@ export class ZooKeeperCoordination implements Coordination {
         reconnected = session.onReconnected(wake);
         const members = new Set(await session.children(this.#members, wake));
         this.#known = members;
-        if (last !== undefined && !same(last, members)) for (const handler of this.#handlers) queueMicrotask(handler);
-        last = members;
+        if (this.#told !== undefined && !same(this.#told, members)) for (const handler of this.#handlers) queueMicrotask(handler);
+        this.#told = new Set(members);
         await change.promise;
       } catch {
         // Whoever calls join, isAlive or acquire hears of it; here it only delays the news.
