@@ -76,10 +76,9 @@ export function filebeatSidecar(
     imagePullPolicy,
     restartPolicy: 'Always',
     args: ['-e', '-c', `${CONFIG_DIRECTORY}/${FILEBEAT_CONFIG}`],
-    env:
-      passwordSecret === undefined
-        ? []
-        : [{ name: PASSWORD_VARIABLE, valueFrom: { secretKeyRef: { name: passwordSecret, key: 'password' } } }],
+    ...(passwordSecret !== undefined && {
+      env: [{ name: PASSWORD_VARIABLE, valueFrom: { secretKeyRef: { name: passwordSecret, key: 'password' } } }],
+    }),
     resources: {
       requests: { cpu: k8s.Quantity.fromString('20m'), memory: k8s.Quantity.fromString('64Mi') },
       limits: { memory: k8s.Quantity.fromString('256Mi') },

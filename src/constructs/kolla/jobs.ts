@@ -27,6 +27,9 @@ export type Awaited =
       readonly release: string;
     };
 
+/** That they are set is what counts. An empty value would too, but the API server drops it, and every apply would find a difference. */
+export const SET = 'true';
+
 export const TOKEN_VOLUME = 'api-token';
 const TOKEN_DIRECTORY = '/var/run/secrets/kubernetes.io/serviceaccount';
 const TOKEN_SECONDS = 3600;
@@ -56,7 +59,10 @@ export function waitContainer(image: string, awaited: Awaited): k8s.Container {
   };
 }
 
-/** What automountServiceAccountToken would mount into every container, for the waiting one alone. */
+/**
+ * What automountServiceAccountToken would mount into every container, for the waiting one alone. With the defaults that the API
+ * server fills into a projection's list: kubectl compares such a list as a whole, and would find a difference at every apply.
+ */
 export function tokenVolume(): k8s.Volume {
   return {
     name: TOKEN_VOLUME,
@@ -64,7 +70,7 @@ export function tokenVolume(): k8s.Volume {
       sources: [
         { serviceAccountToken: { path: 'token', expirationSeconds: TOKEN_SECONDS } },
         { configMap: { name: 'kube-root-ca.crt', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
-        { downwardApi: { items: [{ path: 'namespace', fieldRef: { fieldPath: 'metadata.namespace' } }] } },
+        { downwardApi: { items: [{ path: 'namespace', fieldRef: { apiVersion: 'v1', fieldPath: 'metadata.namespace' } }] } },
       ],
     },
   };
@@ -74,7 +80,7 @@ export function tokenVolume(): k8s.Volume {
 export function jobPod(pod: k8s.PodSpec, kind: KollaJobKind, awaited: Awaited | undefined, serviceAccount: string): k8s.PodSpec {
   const containers = pod.containers.map(({ startupProbe: _, livenessProbe: __, readinessProbe: ___, env = [], ...container }) => ({
     ...container,
-    env: [...env, { name: KOLLA_JOB_VARIABLE[kind], value: '' }], // set counts, be it empty
+    env: [...env, { name: KOLLA_JOB_VARIABLE[kind], value: SET }],
   }));
   return waiting({ ...pod, containers, restartPolicy: 'Never' }, awaited, serviceAccount);
 }

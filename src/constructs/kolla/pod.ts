@@ -14,6 +14,7 @@ import { configMapData, configVolume, type KollaFiles, type SecretReference } fr
 import { type KollaDefinition, serviceName } from './definition.ts';
 import { resourcesOf } from './dimensions.ts';
 import { probesOf } from './healthcheck.ts';
+import { SET } from './jobs.ts';
 import { groupLabel } from './placement.ts';
 import { FILL_VOLUMES } from './scripts.ts';
 import { parseTmpfs } from './tmpfs.ts';
@@ -113,7 +114,7 @@ function service(props: KollaPodProps, { mounts }: Volumes): k8s.Container {
     image: definition.image,
     imagePullPolicy: 'IfNotPresent', // kolla pulls what is absent; checkDefinition refuses names that can move, but for tags
     ...((words ?? start) && { command: words ?? start }),
-    env: environment(props, form === 'prepared' ? { [kollaVariable.prepared]: '' } : {}),
+    env: environment(props, form === 'prepared' ? { [kollaVariable.prepared]: SET } : {}),
     ...(resources && { resources }),
     ...probesOf(definition.healthcheck, props.restartUnhealthy),
     securityContext: securityContext(props),

@@ -35,12 +35,12 @@ describe('001-10: one-time work around a rollout, with kubectl apply alone', () 
     expect(waitsFor(deployment)).toEqual(['job', names[2]]);
   });
 
-  it("kolla's variable, set to nothing, in the service's own container; no probes", () => {
+  it("kolla's variable, set, in the service's own container; no probes", () => {
     const variables = jobs.map(({ spec }) => spec.template.spec.containers[0].env.at(-1));
     expect(variables).toEqual(
       ['bootstrap', 'upgrade-check', 'upgrade', 'online-migration'].map((kind) => ({
         name: KOLLA_JOB_VARIABLE[kind as 'upgrade'],
-        value: '',
+        value: 'true',
       })),
     );
     for (const { spec } of jobs) {

@@ -69,7 +69,7 @@ describe('001-1: from definition to pod', () => {
       TZ: 'UTC+3', // the item's own wins
       KOLLA_RUN_DIR: '/run/kolla',
       OS_A: '1',
-      KOLLA_PREPARED: '',
+      KOLLA_PREPARED: 'true',
     });
   });
 
