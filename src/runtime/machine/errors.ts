@@ -44,6 +44,14 @@ export const machineErrors = defineErrors('MACHINE', {
     message: ({ image }) => `there is no image "${image}"`,
     cure: 'List the images, or register this one',
   }),
+  MACHINE_VOLUME: entry<{ volume: string; reason: string }>({
+    message: ({ volume, reason }) => `the volume ${volume} cannot be attached or detached: ${reason}`,
+    cure: 'Check the volume and the target service of this management node',
+  }),
+  MACHINE_PROGRAM: entry<{ program: string; reason: string }>({
+    message: ({ program, reason }) => `"${program}" failed: ${reason}`,
+    cure: 'Check that the program is installed and that its service runs',
+  }),
   MACHINE_INVALID: entry<{ reason: string }>({
     message: ({ reason }) => `the machine's description is not valid: ${reason}`,
     cure: 'Correct the named field',
