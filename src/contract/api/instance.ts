@@ -1,7 +1,7 @@
 /** Instances: an image on a machine of a flavor. The association is on the machine's record, so an instance is shown by its machine. */
 import { z } from 'zod';
 import { confirmation, id, name } from './names.ts';
-import { nodeSummary } from './node.ts';
+import { nodeSummary, wipeModes } from './node.ts';
 
 export const instance = z.object({
   uuid: z.string(),
@@ -32,7 +32,6 @@ export const instanceRequest = z
   .refine(placed, { error: 'flavorId or node must be given', path: ['flavorId'] });
 
 const node = z.string().min(1).max(128);
-export const wipeModes = ['metadata', 'full'] as const;
 
 export const planRequest = z.union([
   z.strictObject({ verb: z.literal('spawn'), ...wish }).refine(placed, { error: 'flavorId or node must be given', path: ['flavorId'] }),

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { ipAddressText } from './address-text.ts';
 import { confirmation, id, macInput, name, time } from './names.ts';
 
+export const wipeModes = ['metadata', 'full'] as const;
 export const powerDrivers = ['ipmi', 'redfish', 'iboot', 'virtual'] as const;
 
 export const nodeProperties = z.object({
@@ -77,14 +78,24 @@ const bmcInput = z.strictObject({
   password: z.string().max(128).describe('Kept in the secret store; no answer ever has it'),
 });
 
-export const enrolRequest = z.strictObject({
-  name,
-  macs: z.array(macInput).min(1).max(32).describe('The first one boots'),
-  properties: nodeProperties.strict(),
-  bmc: bmcInput,
-  rootDiskSerial: z.string().min(1).max(255).optional().describe('The only disk that may be written'),
-  uuid: z.uuid().optional(),
-});
+export const enrolRequest = z
+  .strictObject({
+    name,
+    macs: z.array(macInput).min(1).max(32).describe('The first one boots'),
+    properties: nodeProperties.strict(),
+    bmc: bmcInput,
+    rootDiskSerial: z.string().min(1).max(255).optional().describe('The only disk that may be written'),
+    uuid: z.uuid().optional(),
+    target: z.enum(['manageable', 'available']).optional().describe('Where it ends by itself; default available'),
+    inspect: z.boolean().optional().describe('Read its hardware first'),
+    clean: z.enum(wipeModes).optional().describe('Wipe its disk first; needs yes'),
+    yes: confirmation.yes,
+    adopt: z
+      .strictObject({ uuid: z.uuid(), name, imageId: id })
+      .optional()
+      .describe('An instance that runs on it already: nothing is touched'),
+  })
+  .refine(({ clean, yes }) => clean === undefined || yes === true, { error: 'wipes its disk: confirm with yes', path: ['clean'] });
 
 export const nodeUpdate = z
   .strictObject({
@@ -103,7 +114,35 @@ export const interfaceAdd = z.strictObject({
   address: ipAddressText.optional().describe('Reserved for it on the provisioning network'),
 });
 
-export const maintenanceRequest = z.strictObject({ on: z.boolean() });
+export const maintenanceRequest = z.strictObject({ on: z.boolean(), reason: z.string().min(1).max(200).optional() });
+export const rebootRequest = z.strictObject({
+  mode: z.enum(['soft', 'hard']).optional().describe('soft (default) asks the operating system first; hard cuts the power'),
+});
+export const attachVolumeRequest = z.strictObject({
+  volume: z.string().min(1).max(255),
+  mountpoint: z
+    .string()
+    .regex(/^\/dev\/[a-z0-9]{1,32}$/, 'must be a device such as /dev/vdb')
+    .optional(),
+});
+export const detachVolumeRequest = z.strictObject({ volume: z.string().min(1).max(255) });
+export const plugVifsRequest = z.strictObject({
+  vifs: z.array(z.string().min(1).max(64)).max(32).describe('All that shall be plugged afterwards'),
+});
+export const rebuildRequest = z.strictObject({
+  imageId: id.optional().describe('Default: the image that it has'),
+  preserveEphemeral: z.boolean().optional().describe('Leave the ephemeral partition as it is'),
+  ...confirmation,
+});
+export const rescueRequest = z.strictObject({
+  authorizedKeys: z.array(z.string().min(1).max(8192)).max(32).optional().describe('Public keys that may log in'),
+});
+export const inspectRequest = z.strictObject({ apply: z.boolean().optional().describe('Take over what is found') });
+export const cleanRequest = z.strictObject({
+  wipe: z.enum(wipeModes).optional().describe('metadata (default): partition tables and superblocks; full: every block'),
+  ...confirmation,
+});
+export const adoptRequest = z.strictObject({ uuid: z.uuid(), name, imageId: id }).describe('The instance that runs on it already');
 export const noBody = z.strictObject({});
 export const confirmedBody = z.strictObject(confirmation);
 

@@ -42,10 +42,6 @@ export const apiErrors = defineErrors('The API', {
     message: ({ what, id, by }) => `the ${what} ${id} is used by ${by}`,
     cure: 'Wait until that has ended',
   }),
-  API_STATE: entry<{ node: string; state: string; verb: string; why: string }>({
-    message: ({ node, state, verb, why }) => `${node} is ${state} and does not take ${verb}: ${why}`,
-    cure: ({ node }) => `bmctl diagnose ${node} says how it is and what helps`,
-  }),
   API_REFUSED: entry<{ reason: string }>({
     message: ({ reason }) => reason,
     cure: 'Choose another machine, or make this one free',
@@ -53,6 +49,10 @@ export const apiErrors = defineErrors('The API', {
   API_NO_CANDIDATE: entry<{ flavor: string; machines: number }>({
     message: ({ flavor, machines }) => `none of ${machines} machines can take the flavor ${flavor}`,
     cure: 'Each machine’s reason is listed; enrol another one, free one, or take a smaller flavor',
+  }),
+  API_DEPLOYING: entry<{ node: string; state: string }>({
+    message: ({ node, state }) => `${node} is ${state}: its interfaces are in use`,
+    cure: 'Wait until its deployment has ended',
   }),
   API_CHANGED: entry<{ what: string }>({
     message: ({ what }) => `${what} is not what If-Match says any more`,
@@ -157,6 +157,7 @@ const STATUS: Readonly<Record<string, number>> = {
   MACHINE_NOT_APPROVED: 428,
   MACHINE_PLAN_CHANGED: 412,
   MACHINE_UNKNOWN: 404,
+  MACHINE_IMAGE_UNKNOWN: 404,
   MACHINE_INVALID: 422,
   MACHINE_IMAGE: 422,
 };

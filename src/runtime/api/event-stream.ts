@@ -34,6 +34,7 @@ export async function* eventStream(options: EventStreamOptions): AsyncGenerator<
     yield snapshot(options, at);
     if (once) return;
   }
+  let saidAt = clock.monotonic();
   while (!signal.aborted && !hub.closed) {
     const events = at === undefined ? undefined : hub.after(at, BATCH);
     if (at === undefined || events === undefined) {
@@ -49,12 +50,16 @@ export async function* eventStream(options: EventStreamOptions): AsyncGenerator<
       at = last.sequence;
       const wanted = events.filter((event) => nodeUuid === undefined || event.nodeUuid === nodeUuid);
       if (wanted.length > 0) {
+        saidAt = clock.monotonic();
         yield wanted.map(({ sequence, type, data }) => text(hub.idOf(sequence), type, data)).join('');
         if (once) return;
       }
       continue;
     }
-    if (await quiet(hub, clock, signal)) {
+    // Counted from what this reader was told, not from what others were.
+    const leftMs = saidAt + HEARTBEAT_MS - clock.monotonic();
+    if (leftMs <= 0 || (await quiet(hub, clock, signal, leftMs))) {
+      saidAt = clock.monotonic();
       yield `: heartbeat\nid: ${hub.idOf(at)}\n\n`;
       if (once) return;
     }
@@ -69,7 +74,7 @@ export async function* eventStream(options: EventStreamOptions): AsyncGenerator<
 }
 
 /** Waits for the next event. True when a heartbeat is due instead. */
-function quiet(hub: EventHub, clock: Clock, signal: AbortSignal): Promise<boolean> {
+function quiet(hub: EventHub, clock: Clock, signal: AbortSignal, limitMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     const settle = (due: boolean): void => {
       timer.cancel();
@@ -78,7 +83,7 @@ function quiet(hub: EventHub, clock: Clock, signal: AbortSignal): Promise<boolea
       resolve(due);
     };
     const onAbort = (): void => settle(false);
-    const timer = clock.after(HEARTBEAT_MS, () => settle(true));
+    const timer = clock.after(limitMs, () => settle(true));
     const next = hub.onNext(() => settle(false));
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted || hub.closed) settle(false);

@@ -2,6 +2,7 @@
 import { normalizeMac } from '../boot/index.ts';
 import type { Clock } from '../core/clock.ts';
 import { machineErrors, type NodeRecord, nodeKind, reservationKind } from '../machine/index.ts';
+import { takenBy } from '../machine/nodes.ts';
 import { modify, type Store, type Stored } from '../store/index.ts';
 import { apiErrors, Refusal } from './errors.ts';
 
@@ -49,12 +50,25 @@ export async function removeInterface({ store }: Context, nodeId: string, given:
   return record;
 }
 
+/**
+ * Makes what the corrected machine shall have (its BMC's address) its own, or throws MACHINE_TAKEN. The answer lets go of what it had
+ * before: call it when the record is stored.
+ */
+export async function reserve({ store, clock }: Context, corrected: NodeRecord): Promise<() => Promise<void>> {
+  const held = () => store.list(reservationKind, { where: ({ nodeId }) => nodeId === corrected.uuid });
+  const before = (await held()).filter(({ id }) => id.startsWith('bmc.'));
+  const taken = await takenBy({ store, clock }, corrected);
+  if (taken !== undefined) throw new Refusal(apiErrors.API_REFUSED({ reason: taken }));
+  const after = (await held()).filter(({ id }) => id.startsWith('bmc.'));
+  const old = after.length > before.length ? before : [];
+  return async () => {
+    for (const one of old) await store.delete(reservationKind, one, one.version);
+  };
+}
+
 async function change(store: Store, nodeId: string, next: (node: NodeRecord) => NodeRecord): Promise<Stored<NodeRecord>> {
   const result = await modify(store, nodeKind, nodeId, (node) => {
-    if (DEPLOYING.has(node.state))
-      throw new Refusal(
-        apiErrors.API_STATE({ node: node.name, state: node.state, verb: 'a change of its interfaces', why: 'a deployment uses them' }),
-      );
+    if (DEPLOYING.has(node.state)) throw new Refusal(apiErrors.API_DEPLOYING({ node: node.name, state: node.state }));
     return next(node);
   });
   if (result.outcome === 'missing') throw machineErrors.MACHINE_UNKNOWN({ node: nodeId });

@@ -1,7 +1,7 @@
 /** Confirmations: by `yes`, or by the hash of the plan that the caller has read. */
 import type { PlanView } from 'cdk8s-baremetal-contract/api/index';
 import type { ImageRecord, NodeRecord } from '../machine/index.ts';
-import { type PlannedRequest, planOf } from '../machine/plan.ts';
+import { type Approval, type PlannedRequest, planOf } from '../machine/plan.ts';
 import type { MachineSettings } from '../machine/settings.ts';
 import { apiErrors, Refusal } from './errors.ts';
 
@@ -17,15 +17,15 @@ interface Confirmation {
   readonly plan?: string | undefined;
 }
 
-/** Throws API_CONFIRM, with the plan in its details, or API_PLAN_CHANGED. */
-export function confirmed(planned: Planned, given: Confirmation): void {
+/** Throws API_CONFIRM, with the plan in its details, or API_PLAN_CHANGED. The approval is for who checks again when the record is changed. */
+export function confirmed(planned: Planned, given: Confirmation): Approval {
   const plan = planOf(planned.request, planned.node, planned.image, planned.settings);
   const verb = `${plan.verb} on ${plan.node}`;
   if (given.plan !== undefined) {
     if (given.plan !== plan.hash) throw new Refusal(apiErrors.API_PLAN_CHANGED({ verb }));
-    return;
+    return { hash: given.plan };
   }
-  if (given.yes === true) return;
+  if (given.yes === true) return { yes: true };
   throw new Refusal(apiErrors.API_CONFIRM({ verb, steps: plan.steps }), { details: [{ what: 'plan', why: plan.hash }] });
 }
 

@@ -2,7 +2,7 @@
 import type { BodyOf, InstanceView } from 'cdk8s-baremetal-contract/api/index';
 import { isoTime } from '../../core/iso-time.ts';
 import { randomUuid } from '../../core/random.ts';
-import { destroy, type FlavorRecord, type ImageRecord, type NodeRecord, nodeKind, spawn } from '../../machine/index.ts';
+import { ask, type FlavorRecord, type ImageRecord, type NodeRecord, nodeKind, spawn } from '../../machine/index.ts';
 import type { Stored } from '../../store/index.ts';
 import type { HandlersOf } from '../call.ts';
 import { apiErrors, Refusal } from '../errors.ts';
@@ -59,7 +59,6 @@ export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOp
           ...(vifs && { vifs }),
           ...(volumes && { volumes }),
         };
-        // The confirmation was for this version of the machine: somebody may have been quicker.
         const outcome = await spawn({ store, clock }, id, request);
         if (outcome.kind === 'associated') return accepted(outcome.node);
         refusal = new Refusal(apiErrors.API_REFUSED({ reason: outcome.reason }));
@@ -70,12 +69,12 @@ export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOp
 
     showInstance: async ({ parameters }) => ({ answer: viewOf(await existing(context, parameters.instance)) }),
 
-    destroyInstance: async ({ parameters, body, ifMatch }) => {
+    destroyInstance: async ({ parameters, body, ifMatch, principal }) => {
       const node = await existing(context, parameters.instance);
       confirmed({ request: { verb: 'destroy' }, node, settings }, body);
-      const asked = await destroy({ store: guarded(store, node.uuid, ifMatch), clock }, node.uuid, node.instance?.uuid);
-      if (!asked) throw new Refusal(apiErrors.API_NO_INSTANCE({ instance: parameters.instance }));
-      const after = (await store.get(nodeKind, node.uuid))?.value ?? node;
+      const instanceUuid = node.instance?.uuid;
+      const on = { store: guarded(store, node.uuid, ifMatch), clock };
+      const after = await ask(on, node.uuid, 'destroy', { by: principal.name, ...(instanceUuid !== undefined && { instanceUuid }) });
       return { answer: { node: nodeSummary(after), asked: 'destroy' } };
     },
 
