@@ -13,7 +13,7 @@ import { imageReference, pullPolicy } from '../image.ts';
 import { environmentErrors } from './errors.ts';
 import { DEFAULT_REDIS, filebeatConfig, type RedisList } from './filebeat.ts';
 import { configMapProps, deploymentProps, type EnvironmentManifestOptions } from './manifests.ts';
-import { parseValues } from './values.ts';
+import { parseImage, parseValues } from './values.ts';
 
 export interface EnvironmentServiceProps {
   /** The Deployment is posp-RELEASE. */
@@ -117,6 +117,12 @@ export function checkEnvironmentService(props: EnvironmentServiceProps): CodedEr
     );
   need('release', release, DNS_LABEL.test(release) && release.length <= 53, 'must be lower-case letters, digits and "-", at most 53');
   need('containerName', containerName, DNS_LABEL.test(containerName), 'must be lower-case letters, digits and "-", at most 63');
+  for (const [key, image] of [
+    ['image', props.image],
+    ['filebeat.image', filebeat.image],
+    ['launchImage', props.launchImage ?? CONTRACT_LAUNCH_IMAGE],
+  ] as const)
+    need(key, image, isImage(image), 'must be a registry path with either a tag or a digest (sha256: and 64 digits)');
   const fileRule = 'must be a plain file name: letters, digits, ".", "_" and "-", starting with a letter or digit';
   need('proc', proc, SERVICE_FILE_NAME.test(proc), fileRule);
   need('git.directory', git.directory, SERVICE_FILE_NAME.test(git.directory), fileRule);
@@ -202,6 +208,10 @@ export function manifestOptions(props: EnvironmentServiceProps): EnvironmentMani
     pullSecret: props.pullSecret,
     graceSeconds: props.graceSeconds ?? 30,
   };
+}
+
+function isImage(image: ImageSpec): boolean {
+  return (image.tag === undefined) !== (image.digest === undefined) && parseImage(imageReference(image)) !== undefined;
 }
 
 function protocolOf(project: string): string {

@@ -132,7 +132,7 @@ function preparation(props: KollaPodProps, { mounts, filled }: Volumes): k8s.Con
   const { definition, launch } = props;
   const common = { image: definition.image, imagePullPolicy: 'IfNotPresent', securityContext: PREPARING_ROOT };
   const run = { name: 'run', mountPath: kollaPath.runDirectory };
-  const at = (path: string): string => `/volumes/${volumeName(path)}`;
+  const at = (volume: string): string => `/volumes/${volume}`;
   return [
     ...(launch?.by === 'copy'
       ? [
@@ -152,9 +152,9 @@ function preparation(props: KollaPodProps, { mounts, filled }: Volumes): k8s.Con
             name: 'fill-volumes',
             ...common,
             command: ['/bin/sh', '-euc', FILL_VOLUMES, 'fill-volumes', `${kollaPath.runDirectory}/filled`].concat(
-              filled.flatMap(({ kind, path }) => [kind, path, at(path)]),
+              filled.flatMap(({ kind, path, volume }) => [kind, path, at(volume)]),
             ),
-            volumeMounts: [run, ...filled.map(({ path, volume }) => ({ name: volume, mountPath: at(path) }))],
+            volumeMounts: [run, ...filled.map(({ volume }) => ({ name: volume, mountPath: at(volume) }))],
           },
         ]
       : []),

@@ -262,6 +262,8 @@ describe('problems, all at once', () => {
       'ENVIRONMENT_SECRET_AS_VALUE',
     ],
     ['a release in capitals', { release: 'Accp' }, 'Accp.release'],
+    ['half a digest', { image: { repository: 'x', digest: 'sha256:abc' } }, 'ENVIRONMENT_VALUE: accp.image is'],
+    ['an image without a tag', { image: { repository: 'x' } }, 'accp.image'],
     ['root by number', { runAsUser: 0 }, 'accp.runAsUser'],
   ])('%s', (_, changes, expected) => {
     const found = problems(changes);
