@@ -4,6 +4,8 @@ import { id, name, sha256 } from './names.ts';
 
 export const imageFormats = ['raw', 'qcow2'] as const;
 
+export const imageLayouts = ['whole-disk', 'partition'] as const;
+
 export const image = z.object({
   id: z.string(),
   name: z.string(),
@@ -13,6 +15,10 @@ export const image = z.object({
   boot: z.enum(['local', 'kernel']).describe('local: from its own disk; kernel: kernel and ramdisk come over the network'),
   kernelId: z.string().optional(),
   ramdiskId: z.string().optional(),
+  layout: z
+    .enum(imageLayouts)
+    .optional()
+    .describe('whole-disk (default): brings its own partition table; partition: is the root file system alone'),
 });
 
 export const imageRegistration = z.strictObject({
@@ -23,6 +29,7 @@ export const imageRegistration = z.strictObject({
   boot: z.enum(['local', 'kernel']).default('local'),
   kernelId: id.optional(),
   ramdiskId: id.optional(),
+  layout: z.enum(imageLayouts).optional(),
 });
 
 export const imageList = z.object({ images: z.array(image) });
@@ -36,6 +43,9 @@ export const flavor = z.object({
   cpuArch: z.string().optional(),
   deployKernelId: z.string().optional(),
   deployRamdiskId: z.string().optional(),
+  swapMb: z.int().optional().describe('Of partition images'),
+  ephemeralGb: z.int().optional().describe('Of partition images'),
+  extraSpecs: z.record(z.string(), z.string()).optional().describe("What a machine must be, in nova's words"),
 });
 
 export const flavorRegistration = z
@@ -48,6 +58,9 @@ export const flavorRegistration = z
     cpuArch: z.string().min(1).max(32).optional(),
     deployKernelId: id.optional(),
     deployRamdiskId: id.optional(),
+    swapMb: z.int().nonnegative().optional(),
+    ephemeralGb: z.int().nonnegative().optional(),
+    extraSpecs: z.record(z.string().min(1).max(64), z.string().max(255)).optional(),
   })
   .refine(({ deployKernelId, deployRamdiskId }) => (deployKernelId === undefined) === (deployRamdiskId === undefined), {
     error: 'deployKernelId and deployRamdiskId come together',

@@ -20,6 +20,13 @@ const wish = {
   imageId: id,
   flavorId: id.optional().describe('What the machine must have; needed unless `node` is given'),
   node: z.string().min(1).max(128).optional().describe('This machine and no other'),
+  spread: z
+    .strictObject({
+      by: z.string().min(1).max(64).describe('The capability that names a failure domain, e.g. rack'),
+      group: z.array(z.string().max(64)).max(1000).describe('UUIDs of the instances that belong together'),
+      mode: z.enum(['among equals', 'prefer', 'require']).optional(),
+    })
+    .optional(),
   vifs: z.array(z.string().min(1).max(64)).max(32).optional(),
   volumes: z.array(z.string().min(1).max(255)).max(32).optional(),
 };

@@ -27,7 +27,6 @@ import { MetricsRegistry } from './metrics-registry.ts';
 import { NodeIndex } from './node-index.ts';
 import type { NotificationDesk } from './notification-desk.ts';
 import { routesOf } from './pipeline.ts';
-import type { Place } from './placement.ts';
 import { router } from './router.ts';
 import type { TokenSource } from './tokens.ts';
 
@@ -51,7 +50,6 @@ export interface ApiOptions {
   /** Requests per second of one caller. Default 0: no limit. */
   readonly rateLimit?: number;
   readonly notifications?: NotificationDesk;
-  readonly place?: Place;
   readonly settings?: Partial<MachineSettings>;
   /** Default: one of its own. */
   readonly metrics?: MetricsRegistry;
@@ -77,7 +75,6 @@ export function createApi(options: ApiOptions): Api {
     metrics,
     openImage: options.openImage ?? openImage,
     notifications: options.notifications,
-    place: options.place,
     settings: { ...defaultSettings, ...options.settings },
     version: CONTRACT_VERSION,
   };

@@ -389,6 +389,23 @@ describe('verbs and instances', () => {
     expect((await harness.ask('GET', '/v1/instances')).json.instances).toHaveLength(1);
   });
 
+  it('002-10: goes to the smallest machine that suffices; a refusal says why, machine by machine', async () => {
+    const harness = new Harness();
+    await harness.image();
+    await harness.flavor('small');
+    await harness.machine(1);
+    await harness.machine(2, (node) => ({ ...node, properties: { ...node.properties, memoryMb: 2048 } }));
+    const spawned = await harness.ask('POST', '/v1/instances', { body: { name: 'a', imageId: 'image-1', flavorId: 'small', yes: true } });
+    expect(spawned.json).toMatchObject({ flavorId: 'small', node: { name: 'bm-2' } });
+    await harness.ask('POST', '/v1/nodes/bm-1/maintenance', { body: { on: true } });
+    const refused = await harness.ask('POST', '/v1/instances', { body: { name: 'b', imageId: 'image-1', flavorId: 'small', yes: true } });
+    expect(refused).toMatchObject({ status: 409, json: { error: { code: 'API_NO_CANDIDATE' } } });
+    expect(refused.json.error.details).toEqual([
+      { what: 'bm-1', why: expect.stringContaining('maintenance') },
+      { what: 'bm-2', why: expect.stringContaining('another instance') },
+    ]);
+  });
+
   it('of two instances for one machine one is refused, with the reason', async () => {
     const harness = new Harness();
     await harness.image();

@@ -96,7 +96,7 @@ async function examined({ userImages, openImage }: HandlerContext, given: ImageR
     const sha256 = await contentDigest(image, { signal });
     if (given.sha256 !== undefined && given.sha256 !== sha256)
       throw new Refusal(apiErrors.API_IMAGE_DIFFERS({ image: given.id, found: `SHA-256 ${sha256}`, given: given.sha256 }));
-    const { id, name = id, boot, kernelId, ramdiskId } = given;
+    const { id, name = id, boot, kernelId, ramdiskId, layout } = given;
     return {
       id,
       name,
@@ -106,6 +106,7 @@ async function examined({ userImages, openImage }: HandlerContext, given: ImageR
       boot,
       ...(kernelId !== undefined && { kernelId }),
       ...(ramdiskId !== undefined && { ramdiskId }),
+      ...(layout && { layout }),
     };
   } finally {
     await image.close();

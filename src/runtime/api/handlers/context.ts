@@ -11,7 +11,6 @@ import type { EventHub } from '../event-hub.ts';
 import type { MetricsRegistry } from '../metrics-registry.ts';
 import type { NodeIndex } from '../node-index.ts';
 import type { NotificationDesk } from '../notification-desk.ts';
-import type { Place } from '../placement.ts';
 
 export interface HandlerContext {
   readonly store: Store;
@@ -29,7 +28,6 @@ export interface HandlerContext {
   /** [pxe] user_image_dir */
   readonly userImages: string;
   readonly openImage: OpenImage;
-  readonly place: Place | undefined;
   readonly settings: MachineSettings;
   readonly notifications: NotificationDesk | undefined;
   /** Version of the contract, in the OpenAPI document. */

@@ -2,8 +2,7 @@
 import type { BodyOf, InstanceView } from 'cdk8s-baremetal-contract/api/index';
 import { isoTime } from '../../core/iso-time.ts';
 import { randomUuid } from '../../core/random.ts';
-import { ask, type FlavorRecord, type ImageRecord, type NodeRecord, nodeKind, spawn } from '../../machine/index.ts';
-import type { Stored } from '../../store/index.ts';
+import { ask, type ImageRecord, type NodeRecord, nodeKind, schedule, spawn } from '../../machine/index.ts';
 import type { HandlersOf } from '../call.ts';
 import { apiErrors, Refusal } from '../errors.ts';
 import { nodeOf } from '../find-node.ts';
@@ -15,22 +14,33 @@ import type { HandlerContext } from './context.ts';
 import { guarded } from './nodes.ts';
 
 type InstanceOperation = 'listInstances' | 'spawnInstance' | 'showInstance' | 'destroyInstance' | 'plan';
-type Wish = Pick<BodyOf<'spawnInstance'>, 'imageId' | 'flavorId' | 'node'>;
+type Wish = Pick<BodyOf<'spawnInstance'>, 'imageId' | 'flavorId' | 'node' | 'spread'>;
 
 interface Choice {
   /** Best first; one when the machine was named. */
-  readonly nodes: readonly Stored<NodeRecord>[];
+  readonly nodes: readonly NodeRecord[];
   readonly image: ImageRecord;
 }
 
 export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOperation> {
   const { store, clock, random, index, settings } = context;
 
-  const choose = async ({ imageId, flavorId, node }: Wish): Promise<Choice> => {
+  const choose = async (instanceUuid: string, { imageId, flavorId, node, spread }: Wish): Promise<Choice> => {
     const { value: image } = await imageOf(context, imageId);
-    const flavor = flavorId === undefined ? undefined : (await flavorOf(context, flavorId)).value;
-    if (node !== undefined) return { nodes: [await nodeOf(store, node)], image };
-    return { nodes: await candidates(context, flavor), image };
+    const named = node === undefined ? undefined : (await nodeOf(store, node)).value;
+    if (flavorId === undefined) return { nodes: named ? [named] : [], image };
+    const { value: flavor } = await flavorOf(context, flavorId);
+    const nodes = (await store.list(nodeKind, { onInvalid: () => undefined })).map(({ value }) => value);
+    const { candidates, refusals } = schedule(nodes, {
+      instanceUuid,
+      flavor,
+      ...(named && { node: named.uuid }),
+      ...(spread && { spread }),
+    });
+    if (candidates.length > 0) return { nodes: candidates, image };
+    throw new Refusal(apiErrors.API_NO_CANDIDATE({ flavor: flavor.id, machines: nodes.length }), {
+      details: refusals.map(({ node: what, reason: why }) => ({ what, why })),
+    });
   };
 
   return {
@@ -47,10 +57,10 @@ export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOp
       const { yes, plan, uuid = randomUuid(random), name, imageId, flavorId, vifs, volumes } = body;
       const there = await instanceOf(context, uuid);
       if (there) return accepted(there); // asked for again: its answer may have been lost
-      const { nodes, image } = await choose(body);
+      const { nodes, image } = await choose(uuid, body);
       let refusal: Refusal | undefined;
-      for (const { id, value } of nodes) {
-        confirmed({ request: { verb: 'spawn', imageId }, node: value, image, settings }, { yes, plan });
+      for (const node of nodes) {
+        confirmed({ request: { verb: 'spawn', imageId }, node, image, settings }, { yes, plan });
         const request = {
           uuid,
           name,
@@ -59,7 +69,7 @@ export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOp
           ...(vifs && { vifs }),
           ...(volumes && { volumes }),
         };
-        const outcome = await spawn({ store, clock }, id, request);
+        const outcome = await spawn({ store, clock }, node.uuid, request);
         if (outcome.kind === 'associated') return accepted(outcome.node);
         refusal = new Refusal(apiErrors.API_REFUSED({ reason: outcome.reason }));
         if (plan !== undefined) break;
@@ -80,10 +90,10 @@ export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOp
 
     plan: async ({ body }) => {
       if (body.verb === 'spawn') {
-        const { nodes, image } = await choose(body);
+        const { nodes, image } = await choose(body.uuid ?? '', body);
         const [best] = nodes;
         if (!best) throw new Refusal(apiErrors.API_NO_CANDIDATE({ flavor: body.flavorId ?? '', machines: 0 }));
-        return { answer: planView({ request: { verb: 'spawn', imageId: image.id }, node: best.value, image, settings }) };
+        return { answer: planView({ request: { verb: 'spawn', imageId: image.id }, node: best, image, settings }) };
       }
       const { value: node } = await nodeOf(store, body.node);
       const { node: _node, ...request } = body;
@@ -92,17 +102,6 @@ export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOp
       return { answer: planView({ request, node, ...(image && { image }), settings }) };
     },
   };
-}
-
-async function candidates({ store, place }: HandlerContext, flavor: FlavorRecord | undefined): Promise<readonly Stored<NodeRecord>[]> {
-  if (!flavor) return [];
-  if (!place) throw new Refusal(apiErrors.API_REFUSED({ reason: 'nothing chooses machines here: name one' }));
-  const records = await store.list(nodeKind, { onInvalid: () => undefined });
-  const { candidates: found, refusals } = place(flavor, records);
-  if (found.length > 0) return found;
-  throw new Refusal(apiErrors.API_NO_CANDIDATE({ flavor: flavor.id, machines: records.length }), {
-    details: refusals.map(({ node, reason }) => ({ what: node, why: reason })),
-  });
 }
 
 /** By UUID, or by name where that is unambiguous. */
