@@ -44,7 +44,8 @@ export const cleanup: Handler = async (context) => {
       return node.recover ? done('verifying', 'cleaned up; to be verified again', change) : proceed(undefined, change);
     }
     const why = node.state === 'deleting' || node.lastFailure === undefined ? 'destroyed' : `cleaned up after: ${node.lastFailure.reason}`;
-    return done('deleted', why, withoutInstance);
+    const at = clock.now();
+    return done('deleted', why, (latest) => ({ ...withoutInstance(latest), power: { state: 'off', at } }));
   }
   await context.report((latest) => ({
     ...latest,
@@ -75,6 +76,8 @@ export function withoutInstance(node: NodeRecord): NodeRecord {
     targetState: undefined,
     cleanup: undefined,
     lease: undefined,
+    // what was wrong with the instance goes with it; a BMC that does not answer stays
+    fault: node.fault?.kind === 'bmc unreachable' ? node.fault : undefined,
     interfaces: node.interfaces.map(({ vif, ...known }) => known),
   };
 }

@@ -61,16 +61,21 @@ const steps: Readonly<Record<CompleteStep, (context: HandlerContext) => Promise<
     };
     if (boot !== undefined) {
       await finish();
-      return done('active', `${name} boots: ${boot.type}${boot.detail === undefined ? '' : ` ${boot.detail}`}`);
+      return done('active', `${name} boots: ${boot.type}${boot.detail === undefined ? '' : ` ${boot.detail}`}`, poweredOn(clock.now()));
     }
     const decideAt = releasedAt + settings.bootObserveMs;
     if (clock.now() < decideAt) return waitFor(decideAt);
     // A machine that boots straight from its disk shows nothing on the network; then its power has to do.
     if ((await ports.power.status(node, signal)) === 'off') return proceed('restart');
     await finish();
-    return done('active', `${name} is powered on; it did not ask the network for its boot`);
+    return done('active', `${name} is powered on; it did not ask the network for its boot`, poweredOn(clock.now()));
   },
 };
+
+/** What the power sync holds the machine to from now on. */
+function poweredOn(at: number): (latest: NodeRecord) => NodeRecord {
+  return (latest) => ({ ...latest, power: { state: 'on', at } });
+}
 
 /** A BMC that cannot set it is no reason to fail: the boot loader sends the machine the same way. */
 async function setBootDevice(
