@@ -13,6 +13,7 @@ import {
   type ClaimPolicy,
   claimDeployment,
   type DeployTarget,
+  defaultSettings,
   doneToken,
   type EnrolRequest,
   enrol,
@@ -558,6 +559,11 @@ export class World {
     if (node.state === 'available' && machine.held.size > 0) this.violations.push(`available, but still holding ${[...machine.held]}`);
     if (node.state === 'deleted' && (node.instance !== undefined || machine.held.size > 0 || machine.power === 'on')) {
       this.violations.push('deleted before it was clean');
+    }
+    const entry = states[node.state];
+    const limited = entry.deadline(defaultSettings, node) !== undefined || (node.state === 'active' && node.step !== undefined);
+    if (limited && !entry.rests(node) && !entry.deadlineFromStart && node.stateDeadline === undefined) {
+      this.violations.push(`${node.state} without a deadline`);
     }
     const text = JSON.stringify(node);
     for (const secret of this.knownSecrets) if (text.includes(secret)) this.violations.push(`a secret on the record in ${node.state}`);

@@ -1,0 +1,223 @@
+import { Secret } from 'cdk8s-baremetal-contract/secret';
+import { fromIronic, fromMetal3, type ImportedMachine } from 'cdk8s-baremetal-runtime/machine/index';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import { IMAGE, World } from '../world.ts';
+
+/** As `openstack baremetal node show -f json` prints it (release 2024.1), shortened where it says nothing. */
+const IRONIC_ACTIVE = {
+  allocation_uuid: null,
+  automated_clean: null,
+  conductor: 'ironic-1',
+  driver: 'ipmi',
+  driver_info: { ipmi_address: '10.1.2.3', ipmi_username: 'root', ipmi_password: '******', ipmi_port: '623', deploy_kernel: 'http://x/k' },
+  instance_info: { image_source: 'e3b0c442-98fc-11ee-b9d1-0242ac120002', display_name: 'db-1', root_gb: '200' },
+  instance_uuid: '0d1e5a30-3b5e-4a31-bb0c-0b9c2f7a8d11',
+  maintenance: false,
+  name: 'rack1-u12',
+  power_state: 'power on',
+  properties: {
+    cpus: '64',
+    memory_mb: '262144',
+    local_gb: '446',
+    cpu_arch: 'x86_64',
+    capabilities: 'boot_mode:uefi,rack:r1,cpu_txt:true',
+    root_device: { serial: 'S3Z8NX0K' },
+  },
+  provision_state: 'active',
+  resource_class: 'bm.large',
+  uuid: '5f0f2f3c-2b7f-4b69-9f6e-c3b5a3d3e3a1',
+};
+
+/** As `openstack baremetal node list --long -f json`: titles in place of names. */
+const IRONIC_LONG = {
+  UUID: '8a5b1c9e-1d0d-4c43-a3f0-0c3f9a8f1b22',
+  Name: 'rack1-u13',
+  'Provisioning State': 'available',
+  'Power State': 'power off',
+  Maintenance: true,
+  'Maintenance Reason': 'new DIMM',
+  'Instance UUID': null,
+  'Driver Info': { redfish_address: 'https://bmc-13.example:8443', redfish_username: 'admin', redfish_password: '******' },
+  Properties: { cpus: 32, memory_mb: 131072, local_gb: 893, capabilities: { rack: 'r1' } },
+  'Resource Class': null,
+};
+
+const PORTS = [
+  { UUID: 'p1', Address: '52:54:00:aa:00:02', 'Node UUID': IRONIC_ACTIVE.uuid, 'Is PXE Enabled': false },
+  { UUID: 'p2', Address: '52:54:00:aa:00:01', 'Node UUID': IRONIC_ACTIVE.uuid, 'Is PXE Enabled': true },
+  { uuid: 'p3', address: '52:54:00:aa:00:03', node_uuid: IRONIC_LONG.UUID, pxe_enabled: true },
+];
+
+const METAL3 = `apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: Secret
+  metadata: { name: worker-0-bmc }
+- apiVersion: metal3.io/v1alpha1
+  kind: BareMetalHost
+  metadata:
+    name: worker-0
+    namespace: metal3
+    uid: 6f7f2a34-3d5e-4f25-8c2d-1d6a6a8f0c55
+    labels: { topology.kubernetes.io/rack: r7 }
+  spec:
+    online: true
+    bootMACAddress: 00:5C:52:31:3A:9C
+    bootMode: UEFI
+    bmc: { address: "redfish-virtualmedia+https://[fd00:1::9]:8000/redfish/v1/Systems/1", credentialsName: worker-0-bmc }
+    rootDeviceHints: { serialNumber: disk-9 }
+    consumerRef: { kind: Metal3Machine, name: cluster-worker-x7k, namespace: metal3 }
+    image: { url: "http://images/ubuntu.qcow2", checksum: "http://images/ubuntu.qcow2.sha256sum" }
+  status:
+    operationalStatus: OK
+    poweredOn: true
+    hardware:
+      cpu: { arch: x86_64, count: 48, clockMegahertz: 3100, flags: [aes] }
+      ramMebibytes: 196608
+      nics:
+      - { name: eth1, mac: "00:5c:52:31:3a:9d", pxe: false, speedGbps: 25 }
+      - { name: eth0, mac: "00:5c:52:31:3a:9c", pxe: true }
+      storage:
+      - { name: /dev/sda, sizeBytes: 240000000000, serialNumber: boot-1 }
+      - { name: /dev/sdb, sizeBytes: 1920000000000, serialNumber: disk-9 }
+    provisioning:
+      state: provisioned
+      image: { url: "http://images/ubuntu.qcow2" }
+- apiVersion: metal3.io/v1alpha1
+  kind: BareMetalHost
+  metadata:
+    name: worker-1
+    annotations: { baremetalhost.metal3.io/paused: capm3 }
+  spec:
+    bootMACAddress: 00:5c:52:31:3a:aa
+    bmc: { address: "10.4.0.7", credentialsName: worker-1-bmc }
+  status:
+    hardware:
+      cpu: { arch: aarch64, count: 80 }
+      ramMebibytes: 131072
+      storage: [{ sizeBytes: 960000000000 }, { sizeBytes: 960000000000 }]
+    provisioning: { state: available }
+- apiVersion: metal3.io/v1alpha1
+  kind: BareMetalHost
+  metadata: { name: fresh }
+  spec: { bootMACAddress: 00:5c:52:31:3a:bb, bmc: { address: "ipmi://10.4.0.8:6230", credentialsName: fresh } }
+  status: { provisioning: { state: inspecting } }
+`;
+
+describe('from Ironic', () => {
+  it('an active node becomes an adoption, with its interfaces in boot order', () => {
+    const { machines, refused } = fromIronic({ nodes: [IRONIC_ACTIVE], ports: PORTS });
+    expect(refused).toEqual([]);
+    expect(machines).toEqual([
+      {
+        enrol: {
+          uuid: IRONIC_ACTIVE.uuid,
+          name: 'rack1-u12',
+          macs: ['52:54:00:aa:00:01', '52:54:00:aa:00:02'],
+          properties: {
+            cpus: 64,
+            memoryMb: 262_144,
+            localGb: 446,
+            cpuArch: 'x86_64',
+            capabilities: { boot_mode: 'uefi', rack: 'r1', cpu_txt: 'true', resource_class: 'bm.large' },
+          },
+          bmc: { driver: 'ipmi', address: '10.1.2.3', port: 623, username: 'root' },
+          rootDiskSerial: 'S3Z8NX0K',
+          target: 'manageable',
+          adopt: { uuid: IRONIC_ACTIVE.instance_uuid, name: 'db-1', imageId: 'e3b0c442-98fc-11ee-b9d1-0242ac120002' },
+        },
+        warnings: [],
+      },
+    ] satisfies ImportedMachine[]);
+  });
+
+  it('a list with titles for names: a free node in maintenance stays both', () => {
+    const { machines } = fromIronic({ nodes: [IRONIC_LONG], ports: PORTS });
+    expect(machines[0]).toMatchObject({
+      enrol: {
+        name: 'rack1-u13',
+        target: 'available',
+        bmc: { driver: 'redfish', address: 'bmc-13.example', port: 8443, username: 'admin' },
+      },
+      maintenance: 'new DIMM',
+      warnings: ['its cpu_arch is not known; x86_64 is assumed'],
+    });
+    expect(machines[0]?.enrol.adopt).toBeUndefined();
+  });
+
+  it.each([
+    ['without ports', { nodes: IRONIC_ACTIVE }, /none of its hardware addresses/],
+    ['without a BMC', { nodes: { ...IRONIC_ACTIVE, driver_info: {} }, ports: PORTS }, /names no address of a BMC/],
+    ['without sizes', { nodes: { ...IRONIC_ACTIVE, properties: { cpus: 1 } }, ports: PORTS }, /do not tell memoryMb, localGb/],
+  ])('one %s is refused with the reason', (_name, input, reason) => {
+    const { machines, refused } = fromIronic(input);
+    expect([machines, refused[0]?.name]).toEqual([[], 'rack1-u12']);
+    expect(refused[0]?.reason).toMatch(reason);
+  });
+
+  it('a node in the middle of something is never free here', () => {
+    const { machines } = fromIronic({ nodes: { ...IRONIC_ACTIVE, provision_state: 'deploying' }, ports: PORTS });
+    expect([machines[0]?.enrol.target, machines[0]?.enrol.adopt, machines[0]?.warnings]).toEqual([
+      'manageable',
+      undefined,
+      [`it carries the instance ${IRONIC_ACTIVE.instance_uuid}, but is "deploying" there: finish that first, then adopt it`],
+    ]);
+  });
+});
+
+describe('from Metal3', () => {
+  const documents = parseAllDocuments(METAL3).map((document) => document.toJS());
+
+  it('a provisioned host becomes an adoption; its Secret is named', () => {
+    const { machines } = fromMetal3(documents);
+    expect(machines[0]).toEqual({
+      enrol: {
+        uuid: '6f7f2a34-3d5e-4f25-8c2d-1d6a6a8f0c55',
+        name: 'worker-0',
+        macs: ['00:5c:52:31:3a:9c', '00:5c:52:31:3a:9d'],
+        properties: { cpus: 48, memoryMb: 196_608, localGb: 1_920, cpuArch: 'x86_64', capabilities: { rack: 'r7' } },
+        bmc: { driver: 'redfish', address: 'fd00:1::9', port: 8000, username: '' },
+        rootDiskSerial: 'disk-9',
+        target: 'manageable',
+        adopt: { uuid: '6f7f2a34-3d5e-4f25-8c2d-1d6a6a8f0c55', name: 'cluster-worker-x7k', imageId: 'http://images/ubuntu.qcow2' },
+      },
+      credentials: 'metal3/worker-0-bmc',
+      warnings: [],
+    });
+  });
+
+  it('an available host is free, a paused one in maintenance, one that was not inspected refused', () => {
+    const { machines, refused } = fromMetal3(documents);
+    expect(machines[1]).toMatchObject({
+      enrol: { name: 'worker-1', target: 'available', bmc: { driver: 'ipmi', address: '10.4.0.7' }, properties: { cpuArch: 'aarch64' } },
+      maintenance: 'paused in Metal3 by capm3',
+      warnings: [expect.stringContaining('2 disks and no root device hint')],
+    });
+    expect(refused).toEqual([{ name: 'fresh', reason: 'it was not inspected there: its sizes are not known' }]);
+  });
+});
+
+it('whatever is given is mapped or refused, never an exception', () => {
+  fc.assert(fc.property(fc.jsonValue(), fc.jsonValue(), (nodes, ports) => void fromIronic({ nodes, ports })));
+  fc.assert(
+    fc.property(fc.array(fc.jsonValue()), fc.jsonValue(), (list, spec) => {
+      fromMetal3([...list, { kind: 'BareMetalHost', metadata: { name: 'x' }, spec }, { kind: 'List', items: list }]);
+    }),
+  );
+});
+
+it('an imported machine that runs is enrolled, adopted and active, and nothing but its power was looked at', async () => {
+  const world = new World();
+  world.daemon();
+  const [imported] = fromIronic({ nodes: IRONIC_ACTIVE, ports: PORTS }).machines;
+  const { bmc, uuid, ...enrol } = imported?.enrol ?? { bmc: { driver: 'ipmi' as const, address: '', username: '' } };
+  const machine = await world.enrol(1, { ...enrol, macs: ['02:00:00:00:00:01'], bmc: { ...bmc, password: new Secret('given by hand') } });
+  machine.power = 'on';
+  machine.content = IMAGE.sha256;
+  const node = await world.until(machine, 'active');
+  expect([node.instance?.name, machine.power, new Set(world.calls)]).toEqual(['db-1', 'on', new Set(['status'])]);
+  await world.close();
+});
