@@ -5,6 +5,7 @@ import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { Command } from 'commander';
 import { apiClient } from './api-client.ts';
+import { registerClusterCommands } from './cluster/register.ts';
 import { type CommandContext, explainMac, nodeList, nodeShow, nodeTimeline } from './node-commands.ts';
 
 interface GlobalFlags {
@@ -47,6 +48,7 @@ program
   .description('what a machine would boot now, and why')
   .argument('<mac>', 'MAC address')
   .action((mac: string) => explainMac(context(), mac));
+registerClusterCommands(program);
 
 try {
   await program.parseAsync();

@@ -1,0 +1,89 @@
+/** bmctl cluster delete: what goes and what stays, and then the deletion itself. */
+import { catalog, resolveCluster } from 'cdk8s-baremetal-contract/onecloud/index';
+import { isApiError } from '../../operator/engine/api-error.ts';
+import { formatKey, type ResourceType } from '../../operator/engine/objects.ts';
+import { resourceTypes } from '../../operator/engine/resource-types.ts';
+import { type Cluster, clusterType, findCluster } from './cluster-object.ts';
+import { explained } from './connection.ts';
+import type { ClusterContext, ClusterKey } from './context.ts';
+import { clusterErrors } from './errors.ts';
+import { BMCTL_MANAGER, componentSelector } from './names.ts';
+
+export interface DeleteOptions {
+  readonly key: ClusterKey;
+  /** Absent: as the cluster says. */
+  readonly pvcPolicy?: 'Retain' | 'Delete';
+  readonly databasePolicy?: 'Retain' | 'Drop';
+  readonly yes?: boolean;
+}
+
+const LISTED: readonly ResourceType[] = [
+  resourceTypes.deployments,
+  resourceTypes.daemonSets,
+  resourceTypes.cronJobs,
+  resourceTypes.services,
+  resourceTypes.ingresses,
+  resourceTypes.podDisruptionBudgets,
+  resourceTypes.configMaps,
+  resourceTypes.secrets,
+  resourceTypes.serviceAccounts,
+];
+
+/** Whether there is something to wait for. @throws CodedError CLUSTER_NOT_CONFIRMED */
+export async function deleteCluster(context: ClusterContext, options: DeleteOptions): Promise<boolean> {
+  const { key } = options;
+  const cluster = await findCluster(context, key);
+  if (!cluster) {
+    context.print(`onecloudcluster ${formatKey(key)} is not there: nothing to delete`);
+    return false;
+  }
+  try {
+    await printFate(context, cluster, options);
+    if (!options.yes) throw clusterErrors.CLUSTER_NOT_CONFIRMED({ cluster: formatKey(key) });
+    const policies = {
+      ...(options.pvcPolicy !== undefined && { pvcPolicy: options.pvcPolicy }),
+      ...(options.databasePolicy !== undefined && { databasePolicy: options.databasePolicy }),
+    };
+    const { api, signal } = context;
+    // before the deletion: the operator reads them when it cleans up
+    if (Object.keys(policies).length > 0) await api.patch(clusterType, key, { spec: policies }, { fieldManager: BMCTL_MANAGER, signal });
+    await api.delete(clusterType, key, { uid: cluster.object.metadata.uid, signal });
+    context.print(`onecloudcluster ${formatKey(key)} is being deleted`);
+    return true;
+  } catch (error) {
+    throw explained(error, { ...key, cluster: formatKey(key) });
+  }
+}
+
+async function printFate(context: ClusterContext, cluster: Cluster, options: DeleteOptions): Promise<void> {
+  const { key, spec, instance } = cluster;
+  const { settings } = resolveCluster(spec);
+  const pvcPolicy = options.pvcPolicy ?? settings.pvcPolicy;
+  const databasePolicy = options.databasePolicy ?? settings.databasePolicy;
+  const selection = { namespace: key.namespace, labelSelector: componentSelector(instance), signal: context.signal };
+  const names = async (type: ResourceType): Promise<string[]> => {
+    try {
+      return (await context.api.list(type, selection)).items.map(({ metadata }) => metadata.name);
+    } catch (error) {
+      if (isApiError(error, 'forbidden', 'not-found')) return []; // not served, or not for this account
+      throw error;
+    }
+  };
+  const found = await Promise.all(LISTED.map(async (type) => [type.kind, await names(type)] as const));
+  const claims = await names(resourceTypes.persistentVolumeClaims);
+  context.print(`Goes: onecloudcluster ${formatKey(key)}`);
+  for (const [kind, all] of found) if (all.length > 0) context.print(`  ${kind} ${all.join(', ')}`);
+  if (claims.length > 0 && pvcPolicy === 'Delete')
+    context.print(`  with their data (pvcPolicy: Delete): PersistentVolumeClaim ${claims.join(', ')}`);
+  const databases = catalog.flatMap(({ key: component, database }) =>
+    database && !(spec[component]?.disable ?? false) ? [database.name] : [],
+  );
+  if (databasePolicy === 'Drop') context.print(`  databases at ${settings.mysql.host} (databasePolicy: Drop): ${databases.join(', ')}`);
+  const stays = [
+    ...(claims.length > 0 && pvcPolicy === 'Retain' ? [`PersistentVolumeClaim ${claims.join(', ')} (pvcPolicy: Retain)`] : []),
+    ...(databasePolicy === 'Retain' ? [`databases at ${settings.mysql.host} (databasePolicy: Retain)`] : []),
+    ...(settings.mysql.passwordSecretRef ? [`Secret ${settings.mysql.passwordSecretRef.name}`] : []),
+    `Namespace ${key.namespace}`,
+  ];
+  context.print(`Stays:\n${stays.map((line) => `  ${line}`).join('\n')}`);
+}

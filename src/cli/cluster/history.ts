@@ -1,0 +1,45 @@
+/** What a cluster's history says of its versions. Pure. */
+import type { ClusterSpec, VersionChange } from 'cdk8s-baremetal-contract/onecloud/index';
+import { resolveCluster } from 'cdk8s-baremetal-contract/onecloud/index';
+import type { Cluster } from './cluster-object.ts';
+
+type HistoryHolder = Pick<Cluster, 'spec' | 'status'>;
+
+/** Changes of the whole cluster, the oldest first. */
+export function versionChanges({ status }: HistoryHolder): readonly VersionChange[] {
+  return (status.history ?? []).filter(({ component }) => component === undefined);
+}
+
+/** Versions that were in force before the one that is wanted now, the latest first. */
+export function earlierVersions(cluster: HistoryHolder): string[] {
+  const current = cluster.spec.version ?? 'latest';
+  const changes = versionChanges(cluster);
+  const proven = changes.flatMap(({ from, to, outcome }) => [
+    ...(from === undefined ? [] : [from]),
+    ...(outcome === 'Succeeded' ? [to] : []),
+  ]);
+  // a failed upgrade's own target never ran; what is in force did
+  const inForce = cluster.status.version;
+  const all = [...proven, ...(inForce === undefined ? [] : [inForce])].reverse();
+  return [...new Set(all)].filter((version) => version !== current);
+}
+
+/** Where a rollback without a target goes: what was in force before the wanted version, as the last change to it says. */
+export function previousVersion(cluster: HistoryHolder): string | undefined {
+  const current = cluster.spec.version ?? 'latest';
+  const last = versionChanges(cluster).findLast(({ to, from }) => to === current && from !== undefined && from !== current);
+  return last?.from ?? earlierVersions(cluster)[0];
+}
+
+/**
+ * Components whose init container has brought, or may have brought, their tables to `live` and that would run an older program
+ * in `wanted`. The history tells versions and not tables, so every changed image of such a component counts.
+ */
+export function migratedBetween(live: ClusterSpec, wanted: ClusterSpec): string[] {
+  const then = new Map(resolveCluster(wanted).components.map(({ row, image, disabled }) => [row.key, { image, disabled }]));
+  return resolveCluster(live).components.flatMap(({ row, image, disabled }) => {
+    const other = then.get(row.key);
+    const changes = other !== undefined && other.image !== image && !other.disabled && !disabled;
+    return row.initializesDatabase && changes ? [row.name] : [];
+  });
+}

@@ -1,0 +1,83 @@
+/** bmctl cluster update: another version, repository or component, shown before it is sent. */
+import type { ClusterSpec } from 'cdk8s-baremetal-contract/onecloud/index';
+import { formatKey } from '../../operator/engine/objects.ts';
+import { type Assignment, assigned, mergePatchOf } from './assignment.ts';
+import { type Cluster, clusterOf, clusterType, getCluster } from './cluster-object.ts';
+import { explained } from './connection.ts';
+import type { ClusterContext, ClusterKey } from './context.ts';
+import { clusterErrors } from './errors.ts';
+import { earlierVersions } from './history.ts';
+import { BMCTL_MANAGER } from './names.ts';
+import { planOf, printPlan, type TotalPlan } from './plan.ts';
+
+export interface UpdateOptions {
+  readonly key: ClusterKey;
+  readonly version?: string;
+  readonly imageRepository?: string;
+  readonly edition?: 'ce' | 'ee';
+  readonly components: readonly Assignment[];
+  /** Show what would happen, and send nothing. */
+  readonly dryRun?: boolean;
+}
+
+/** @throws CodedError CLUSTER_VERSION_BEFORE, CLUSTER_INVALID, CLUSTER_CHANGED_MEANWHILE, CLUSTER_NOTHING_ASKED, … */
+export async function updateCluster(context: ClusterContext, options: UpdateOptions): Promise<Cluster> {
+  const assignments = assignmentsOf(options);
+  if (assignments.length === 0)
+    throw clusterErrors.CLUSTER_NOTHING_ASKED({ flags: '--version, --image-repository, --edition and --component' });
+  const cluster = await getCluster(context, options.key);
+  const from = cluster.spec.version;
+  if (options.version !== undefined && options.version !== from && earlierVersions(cluster).includes(options.version)) {
+    throw clusterErrors.CLUSTER_VERSION_BEFORE({ from: from ?? 'latest', to: options.version });
+  }
+  return changeSpec(context, cluster, { assignments, ...(options.dryRun && { dryRun: true }) });
+}
+
+/** bmctl cluster plan: the same without sending; without flags, what differs between the spec and what runs. */
+export async function planUpdate(context: ClusterContext, options: UpdateOptions): Promise<TotalPlan> {
+  const cluster = await getCluster(context, options.key);
+  const plan = await planOf(context, cluster, assigned(cluster.spec, assignmentsOf(options)));
+  printPlan(context, plan);
+  const { plan: known } = cluster.status;
+  if (!context.asJson && known?.waitingFor !== undefined) {
+    context.print(`The operator waits: ${known.waitingFor}${known.notBefore === undefined ? '' : `, not before ${known.notBefore}`}`);
+  }
+  return plan;
+}
+
+/** The plan, then the patch against exactly what was planned on. */
+export async function changeSpec(
+  context: ClusterContext,
+  cluster: Cluster,
+  {
+    assignments,
+    annotations,
+    dryRun = false,
+  }: {
+    readonly assignments: readonly Assignment[];
+    readonly annotations?: Readonly<Record<string, string>>;
+    readonly dryRun?: boolean;
+  },
+): Promise<Cluster> {
+  const { key, object } = cluster;
+  const plan = await planOf(context, cluster, assigned(cluster.spec, assignments));
+  printPlan(context, plan);
+  if (plan.conflicts.length > 0) throw clusterErrors.CLUSTER_INVALID({ problems: plan.conflicts });
+  if (dryRun) return cluster;
+  const { resourceVersion } = object.metadata;
+  const patch = { metadata: { resourceVersion, ...(annotations && { annotations }) }, spec: mergePatchOf(assignments) };
+  try {
+    const changed = await context.api.patch(clusterType, key, patch, { fieldManager: BMCTL_MANAGER, signal: context.signal });
+    const same = changed.metadata.resourceVersion === resourceVersion;
+    context.progress(`onecloudcluster ${formatKey(key)} ${same ? 'is so already' : 'changed'}`);
+    return clusterOf(changed);
+  } catch (error) {
+    throw explained(error, { ...key, cluster: formatKey(key) });
+  }
+}
+
+function assignmentsOf({ version, imageRepository, edition, components }: UpdateOptions): Assignment[] {
+  const settings: Partial<ClusterSpec> = { version, imageRepository, edition } as Partial<ClusterSpec>;
+  const given = Object.entries(settings).filter(([, value]) => value !== undefined);
+  return [...given.map(([name, value]) => ({ path: [name], value })), ...components];
+}

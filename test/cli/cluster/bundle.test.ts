@@ -1,0 +1,102 @@
+import { clusterManifests } from 'cdk8s-baremetal/onecloud/index';
+import { operatorNamespaceRules } from 'cdk8s-baremetal/operator-rules';
+import { catalog } from 'cdk8s-baremetal-contract/onecloud/index';
+import { describe, expect, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import { bundleObjects, bundleYaml } from '../../../src/cli/cluster/bundle.ts';
+import { typeTable } from '../../../src/operator/engine/resource-types.ts';
+import { type Manifest, schemaProblems } from '../../support/kubernetes-schema.ts';
+import { type AnyManifest, find } from '../../support/synth.ts';
+import { seedSpec } from './world.ts';
+
+const bundle = (props: Parameters<typeof bundleObjects>[0] = {}): AnyManifest[] => bundleObjects(props) as unknown as AnyManifest[];
+
+describe('004-10: bmctl bundle', () => {
+  it('puts kinds first, the namespace before what lives in it, and no object of a kind of its own', () => {
+    const kinds = bundle().map(({ kind }) => kind);
+    expect(kinds.slice(0, 2)).toEqual(['CustomResourceDefinition', 'Namespace']);
+    expect(kinds).not.toContain('OnecloudCluster');
+    expect(new Set(kinds).size).toBeGreaterThan(8);
+  });
+
+  it('is YAML that says how it is applied, every field known to Kubernetes 1.36', () => {
+    const text = bundleYaml({ watchNamespaces: ['onecloud', 'staging'], imagePullSecrets: ['registry'] });
+    expect(text).toMatch(/^# .*\n(?:# .*\n)*#\s+bmctl bundle \| kubectl apply -f -/);
+    const objects = [parseAllDocuments(text)].flat().map((document) => document.toJS() as Manifest);
+    expect(objects).toHaveLength(bundle({ watchNamespaces: ['onecloud', 'staging'] }).length);
+    expect(objects.filter(({ kind }) => kind !== 'CustomResourceDefinition').flatMap(schemaProblems)).toEqual([]);
+  });
+
+  it('runs two replicas without any right on their node', () => {
+    const { spec } = find(bundle(), 'Deployment', 'onecloud-operator');
+    expect(spec.replicas).toBe(2);
+    const pod = spec.template.spec;
+    expect(pod.securityContext).toMatchObject({ runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' } });
+    expect(pod.containers[0].securityContext).toEqual({
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      privileged: false,
+      capabilities: { drop: ['ALL'] },
+    });
+    expect(pod.hostNetwork).toBeUndefined();
+    for (const probe of ['startupProbe', 'livenessProbe', 'readinessProbe'])
+      expect(pod.containers[0][probe].httpGet.path).toMatch(/^\/(healthz|readyz)$/);
+    expect(find(bundle(), 'PodDisruptionBudget', 'onecloud-operator').spec.maxUnavailable).toBe(1);
+    expect(find(bundle(), 'Namespace', 'onecloud-system').metadata.labels).toMatchObject({
+      'pod-security.kubernetes.io/enforce': 'restricted',
+    });
+  });
+
+  it('holds no secret', () => {
+    expect(bundle().filter(({ kind }) => kind === 'Secret')).toEqual([]);
+    expect(bundleYaml()).not.toMatch(/^\s*\w*[pP]assword: \S/m);
+  });
+
+  it('gives rights in the watched namespaces alone, when some are named', () => {
+    const objects = bundle({ watchNamespaces: ['onecloud'] });
+    const { rules } = find(objects, 'ClusterRole', 'onecloud-operator');
+    expect(rules.flatMap(({ resources }: { resources: string[] }) => resources).sort()).toEqual(['nodes', 'storageclasses']);
+    const role = objects.find(({ kind, metadata }) => kind === 'Role' && metadata.namespace === 'onecloud');
+    expect(role?.rules).toEqual(operatorNamespaceRules());
+    expect(find(objects, 'Deployment', 'onecloud-operator').spec.template.spec.containers[0].env).toContainEqual({
+      name: 'WATCH_NAMESPACES',
+      value: 'onecloud',
+    });
+  });
+
+  it('lets nobody give rights to others, and uses no wildcard', () => {
+    const rules = bundle().flatMap((object) => (object.kind.endsWith('Role') ? object.rules : []));
+    const words = rules.flatMap(({ apiGroups, resources, verbs }) => [...apiGroups, ...resources, ...verbs]);
+    for (const forbidden of [
+      '*',
+      'escalate',
+      'bind',
+      'impersonate',
+      'pods/exec',
+      'roles',
+      'clusterroles',
+      'rolebindings',
+      'clusterrolebindings',
+    ])
+      expect(words).not.toContain(forbidden);
+  });
+
+  it('004-2: lets the operator apply and remove every kind that a cluster consists of', () => {
+    const table = typeTable();
+    const everything = Object.fromEntries(
+      catalog.filter(({ kind }) => kind === 'Deployment').map(({ key, single }) => [key, { replicas: single ? 1 : 2 }]),
+    );
+    const kinds = clusterManifests(seedSpec(everything)).flatMap(({ manifests }) =>
+      manifests.map(({ apiVersion, kind }) => ({ apiVersion, kind })),
+    );
+    expect(new Set(kinds.map(({ kind }) => kind)).size).toBe(9);
+    for (const kind of kinds) {
+      const { plural } = table(kind);
+      const group = kind.apiVersion.includes('/') ? kind.apiVersion.split('/')[0] : '';
+      const rule = operatorNamespaceRules().find(
+        ({ apiGroups, resources }) => apiGroups?.includes(group ?? '') && resources?.includes(plural),
+      );
+      for (const verb of ['get', 'list', 'watch', 'create', 'patch', 'delete']) expect(rule?.verbs, `${verb} ${plural}`).toContain(verb);
+    }
+  });
+});
