@@ -1,6 +1,8 @@
 /** Asks the API as a client would, without a socket. */
 import { type ApiOptions, api } from 'cdk8s-baremetal-runtime/api/index';
 import type { HttpHandler } from 'cdk8s-baremetal-runtime/core/index';
+import { MemorySecretStore } from 'cdk8s-baremetal-runtime/machine/index';
+import { seededRandom } from 'cdk8s-baremetal-simulator';
 
 export interface Answer {
   readonly status: number;
@@ -11,8 +13,9 @@ export interface Answer {
 
 export type Ask = (path: string, method?: string) => Promise<Answer>;
 
-export function asker(options: ApiOptions): Ask {
-  return askerOf(api(options));
+/** What looking does not need may be left out. */
+export function asker(options: Omit<ApiOptions, 'secrets' | 'random' | 'userImages'> & Partial<ApiOptions>): Ask {
+  return askerOf(api({ secrets: new MemorySecretStore(), random: seededRandom('api'), userImages: '/nonexistent', ...options }));
 }
 
 export function askerOf(handler: HttpHandler): Ask {

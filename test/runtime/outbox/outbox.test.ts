@@ -243,6 +243,19 @@ describe('000-17: the notify callback', () => {
     expect(await site.store.list(outboxKind)).toEqual([]);
   });
 
+  it('of replicas that live, one sends: nothing comes twice', async () => {
+    await newSite();
+    for (let replica = 0; replica < 3; replica++) await site.replica();
+    const ids = await Promise.all(['bm-1', 'bm-2', 'bm-3'].map((name) => site.node(name)));
+    for (let round = 0; round < 10; round++) {
+      for (const id of ids) await site.go(id, 'error');
+      await site.clock.runFor(1 + (round % 3)); // also while one is on its way
+    }
+    await site.drained();
+    expect(site.received).toHaveLength(30);
+    expect(new Set(site.received.map(({ id }) => id)).size).toBe(30);
+  });
+
   it('is bounded: more than a hundred that wait become dead letters, oldest after the first', async () => {
     await newSite();
     site.mood = () => 500;
