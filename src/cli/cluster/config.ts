@@ -23,8 +23,10 @@ export interface ConfigState {
   readonly checksum: string;
   /** It is not what was generated. */
   readonly edited: boolean;
-  /** What was decided about exactly this content. */
+  /** What was decided about it. An acceptance holds for exactly this content. */
   readonly decision?: ConfigDecision;
+  /** Of the object that was read. */
+  readonly resourceVersion: string;
 }
 
 /** Reads a component's ConfigMap: what the operator and bmctl both call drift. */
@@ -32,10 +34,17 @@ export function configState(component: string, configMap: LiveObject): ConfigSta
   const data = Object.fromEntries(Object.entries(asObject(configMap.data)).map(([key, value]) => [key, String(value)]));
   const { annotations = {} } = configMap.metadata;
   const checksum = configChecksum(data);
-  const [word, about] = (annotations[clusterAnnotation.configDecision] ?? '').split(' ');
-  const decision = about === checksum && (word === 'accept' || word === 'reset') ? word : undefined;
+  const accepted = annotations[clusterAnnotation.acceptedConfig] === checksum;
+  const decision = annotations[clusterAnnotation.resetConfig] !== undefined ? 'reset' : accepted ? 'accept' : undefined;
   const edited = annotations[onecloudAnnotation.generatedChecksum] !== checksum;
-  return { component, data, checksum, edited, ...(decision !== undefined && { decision }) };
+  return {
+    component,
+    data,
+    checksum,
+    edited,
+    resourceVersion: configMap.metadata.resourceVersion,
+    ...(decision !== undefined && { decision }),
+  };
 }
 
 /** Tells the operator; it acts at its next pass, at once. @throws CodedError CLUSTER_NO_CONFIG, CLUSTER_NO_DRIFT */
@@ -46,14 +55,15 @@ export async function decideConfig(context: ClusterContext, key: ClusterKey, wor
   if (!state.edited) throw clusterErrors.CLUSTER_NO_DRIFT({ component: name });
   if (state.decision === decision) return context.print(`the configuration of ${name} is to be ${past(decision)} already`);
   const target = { name: componentObjectName(key.name, name), namespace: key.namespace };
-  const annotations = { [clusterAnnotation.configDecision]: `${decision} ${state.checksum}` };
+  const { acceptedConfig, resetConfig } = clusterAnnotation;
+  const annotations =
+    decision === 'accept'
+      ? { [acceptedConfig]: state.checksum, [resetConfig]: null }
+      : { [resetConfig]: state.checksum, [acceptedConfig]: null };
+  // of the content that was looked at, and not of what somebody writes in this moment
+  const metadata = { resourceVersion: state.resourceVersion, annotations };
   try {
-    await context.api.patch(
-      resourceTypes.configMaps,
-      target,
-      { metadata: { annotations } },
-      { fieldManager: BMCTL_MANAGER, signal: context.signal },
-    );
+    await context.api.patch(resourceTypes.configMaps, target, { metadata }, { fieldManager: BMCTL_MANAGER, signal: context.signal });
   } catch (error) {
     throw explained(error, { ...key, cluster: formatKey(key) });
   }

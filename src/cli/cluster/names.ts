@@ -7,11 +7,10 @@ export const BMCTL_MANAGER = 'bmctl';
 export const DEV_SYNC_MANAGER = 'bmctl-dev-sync';
 
 export const clusterAnnotation = {
-  /**
-   * On a component's ConfigMap: what a person decided about its edited content, `accept <checksum>` or `reset <checksum>`. The
-   * checksum is that of the data which the person saw: the decision holds for no other content.
-   */
-  configDecision: `${ONECLOUD_GROUP}/config-decision`,
+  /** On an edited ConfigMap: checksum of the content that somebody accepted; other content is drift again. */
+  acceptedConfig: `${ONECLOUD_GROUP}/accepted-config`,
+  /** On an edited ConfigMap: it is generated again at the operator's next pass. */
+  resetConfig: `${ONECLOUD_GROUP}/reset-config`,
   /** On the cluster: the version to which it may go back although databases stay as they are. */
   acceptDatabase: `${ONECLOUD_GROUP}/accept-database-not-rolled-back`,
   /** On a workload: what was copied into its pods, and so is in no image. */

@@ -114,7 +114,7 @@ describe('004-12: cluster config', () => {
     expect(here.printed).toEqual([expect.stringContaining('--- generated config'), '+ debug: true']);
   });
 
-  it.each(['accept', 'reset'] as const)('%s holds for the content that was seen, and for no other', async (decision) => {
+  it.each(['accept', 'reset'] as const)('%s is written down for the operator, which acts', async (decision) => {
     const here = await installed();
     await edit(here);
     await decideConfig(here.context, KEY, 'glance', decision);
@@ -122,8 +122,38 @@ describe('004-12: cluster config', () => {
     expect(state).toMatchObject({ edited: true, decision });
     expect(state.checksum).toBe(configChecksum(state.data));
     expect(state.data.config).toContain('debug: true'); // the operator acts, not bmctl
+    const annotations = { accept: 'onecloud.yunion.io/accepted-config', reset: 'onecloud.yunion.io/reset-config' };
+    expect(here.api.peek('ConfigMap', 'onecloud/default-glance')?.metadata.annotations).toMatchObject({
+      [annotations[decision]]: state.checksum,
+    });
+    // the other word replaces this one
+    const other = decision === 'accept' ? 'reset' : 'accept';
+    await decideConfig(here.context, KEY, 'glance', other);
+    expect(stateOf(here).decision).toBe(other);
+  });
+
+  it('an acceptance holds for the content that was seen, and for no other', async () => {
+    const here = await installed();
+    await edit(here);
+    await decideConfig(here.context, KEY, 'glance', 'accept');
     await edit(here, 'trace: true');
+    expect(stateOf(here)).toMatchObject({ edited: true });
     expect(stateOf(here).decision).toBeUndefined();
+  });
+
+  it('does not reset what somebody writes in the same moment', async () => {
+    const here = await installed();
+    await edit(here);
+    let written = false;
+    here.api.fault = ({ verb, kind }) => {
+      if (verb === 'get' && kind === 'ConfigMap' && !written) {
+        written = true;
+        void edit(here, 'precious: true');
+      }
+      return undefined;
+    };
+    const error = await refusal(decideConfig(here.context, KEY, 'glance', 'reset'));
+    expect(error.code).toBe('CLUSTER_CHANGED_MEANWHILE');
   });
 
   it('decides nothing where there is nothing to decide', async () => {
