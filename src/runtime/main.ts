@@ -25,6 +25,7 @@ import { deployHelper } from './deploy/helper/index.ts';
 import { BootObserver } from './machine/boot-observer.ts';
 import { bootTree } from './machine/boot-tree.ts';
 import {
+  acceptReport,
   BootView,
   claimDeployment,
   FileSecretStore,
@@ -210,7 +211,11 @@ export async function startBmsCore(options: BmsCoreOptions): Promise<BmsCore> {
     }
     if (config.deploy_helper.enabled) {
       const { address, port } = config.deploy_helper;
-      const handler = deployHelper({ claimDeployment: claimDeployment({ store, clock }), logger });
+      const handler = deployHelper({
+        claimDeployment: claimDeployment({ store, clock }),
+        acceptReport: acceptReport({ store, clock }),
+        logger,
+      });
       const server = await listening('deploy-helper', `${address}:${port}`, 'deploy_helper', () =>
         network.serveHttp({ address, port }, handler),
       );

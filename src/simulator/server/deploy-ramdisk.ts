@@ -1,10 +1,12 @@
 /**
  * What a deploy ramdisk does once its kernel runs: finds its disk, exports it by iSCSI with the CHAP secret of this deployment,
- * posts to the boot server, waits for a "done" that proves to come from it, stops the target. It restarts the machine after that.
+ * posts to the boot server, waits for a "done" that proves to come from it, stops the target. It restarts the machine after that. With
+ * `bms_action=inspect` or `rescue` on its command line it exports nothing, posts what it found or that it is up, and stays up.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Clock, Logger, Network, Random, TcpConnection } from 'cdk8s-baremetal-runtime/core/index';
 import { sleep } from 'cdk8s-baremetal-runtime/core/index';
+import { RAMDISK_REPORT_PATH } from 'cdk8s-baremetal-runtime/deploy/helper/index';
 import { ChapSecret } from 'cdk8s-baremetal-runtime/deploy/iscsi/index';
 import type { BlockDevice } from '../disk/index.ts';
 import { startIscsiTarget } from '../iscsi-target/index.ts';
@@ -19,10 +21,18 @@ export interface RamdiskOptions {
   /** What the machine has under /dev, by name (sda, vda …). */
   readonly disks: ReadonlyMap<string, BlockDevice>;
   readonly diskSerial: string;
+  /** What an inspection finds beside the disks and the card that it booted from. */
+  readonly hardware?: SimulatedHardware;
   /** Where the deploy-helper listens, and where the ramdisk listens for "done". */
   readonly deployHelperPort: number;
   readonly iscsiPort: number;
   readonly onEvent: (type: string, detail?: string) => void;
+}
+
+export interface SimulatedHardware {
+  readonly cpus?: number;
+  readonly memoryMb?: number;
+  readonly cpuArch?: string;
 }
 
 /** diskimage-builder's ramdisk looks ten times, a second apart. */
@@ -49,11 +59,16 @@ export async function runDeployRamdisk(options: RamdiskOptions): Promise<void> {
   const id = needed('deployment_id');
   const key = needed('deployment_key');
   const [address = '', bootServer = ''] = needed('ip').split(':');
+  const way = { network, clock, signal, bootServer, port: deployHelperPort, address };
+  const action = argument('bms_action');
+  if (action === 'inspect' || action === 'rescue') {
+    const body = { node: Number(id), key, ...(action === 'inspect' && { facts: hardwareFacts(options, needed('BOOTIF')) }) };
+    await send(way, RAMDISK_REPORT_PATH, 'application/json', JSON.stringify(body));
+    onEvent(action === 'inspect' ? 'facts posted' : 'rescue shell open', `${bootServer}:${deployHelperPort}`);
+    return untilPowerOff(signal);
+  }
   const post = (error?: string): Promise<void> =>
-    report(
-      { network, clock, signal, bootServer, port: deployHelperPort, address },
-      { i: id, k: key, a: address, n: iqn, ...(error !== undefined && { e: error }) },
-    );
+    report(way, { i: id, k: key, a: address, n: iqn, ...(error !== undefined && { e: error }) });
 
   const disk = await findDisk((argument('disk') ?? 'cciss/c0d0,sda,hda,vda').split(','), options);
   if (!disk) {
@@ -115,19 +130,46 @@ interface Reporting {
   readonly address: string;
 }
 
+/** It stays up for somebody to log in, or for the power to be cut. */
+function untilPowerOff(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}
+
+/** `bootif`: 01-aa-bb-cc-dd-ee-ff, as pxelinux appends it. */
+function hardwareFacts({ disks, diskSerial, hardware }: RamdiskOptions, bootif: string) {
+  return {
+    ...hardware,
+    firmware: 'bios',
+    disks: [...disks].map(([name, { sizeBytes }]) => ({ name, sizeBytes, serial: diskSerial })),
+    interfaces: [{ name: 'eth0', mac: bootif.slice(3).replaceAll('-', ':').toLowerCase(), linkUp: true }],
+  };
+}
+
+function report(way: Reporting, fields: Record<string, string>): Promise<void> {
+  return send(way, '/', 'application/x-www-form-urlencoded', new URLSearchParams(fields).toString());
+}
+
 /**
  * Posts until somebody answers. A refusal is final, but for 409 after a try whose answer was lost: that try has been accepted, and
  * the key has only one use.
  */
-async function report({ network, clock, signal, bootServer, port, address }: Reporting, fields: Record<string, string>): Promise<void> {
+async function send(
+  { network, clock, signal, bootServer, port, address }: Reporting,
+  path: string,
+  contentType: string,
+  content: string,
+): Promise<void> {
   for (let tries = 1; ; tries++) {
     let refusal: string;
     try {
       const { status, body } = await network.request({
         method: 'POST',
-        url: `http://${bootServer}:${port}/`,
-        headers: { 'content-type': 'application/x-www-form-urlencoded' },
-        body: new URLSearchParams(fields).toString(),
+        url: `http://${bootServer}:${port}${path}`,
+        headers: { 'content-type': contentType },
+        body: content,
         localAddress: address,
         signal,
       });

@@ -6,7 +6,7 @@ import { tftpGet } from 'cdk8s-baremetal-runtime/boot/tftp/index';
 import { type Clock, type Logger, type Network, type Random, randomUuid, sleep } from 'cdk8s-baremetal-runtime/core/index';
 import type { BootOverride, Chassis } from '../bmc/index.ts';
 import type { BlockDevice } from '../disk/index.ts';
-import { runDeployRamdisk } from './deploy-ramdisk.ts';
+import { runDeployRamdisk, type SimulatedHardware } from './deploy-ramdisk.ts';
 import { type BootLease, dhcpBoot } from './dhcp-client.ts';
 import { Powered } from './powered.ts';
 import { chooseLabel, configNames, type PxelinuxChoice } from './pxelinux.ts';
@@ -18,6 +18,8 @@ export interface SimulatedServerOptions {
   readonly disk: BlockDevice;
   /** As the disk reports it. */
   readonly diskSerial: string;
+  /** What an inspection finds beside the card and the disk. */
+  readonly hardware?: SimulatedHardware;
   /** Before the machine has an address. */
   readonly wire: ProvisioningWire;
   /** Once it has one. */
@@ -206,6 +208,7 @@ export class SimulatedServer implements Chassis {
       signal,
       disks: new Map([['sda', disk]]),
       diskSerial,
+      ...(this.options.hardware && { hardware: this.options.hardware }),
       deployHelperPort: ports.deployHelper ?? 10000,
       iscsiPort: ports.iscsi ?? 3260,
       onEvent: (type, detail) => this.tell(type, detail),
