@@ -1,0 +1,13 @@
+export * from './alloy-config.ts';
+export * from './dashboard.ts';
+export { bmsCoreDashboard } from './dashboards/bms-core.ts';
+export { logsDashboard } from './dashboards/logs.ts';
+export { operatorDashboard } from './dashboards/operator.ts';
+export * from './errors.ts';
+export * from './grafana.ts';
+export * from './log-collector.ts';
+export * from './loki.ts';
+export * from './loki-config.ts';
+export * from './metrics.ts';
+export * from './observability.ts';
+export * from './queries.ts';
