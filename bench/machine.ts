@@ -1,0 +1,289 @@
+/**
+ * The life of machines, measured: transitions per second with drivers that answer at once; machines per minute from enrolment to ACTIVE with simulated
+ * servers over real protocols on loopback; an idle conductor with 10,000 machines. Prints Markdown. About six minutes.
+ *
+ *   node --import tsx bench/machine.ts [transitions] [deploy] [idle]      all of them by default
+ *
+ * The simulated servers share the cores with the conductor, and so do their disks: what is measured of them is an upper bound of our part.
+ * The idle conductor's BMCs answer at once and without a network; bench/ipmi.ts says what a look costs on the wire.
+ */
+import { spawn as spawnProcess } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { cpus, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { Secret } from 'cdk8s-baremetal-contract/secret';
+import { MemoryCoordination } from 'cdk8s-baremetal-runtime/coordination/index';
+import { silentLogger, sleep } from 'cdk8s-baremetal-runtime/core/index';
+import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
+import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
+import {
+  BootView,
+  claimDeployment,
+  enrol,
+  type MachinePorts,
+  MemorySecretStore,
+  type NodeRecord,
+  nodeKind,
+  observe,
+  PowerSync,
+  Reconciler,
+  spawn,
+} from 'cdk8s-baremetal-runtime/machine/index';
+import { MemoryStore, SqliteStore, type Store } from 'cdk8s-baremetal-runtime/store/index';
+
+const parts = process.argv.slice(2);
+const wanted = (part: string): boolean => parts.length === 0 || parts.includes(part);
+const IDLE_MACHINES = Number(process.env.BENCH_MACHINES ?? 10_000);
+const IDLE_SECONDS = Number(process.env.BENCH_SECONDS ?? 60);
+const folder = mkdtempSync(join(tmpdir(), 'bench-machine-'));
+
+try {
+  console.log(`Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model}), ${Math.round(totalmem() / 1024 ** 3)} GiB\n`);
+  if (wanted('transitions')) {
+    table(
+      ['store', 'machines', 'transitions', 'transitions/s', 'CPU ms per transition'],
+      [await transitions('memory', new MemoryStore(), 500), await transitions('SQLite', sqlite('transitions'), 500)],
+    );
+  }
+  if (wanted('deploy')) {
+    table(
+      ['simulated servers', 'seconds', 'to ACTIVE per minute', 'CPU seconds per machine', 'cores in use'],
+      [await deploy(20), await deploy(200)],
+    );
+  }
+  if (wanted('idle')) {
+    table(
+      ['store', 'machines', 'looks/s', 'CPU % of a core', 'RSS MiB', 'heap MiB', 'store writes'],
+      [await idle('memory', new MemoryStore()), await idle('SQLite', sqlite('idle'))],
+    );
+  }
+} finally {
+  rmSync(folder, { recursive: true });
+}
+
+function sqlite(name: string): Store {
+  return new SqliteStore({ path: join(folder, `${name}.db`), clock: nodeClock });
+}
+
+/** From enrolment to ACTIVE with drivers that answer at once: what is left is ours and the store's. */
+async function transitions(name: string, store: Store, count: number): Promise<string[]> {
+  const secrets = new MemorySecretStore();
+  const coordination = new MemoryCoordination({ clock: nodeClock });
+  const boot = new BootView({ store, secrets });
+  const claim = claimDeployment({ store, clock: nodeClock });
+  const addresses = new Map<string, string>();
+  let done = 0;
+  let active = 0;
+  /** What a machine does when it is turned on: boots the ramdisk, and its own disk the next time. */
+  const poweredOn = async ({ uuid, number, interfaces: [card] }: NodeRecord): Promise<void> => {
+    const mac = card?.mac ?? '';
+    const address = addresses.get(uuid) ?? '';
+    await observe({ store, clock: nodeClock }, uuid, { type: 'DHCP lease', lease: { mac, address } });
+    const machine = await boot.findMachine(mac);
+    if (machine?.boot.kind !== 'deploy') return;
+    const { deploymentKey: key, iscsiTargetIqn: iqn } = machine.boot;
+    await claim({ id: number, key, address, remoteAddress: address, iqn, port: 3260, lun: 1 });
+  };
+  const nothing = async (): Promise<void> => undefined;
+  const ports: MachinePorts = {
+    power: {
+      status: async () => 'off',
+      ensureOn: async (node) => void poweredOn(node),
+      ensureOff: nothing,
+      softOff: nothing,
+      setBootDevice: nothing,
+    },
+    vifs: { plug: async () => ({}), unplug: nothing },
+    volumes: { attach: nothing, detach: nothing, attachVolume: nothing, detachVolume: nothing },
+    firewall: { start: nothing, stop: nothing },
+    images: { cache: async () => ({ sizeBytes: 1e9 }), cacheRamdisk: nothing, release: nothing },
+    bootloader: { activate: nothing, switchToBoot: nothing, deactivate: nothing },
+    deployer: {
+      identify: async () => ({ serial: 'S', sizeBytes: 1e12 }),
+      write: async () => ({ bytes: 1e9, sha256: 'a'.repeat(64) }),
+      erase: async () => 0,
+    },
+    notifier: {
+      done: async (address) => {
+        const uuid = [...addresses].find(([, known]) => known === address)?.[0] ?? '';
+        void sleep(nodeClock, 1).then(() => observe({ store, clock: nodeClock }, uuid, { type: 'TFTP configuration', intent: 'local' }));
+      },
+    },
+    secrets,
+  };
+  const reconciler = new Reconciler({
+    store,
+    coordination,
+    memberName: 'bench',
+    clock: nodeClock,
+    random: nodeRandom,
+    logger: silentLogger,
+    ports,
+    settings: { maxWrites: 64 },
+    onTransition: (_node, { to }) => {
+      done += 1;
+      if (to === 'active') active += 1;
+    },
+  });
+  await reconciler.start();
+  const usage = process.cpuUsage();
+  const start = nodeClock.monotonic();
+  for (let index = 0; index < count; index++) {
+    const { id } = await enrol({ store, secrets, clock: nodeClock, random: nodeRandom }, enrolment(index));
+    addresses.set(id, `10.${index >> 8}.${index & 255}.1`);
+  }
+  const spawned = new Set<string>();
+  while (active < count) {
+    for (const { id, value } of await store.list(nodeKind)) {
+      if (value.state !== 'available' || spawned.has(id)) continue;
+      spawned.add(id);
+      await spawn({ store, clock: nodeClock }, id, { uuid: `i-${id}`, name: 'i', imageId: 'image' });
+    }
+    await sleep(nodeClock, 50);
+  }
+  const seconds = (nodeClock.monotonic() - start) / 1000;
+  const { user, system } = process.cpuUsage(usage);
+  await reconciler.close();
+  boot.close();
+  await store.close();
+  return [name, String(count), String(done), (done / seconds).toFixed(0), ((user + system) / 1000 / done).toFixed(2)];
+}
+
+/** `npm run demo`: everything real but the metal. */
+async function deploy(count: number): Promise<string[]> {
+  const start = nodeClock.monotonic();
+  const before = process.resourceUsage();
+  const args = [
+    '-c',
+    'command time -f "%U %S" "$0" "$@"',
+    process.execPath,
+    '--import',
+    'tsx',
+    'src/cli/demo/main.ts',
+    '--nodes',
+    String(count),
+    '--port-base',
+    '300',
+  ];
+  const child = spawnProcess('bash', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors += text;
+  });
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  const seconds = (nodeClock.monotonic() - start) / 1000;
+  void before;
+  if (code !== 0) return [String(count), `failed: ${errors.trim().split('\n').at(-1) ?? ''}`, '', '', ''];
+  const [, user = '0', system = '0'] = /([\d.]+) ([\d.]+)\s*$/.exec(errors) ?? [];
+  const cpu = Number(user) + Number(system);
+  return [String(count), seconds.toFixed(1), ((count * 60) / seconds).toFixed(0), (cpu / count).toFixed(2), (cpu / seconds).toFixed(2)];
+}
+
+/** A fleet in use, at rest: power sync each minute and nothing else. */
+async function idle(name: string, store: Store): Promise<string[]> {
+  const coordination = new MemoryCoordination({ clock: nodeClock });
+  for (let index = 0; index < IDLE_MACHINES; index++) {
+    const node = restingNode(index);
+    await store.create(nodeKind, node.uuid, node);
+  }
+  const refuse = async (): Promise<never> => {
+    throw new Error('an idle machine was touched');
+  };
+  const power = { status: async () => 'on' as const, ensureOn: refuse, ensureOff: refuse, softOff: refuse, setBootDevice: refuse };
+  const reconciler = new Reconciler({
+    store,
+    coordination,
+    memberName: 'bench',
+    clock: nodeClock,
+    random: nodeRandom,
+    logger: silentLogger,
+    ports: {
+      power,
+      vifs: { plug: refuse, unplug: refuse },
+      volumes: { attach: refuse, detach: refuse, attachVolume: refuse, detachVolume: refuse },
+      firewall: { start: refuse, stop: refuse },
+      images: { cache: refuse, cacheRamdisk: refuse, release: refuse },
+      bootloader: { activate: refuse, switchToBoot: refuse, deactivate: refuse },
+      deployer: { identify: refuse, write: refuse, erase: refuse },
+      notifier: { done: refuse },
+      secrets: new MemorySecretStore(),
+    },
+  });
+  const sync = new PowerSync({
+    store,
+    clock: nodeClock,
+    logger: silentLogger,
+    power,
+    owner: reconciler,
+    isAlive: (id) => coordination.isAlive(id),
+  });
+  await reconciler.start();
+  await sync.start();
+  await sleep(nodeClock, 62_000); // every machine has been claimed by now
+  globalThis.gc?.();
+  const looks = sync.stats.looks;
+  const writes = sync.stats.writes;
+  const usage = process.cpuUsage();
+  await sleep(nodeClock, IDLE_SECONDS * 1000);
+  const { user, system } = process.cpuUsage(usage);
+  const { rss, heapUsed } = process.memoryUsage();
+  const row = [
+    name,
+    String(IDLE_MACHINES),
+    ((sync.stats.looks - looks) / IDLE_SECONDS).toFixed(0),
+    ((user + system) / 10_000 / IDLE_SECONDS).toFixed(1),
+    (rss / 1024 ** 2).toFixed(0),
+    (heapUsed / 1024 ** 2).toFixed(0),
+    String(sync.stats.writes - writes),
+  ];
+  await sync.close();
+  await reconciler.close();
+  await store.close();
+  return row;
+}
+
+function enrolment(index: number): Parameters<typeof enrol>[1] {
+  return {
+    name: `bm-${index}`,
+    macs: [macOf(index)],
+    properties: { cpus: 32, memoryMb: 131_072, localGb: 480, cpuArch: 'x86_64' },
+    bmc: { driver: 'ipmi', address: `10.128.${index >> 8}.${index & 255}`, username: 'admin', password: new Secret('not a secret') },
+  };
+}
+
+function restingNode(index: number): NodeRecord {
+  const number = index + 1;
+  const times = Array.from({ length: 9 }, (_, step) => step);
+  return nodeKind.parse({
+    ...enrolment(index),
+    uuid: `00000000-0000-4000-8000-${number.toString(16).padStart(12, '0')}`,
+    number,
+    interfaces: [{ mac: macOf(index) }],
+    bmc: { driver: 'ipmi', address: `10.128.${index >> 8}.${index & 255}`, username: 'admin', passwordRef: 'p' },
+    state: 'active',
+    stateSince: 1,
+    reason: 'boots',
+    power: { state: 'on', at: 1 },
+    instance: { uuid: `i-${number}`, name: `host-${number}`, imageId: 'image', at: 1 },
+    generation: 1,
+    history: times.map((at) => ({
+      from: 'building',
+      to: 'prepared',
+      reason: 'powered on; waiting for the deploy ramdisk',
+      at,
+      durationMs: 1_000,
+    })),
+    timeline: times.map((at) => ({ at, type: 'TFTP served', detail: 'deploy_ramdisk, 2097152 bytes' })),
+  });
+}
+
+function macOf(index: number): string {
+  const hex = index.toString(16).padStart(6, '0');
+  return `52:54:00:${hex.slice(0, 2)}:${hex.slice(2, 4)}:${hex.slice(4, 6)}`;
+}
+
+function table(header: readonly string[], rows: readonly (readonly string[])[]): void {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  console.log([line(header), line(header.map(() => '---')), ...rows.map(line)].join('\n'));
+  console.log();
+}
