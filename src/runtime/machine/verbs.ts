@@ -17,6 +17,7 @@ import {
   verbs,
 } from './node-record.ts';
 import { type Approval, checkApproval, type PlannedRequest, planOf } from './plan.ts';
+import { defaultSettings } from './settings.ts';
 import { states } from './states.ts';
 
 export interface VerbContext {
@@ -111,13 +112,19 @@ export function refuseSpawn(node: NodeRecord, instanceUuid: string): string | un
  * Takes over a machine that carries a running instance already, from `manageable` or `available`: its BMC is asked for the power state, and
  * nothing else happens to it. MACHINE_WRONG_STATE elsewhere. The same instance again changes nothing.
  */
-export function adopt({ store }: VerbContext, nodeId: string, instance: Pick<Instance, 'uuid' | 'name' | 'imageId'>): Promise<NodeRecord> {
+export function adopt(
+  { store, clock }: VerbContext,
+  nodeId: string,
+  instance: Pick<Instance, 'uuid' | 'name' | 'imageId'>,
+): Promise<NodeRecord> {
   return change(store, nodeId, (node) => {
     if (node.instance?.uuid === instance.uuid || node.adopt?.uuid === instance.uuid) return undefined;
     const { uuid, name, imageId } = instance;
     const free = (node.state === 'manageable' || node.state === 'available') && node.instance === undefined && node.adopt === undefined;
     if (!free || node.request !== undefined) throw wrongState(node, 'adopt');
-    return { ...node, adopt: { uuid, name, imageId }, provide: false, todo: [] };
+    // A machine that was held may last there; one that is to be taken over may not.
+    const stateDeadline = node.state === 'manageable' ? clock.now() + defaultSettings.verifyTimeoutMs : node.stateDeadline;
+    return { ...node, adopt: { uuid, name, imageId }, provide: false, todo: [], stateDeadline };
   });
 }
 

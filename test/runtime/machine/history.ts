@@ -201,7 +201,9 @@ function check(world: World, machine: Machine, node: NodeRecord, pauses: boolean
   // A paused replica's drivers may come late, and what they leave no compare-and-swap can see; and until its successor logs in, it may go on with
   // the image that it was writing: docs/machine.md says so.
   const late = pauses
-    ? problems.filter((problem) => !/still holding|before it was clean|^(?:wrote in deploying|erased in cleaning), epoch 1 of 2$/.test(problem))
+    ? problems.filter(
+        (problem) => !/still holding|before it was clean|^(?:wrote in deploying|erased in cleaning), epoch \d+ of \d+$/.test(problem),
+      )
     : problems;
   if (!pauses) {
     if (machine.held.size > 0) late.push(`free, and holds ${[...machine.held]}`);
