@@ -1,58 +1,49 @@
 #!/usr/bin/env -S node --import tsx
 /** bmctl: the command line of cdk8s-baremetal. */
-import { CodedError } from 'cdk8s-baremetal-contract';
+import { text } from 'node:stream/consumers';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
-import { Command } from 'commander';
-import { apiClient } from './api-client.ts';
+import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
 import { registerClusterCommands } from './cluster/register.ts';
-import { type CommandContext, explainMac, nodeList, nodeShow, nodeTimeline } from './node-commands.ts';
+import { exitCode } from './exit-codes.ts';
+import { buildProgram, runProgram } from './program.ts';
+import type { Surroundings } from './surroundings.ts';
 
-interface GlobalFlags {
-  readonly api: string;
-  readonly json?: boolean;
-}
+const interrupted = new AbortController();
+process.once('SIGINT', () => interrupted.abort(new Error('interrupted')));
+// whoever reads may go away (`| head`)
+process.stdout.on('error', () => process.exit(exitCode.done));
 
-const program = new Command('bmctl')
-  .description('Looks at and works with the machines of bms-core.')
-  .option('--api <url>', "address of bms-core's API", process.env.BMCTL_API ?? 'http://127.0.0.1:7081')
-  .option('--json', 'print what the API answers')
-  .showHelpAfterError();
-
-const context = (): CommandContext => {
-  const flags = program.opts<GlobalFlags>();
-  return {
-    api: apiClient({ base: flags.api, network: nodeNetwork, clock: nodeClock }),
-    asJson: flags.json === true,
-    print: (text) => process.stdout.write(`${text}\n`),
-  };
+const isTerminal = process.stderr.isTTY === true;
+let openLine = false;
+const endLine = (): void => {
+  if (openLine) process.stderr.write('\n');
+  openLine = false;
+};
+const world: Surroundings = {
+  network: nodeNetwork,
+  clock: nodeClock,
+  random: nodeRandom,
+  env: process.env,
+  stdin: () => text(process.stdin),
+  print: (line) => {
+    endLine();
+    process.stdout.write(`${line}\n`);
+  },
+  note: (line) => {
+    endLine();
+    process.stderr.write(`${line}\n`);
+  },
+  ...(isTerminal && {
+    progress: (line: string) => {
+      process.stderr.write(`\r\x1b[K${line}`);
+      openLine = true;
+    },
+  }),
+  signal: interrupted.signal,
 };
 
-const node = program.command('node').description('machines');
-node
-  .command('list')
-  .description('every machine with its state, and why it is in it')
-  .action(() => nodeList(context()));
-node
-  .command('show')
-  .description('one machine')
-  .argument('<node>', 'name, UUID, number or MAC address')
-  .action((key: string) => nodeShow(context(), key));
-node
-  .command('timeline')
-  .description('what was seen of a machine and what was decided')
-  .argument('<node>', 'name, UUID, number or MAC address')
-  .action((key: string) => nodeTimeline(context(), key));
-program
-  .command('explain')
-  .description('what a machine would boot now, and why')
-  .argument('<mac>', 'MAC address')
-  .action((mac: string) => explainMac(context(), mac));
+const program = buildProgram(world);
 registerClusterCommands(program);
-
-try {
-  await program.parseAsync();
-} catch (error) {
-  process.stderr.write(`${error instanceof CodedError ? error : error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-}
+process.exitCode = await runProgram(program, process.argv.slice(2), world);
+endLine();

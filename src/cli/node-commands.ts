@@ -1,16 +1,24 @@
 /** bmctl node …, and bmctl explain: what the API says, for people or as JSON. */
-import type { Explanation, NodeDetail, NodeSummary, TimelineEntry } from 'cdk8s-baremetal-runtime/api/index';
+import type { NodeSummary } from 'cdk8s-baremetal-contract/api/index';
 import type { ApiClient } from './api-client.ts';
+import type { Surroundings } from './surroundings.ts';
 import { table } from './table.ts';
 
-export interface CommandContext {
+export interface CommandContext extends Surroundings {
   readonly api: ApiClient;
   readonly asJson: boolean;
   readonly print: (text: string) => void;
 }
 
-export async function nodeList({ api, asJson, print }: CommandContext): Promise<void> {
-  const answer = (await api.get('/v1/nodes')) as { nodes: NodeSummary[] };
+export async function nodeList({ api, asJson, print }: CommandContext, filters: Readonly<Record<string, string>> = {}): Promise<void> {
+  const nodes: NodeSummary[] = [];
+  for (let cursor: string | undefined; ; ) {
+    const answer = await api.ask('listNodes', {}, { query: { limit: 1000, cursor, ...filters } });
+    nodes.push(...answer.nodes);
+    cursor = answer.next;
+    if (cursor === undefined) break;
+  }
+  const answer = { nodes };
   if (asJson) return print(JSON.stringify(answer, undefined, 2));
   if (answer.nodes.length === 0) return print('No machine is enrolled.');
   print(
@@ -30,7 +38,7 @@ export async function nodeList({ api, asJson, print }: CommandContext): Promise<
 }
 
 export async function nodeShow({ api, asJson, print }: CommandContext, key: string): Promise<void> {
-  const node = (await api.get(`/v1/nodes/${encodeURIComponent(key)}`)) as NodeDetail;
+  const node = await api.ask('showNode', { node: key });
   if (asJson) return print(JSON.stringify(node, undefined, 2));
   const { properties: has, installed, lastFailure } = node;
   const facts: readonly (readonly [string, string | undefined])[] = [
@@ -66,7 +74,7 @@ export async function nodeShow({ api, asJson, print }: CommandContext, key: stri
 }
 
 export async function nodeTimeline({ api, asJson, print }: CommandContext, key: string): Promise<void> {
-  const answer = (await api.get(`/v1/nodes/${encodeURIComponent(key)}/timeline`)) as { name: string; timeline: TimelineEntry[] };
+  const answer = await api.ask('nodeTimeline', { node: key });
   if (asJson) return print(JSON.stringify(answer, undefined, 2));
   print(
     table(
@@ -77,7 +85,7 @@ export async function nodeTimeline({ api, asJson, print }: CommandContext, key: 
 }
 
 export async function explainMac({ api, asJson, print }: CommandContext, mac: string): Promise<void> {
-  const told = (await api.get(`/v1/explain/${encodeURIComponent(mac)}`)) as Explanation;
+  const told = await api.ask('explainMac', { machine: mac });
   if (asJson) return print(JSON.stringify(told, undefined, 2));
   print(
     told.machine === undefined
@@ -86,6 +94,7 @@ export async function explainMac({ api, asJson, print }: CommandContext, mac: st
   );
   print(told.lease === undefined ? 'It holds no lease of ours.' : `It holds the lease of ${told.lease}.`);
   if (told.deadline !== undefined) print(`Its state must end by ${told.deadline}.`);
+  if (told.problem !== undefined) return print(`\nNothing can be answered now: ${told.problem}`);
   print('\nIf it asked now:');
   for (const { request, answer, reasons } of told.answers) {
     print(`  ${request}\n    → ${answer}`);
@@ -102,3 +111,18 @@ function state({ state: name, progress }: NodeSummary): string {
 function seconds(milliseconds: number): string {
   return `${(milliseconds / 1000).toFixed(1)} s`;
 }
+
+export async function nodeDiagnose({ api, asJson, print }: CommandContext, key: string): Promise<void> {
+  const answer = await api.ask('diagnoseNode', { node: key });
+  if (asJson) return print(JSON.stringify(answer, undefined, 2));
+  print(`${answer.name} is ${answer.state}: ${VERDICTS[answer.verdict]}.`);
+  for (const { what, cure } of answer.findings) print(`- ${what}.${cure === undefined ? '' : `\n  → ${cure}`}`);
+}
+
+const VERDICTS = {
+  well: 'it is well',
+  working: 'something is under way',
+  late: 'it is late',
+  failed: 'it failed and wants help',
+  resting: 'it rests',
+} as const;

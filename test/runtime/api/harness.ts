@@ -45,6 +45,7 @@ export class Harness {
   readonly api: Api;
   readonly machines: BootView;
 
+  /** Another clock only where real sockets and real time are met. */
   constructor(options: Partial<ApiOptions> = {}) {
     const { store, secrets, clock, random } = this;
     this.machines = new BootView({ store, secrets });

@@ -1,0 +1,85 @@
+/** Waits until a machine has got where it was sent, and shows the way. */
+
+import { CodedError } from 'cdk8s-baremetal-contract';
+import type { ApiEvent, NodeSummary } from 'cdk8s-baremetal-contract/api/index';
+import { withDeadline } from 'cdk8s-baremetal-runtime/core/index';
+import { ExitError, exitCode } from '../exit-codes.ts';
+import type { CommandContext } from '../node-commands.ts';
+
+export interface FollowOptions {
+  readonly node: string;
+  readonly timeoutMs: number;
+  /** Undefined: not there yet. `failed`: it will not get there. */
+  readonly verdict: (node: NodeSummary) => 'there' | 'failed' | undefined;
+}
+
+/**
+ * Reads events one answer at a time (`once`), so that nothing is needed but requests: an answer comes when something happens, and the next request
+ * goes on after it. A daemon that is started again in the meantime is asked until it answers.
+ */
+export async function follow(context: CommandContext, { node, timeoutMs, verdict }: FollowOptions): Promise<NodeSummary> {
+  const { clock, signal } = context;
+  const late = (): Error =>
+    new ExitError(
+      exitCode.timeout,
+      new CodedError(
+        'BMCTL_TIMEOUT',
+        `${node} is not there after ${timeoutMs / 1000} s`,
+        `bmctl diagnose ${node} says how it is; it goes on without us`,
+      ),
+    );
+  return withDeadline(clock, timeoutMs, late, (limit) => followed(context, node, verdict, limit), signal);
+}
+
+async function followed(
+  context: CommandContext,
+  node: string,
+  verdict: FollowOptions['verdict'],
+  signal: AbortSignal,
+): Promise<NodeSummary> {
+  let lastId: string | undefined;
+  let shown = '';
+  for (;;) {
+    const text = await context.api.text('events', {
+      query: { node, once: 'true' },
+      signal,
+      ...(lastId !== undefined && { headers: { 'last-event-id': lastId } }),
+    });
+    const { id, events } = parseEvents(text);
+    lastId = id ?? lastId;
+    for (const event of events) {
+      if (event.type !== 'node') continue;
+      const line = stateLine(event.node);
+      if (line !== shown) (context.progress ?? context.note)(line);
+      shown = line;
+      const found = verdict(event.node);
+      if (found === 'there') return event.node;
+      if (found === 'failed') throw await failure(context, event.node);
+    }
+  }
+}
+
+async function failure({ api }: CommandContext, node: NodeSummary): Promise<ExitError> {
+  const { lastFailure, state, reason } = await api.ask('showNode', { node: node.uuid });
+  const why = lastFailure === undefined ? `${node.name} is ${state}: ${reason}` : `${node.name}: ${lastFailure.reason}`;
+  return new ExitError(exitCode.deployFailed, new CodedError('BMCTL_FAILED', why, `bmctl timeline ${node.name} tells what was seen`));
+}
+
+function stateLine({ name, state, reason, progress }: NodeSummary): string {
+  if (!progress?.totalBytes) return `${name} is ${state}: ${reason}`;
+  const share = Math.min(100, Math.round((progress.bytes / progress.totalBytes) * 100));
+  return `${name} is ${state}: ${share} % of ${Math.ceil(progress.totalBytes / 1024 ** 2)} MiB`;
+}
+
+/** Server-sent events as the HTML standard reads them, as far as the API writes them. */
+export function parseEvents(text: string): { readonly id: string | undefined; readonly events: readonly ApiEvent[] } {
+  let id: string | undefined;
+  const events: ApiEvent[] = [];
+  for (const block of text.split('\n\n')) {
+    for (const line of block.split('\n')) {
+      if (line.startsWith('id: ')) id = line.slice('id: '.length);
+      if (line.startsWith('data: ')) events.push(JSON.parse(line.slice('data: '.length)) as ApiEvent);
+    }
+  }
+  return { id, events };
+}

@@ -1,0 +1,101 @@
+/** What bmctl does without the API: tokens, the store's schema and backups. */
+import { appendFileSync, chmodSync, createReadStream, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { bmsCoreConfig, CodedError, path } from 'cdk8s-baremetal-contract';
+import { roles } from 'cdk8s-baremetal-contract/api/index';
+import type { Secret } from 'cdk8s-baremetal-contract/secret';
+import { newToken, parseTokens, tokenLine } from 'cdk8s-baremetal-runtime/api/index';
+import { exportRecords, importRecords, openStore, schemaVersion, syncSchema } from 'cdk8s-baremetal-runtime/store/index';
+import { type Command, Option } from 'commander';
+import { ExitError, exitCode } from '../exit-codes.ts';
+import { readSecret } from '../secret-input.ts';
+import type { Surroundings } from '../surroundings.ts';
+
+interface StoreFlags {
+  readonly store?: string;
+  readonly config: string;
+  readonly passwordFile?: string;
+}
+
+export function registerLocal(program: Command, world: Surroundings): void {
+  const { print, note, random, clock } = world;
+  program
+    .command('token')
+    .description('tokens of the API')
+    .command('create')
+    .description('makes a token: prints it once, and its line for [api] tokens_file')
+    .argument('<name>', 'who it is for')
+    .addOption(new Option('--role <role>').choices([...roles]).makeOptionMandatory())
+    .option('--file <file>', 'add the line to this tokens file')
+    .action((name: string, { role, file }: { role: (typeof roles)[number]; file?: string }) => {
+      const token = newToken(random);
+      const line = tokenLine(name, role, token);
+      parseTokens(`${file !== undefined && existsSync(file) ? readFileSync(file, 'utf8') : ''}\n${line}`); // a second one of this name is refused
+      if (file === undefined) note(`Add to [api] tokens_file: ${line}`);
+      else {
+        appendFileSync(file, `${line}\n`, { mode: 0o600 });
+        chmodSync(file, 0o600);
+        note(`Added to ${file}.`);
+      }
+      print(token);
+    });
+
+  const db = program.command('db').description("bms-core's store: schema and backups");
+  const withStore = (command: Command): Command =>
+    command
+      .option('--store <url>', 'in place of [store] url of the configuration')
+      .option('--config <file>', 'of bms-core', path.configFile)
+      .option('--password-file <file>', 'with the password of a mysql:// URL; or BMCTL_STORE_PASSWORD');
+  const target = async ({ store, config: file, passwordFile }: StoreFlags): Promise<{ url: string; password: Secret | undefined }> => {
+    const password = await readSecret(world, passwordFile, 'BMCTL_STORE_PASSWORD');
+    if (store !== undefined) return { url: store, password };
+    if (!existsSync(file))
+      throw new ExitError(
+        exitCode.usage,
+        new CodedError('BMCTL_NO_CONFIG', `there is no configuration ${file}`, 'Name another with --config, or the store with --store'),
+      );
+    const config = bmsCoreConfig.parse(readFileSync(file, 'utf8'), { file, env: world.env });
+    return { url: config.store.url, password: password ?? config.store.password };
+  };
+  withStore(db.command('sync').description('brings the schema up to date; repeatable')).action(async (flags: StoreFlags) => {
+    const { url, password } = await target(flags);
+    const { found } = await syncSchema(url, { clock, password });
+    print(`The schema has version ${found}.`);
+  });
+  withStore(db.command('version').description('of the schema, and what this program would make of it')).action(
+    async (flags: StoreFlags) => {
+      const { url, password } = await target(flags);
+      const { found, newest } = await schemaVersion(url, { clock, password });
+      print(found === newest ? `${found}` : `${found}; bmctl db sync makes it ${newest}`);
+    },
+  );
+  withStore(db.command('export').description('every record as lines of JSON, on standard output or into a file'))
+    .option('-o, --output <file>')
+    .action(async (flags: StoreFlags & { output?: string }) => {
+      const { url, password } = await target(flags);
+      const store = openStore(url, { clock, password });
+      try {
+        const lines: string[] = [];
+        for await (const line of exportRecords(store, { clock })) flags.output === undefined ? print(line) : lines.push(line);
+        if (flags.output === undefined) return;
+        writeFileSync(flags.output, `${lines.join('\n')}\n`, { mode: 0o600 });
+        note(`Wrote ${lines.length - 2} records to ${flags.output}.`);
+      } finally {
+        await store.close();
+      }
+    });
+  withStore(db.command('import').description('reads what export wrote; no daemon should run on the store'))
+    .argument('<file>')
+    .option('--overwrite', 'also records that have another value now')
+    .action(async (file: string, flags: StoreFlags & { overwrite?: boolean }) => {
+      const { url, password } = await target(flags);
+      const store = openStore(url, { clock, password });
+      try {
+        const lines = createInterface({ input: createReadStream(file), crlfDelay: Number.POSITIVE_INFINITY });
+        const { created, overwritten, unchanged } = await importRecords(store, lines, { ...(flags.overwrite && { overwrite: true }) });
+        print(`${created} records created, ${overwritten} overwritten, ${unchanged} were there.`);
+      } finally {
+        await store.close();
+      }
+    });
+}

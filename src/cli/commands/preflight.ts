@@ -1,0 +1,238 @@
+/** bmctl preflight: run on the management node before the first boot, while bms-core is stopped. Changes nothing. */
+import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
+import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import { type BmsCoreConfig, bmsCoreConfig, CodedError, path } from 'cdk8s-baremetal-contract';
+import { provisioningAddress } from 'cdk8s-baremetal-runtime/bin/provisioning-address';
+import { decodeDhcp, encodeDhcp, macBytes, messageType, OPTION, typeOption } from 'cdk8s-baremetal-runtime/boot/dhcp/index';
+import { silentLogger, sleep, withDeadline } from 'cdk8s-baremetal-runtime/core/index';
+import { IpmiGateway, IpmiPower, Secret as PowerSecret } from 'cdk8s-baremetal-runtime/power/index';
+import type { Command } from 'commander';
+import { ExitError, exitCode } from '../exit-codes.ts';
+import { readSecret } from '../secret-input.ts';
+import type { Surroundings } from '../surroundings.ts';
+
+export interface Finding {
+  readonly check: string;
+  readonly ok: boolean;
+  readonly what: string;
+  readonly cure?: string;
+}
+
+export interface PreflightOptions {
+  readonly config: BmsCoreConfig;
+  readonly interfaces: Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>;
+  readonly bmc?: { readonly address: string; readonly port?: number; readonly username: string; readonly password: PowerSecret };
+}
+
+const LISTEN_MS = 4_000;
+const BMC_MS = 15_000;
+/** Locally administered: no card has it. */
+const PROBE_MAC = '02:62:6d:73:00:01';
+
+export async function preflight(world: Surroundings, options: PreflightOptions): Promise<Finding[]> {
+  const { config, interfaces, bmc } = options;
+  const findings = [...addresses(config, interfaces), ...bootFiles(config)];
+  findings.push(...(await ports(world, config)));
+  findings.push(await dhcpRivals(world, config, provisioningAddress(config, interfaces)));
+  if (bmc) findings.push(await bmcAnswers(world, config, bmc));
+  return findings;
+}
+
+function addresses(config: BmsCoreConfig, interfaces: PreflightOptions['interfaces']): Finding[] {
+  const own = provisioningAddress(config, interfaces);
+  const present = Object.values(interfaces).flatMap((infos) => infos?.map(({ address }) => address) ?? []);
+  const there = own !== undefined && (present.includes(own) || own.startsWith('127.'));
+  return [
+    there
+      ? ok('provisioning address', `${own} is up on this machine`)
+      : bad(
+          'provisioning address',
+          `${own ?? 'no address of the provisioning network'} is not up on this machine`,
+          'Bring the VLAN interface up, or set [dhcp] server_ip',
+        ),
+    ...config.dhcp.interfaces.map((name) =>
+      interfaces[name]
+        ? ok('interface', `${name} is up`)
+        : bad('interface', `there is no interface ${name}`, `Make the VLAN interface ${name}, or correct [dhcp] interfaces`),
+    ),
+  ];
+}
+
+function bootFiles(config: BmsCoreConfig): Finding[] {
+  const { deploy_image_dir: deploy, user_image_dir: images } = config.pxe;
+  const files = [join(config.tftp.root, 'pxelinux.0'), join(deploy, 'deploy_kernel'), join(deploy, 'deploy_ramdisk')];
+  const found = files.map((file) => {
+    try {
+      accessSync(file, constants.R_OK);
+      return statSync(file).size > 0 ? ok('boot file', file) : bad('boot file', `${file} is empty`, 'Copy it again');
+    } catch (error) {
+      return bad('boot file', `${file} cannot be read (${codeOf(error)})`, 'Put it there; images/ has the builders of the deploy ramdisk');
+    }
+  });
+  return [
+    ...found,
+    existsSync(images) ? ok('image folder', images) : bad('image folder', `there is no ${images}`, 'Make it, and put images into it'),
+  ];
+}
+
+async function ports({ network }: Surroundings, config: BmsCoreConfig): Promise<Finding[]> {
+  const { dhcp, tftp, http_boot: http, deploy_helper: helper, api } = config;
+  const udp = async (address: string, port: number): Promise<void> =>
+    (await network.udp({ address, port }, { onMessage: () => undefined })).close();
+  const tcp = async (address: string, port: number): Promise<void> =>
+    (await network.listen({ address, port }, (one) => one.destroy())).close();
+  const wanted = [
+    ...(dhcp.enabled ? [{ role: 'DHCP', address: dhcp.listen, port: dhcp.port, kind: 'udp', open: udp }] : []),
+    ...(tftp.enabled ? [{ role: 'TFTP', address: tftp.address, port: tftp.port, kind: 'udp', open: udp }] : []),
+    ...(http.enabled ? [{ role: 'HTTP boot', address: http.address, port: http.port, kind: 'tcp', open: tcp }] : []),
+    ...(helper.enabled ? [{ role: 'deploy-helper', address: helper.address, port: helper.port, kind: 'tcp', open: tcp }] : []),
+    ...(api.enabled ? [{ role: 'API', address: api.address, port: config.DEFAULT.server_port, kind: 'tcp', open: tcp }] : []),
+  ];
+  const findings: Finding[] = [];
+  for (const { role, address, port, kind, open } of wanted) {
+    const where = `${role} on ${address}:${port}/${kind}`;
+    try {
+      await open(address, port);
+      findings.push(ok('port', `${where} is free`));
+    } catch (error) {
+      const code = codeOf(error);
+      const cure =
+        code === 'EACCES'
+          ? 'Run bms-core, and this, with the right to bind ports below 1024'
+          : code === 'EADDRNOTAVAIL'
+            ? 'Correct the address'
+            : 'Stop what uses it (bms-core itself, dnsmasq, tftpd?)';
+      findings.push(bad('port', `${where} cannot be used (${code})`, cure));
+    }
+  }
+  return findings;
+}
+
+/** Asks as a machine would, and listens who answers. Only our own server may lease addresses; beside a proxy there must be one other. */
+async function dhcpRivals({ network, clock, random }: Surroundings, config: BmsCoreConfig, own: string | undefined): Promise<Finding> {
+  const { mode, enabled } = config.dhcp;
+  if (!enabled) return ok('DHCP servers', 'DHCP is switched off here');
+  const xid = Buffer.from(random.bytes(4)).readUInt32BE();
+  const servers = new Set<string>();
+  try {
+    const socket = await network.udp(
+      { address: '0.0.0.0', port: config.dhcp.port === 67 ? 68 : 0, broadcast: true, reuseAddress: true },
+      {
+        onMessage: (data, from) => {
+          try {
+            const message = decodeDhcp(data);
+            if (message.xid === xid && messageType(message) === 'offer' && message.yiaddr !== '0.0.0.0') servers.add(from.address);
+          } catch {
+            // no DHCP: not what is looked for
+          }
+        },
+      },
+    );
+    const none = '0.0.0.0';
+    const discover = encodeDhcp({
+      op: 'request',
+      hardwareType: 1,
+      hardwareAddress: macBytes(PROBE_MAC),
+      hops: 0,
+      xid,
+      secs: 0,
+      broadcast: true,
+      ciaddr: none,
+      yiaddr: none,
+      siaddr: none,
+      giaddr: none,
+      sname: '',
+      file: '',
+      options: new Map([[OPTION.messageType, typeOption('discover')]]),
+    });
+    socket.send(discover, { address: '255.255.255.255', port: config.dhcp.port });
+    await sleep(clock, LISTEN_MS);
+    await socket.close();
+  } catch (error) {
+    return bad('DHCP servers', `nobody could be asked (${codeOf(error)})`, 'Run this with the right to bind port 68');
+  }
+  const others = [...servers].filter((address) => address !== own);
+  if (mode === 'server')
+    return others.length === 0
+      ? ok('DHCP servers', 'no other one answers')
+      : bad(
+          'DHCP servers',
+          `${others.join(', ')} lease${others.length === 1 ? 's' : ''} addresses here already`,
+          'Stop it on this VLAN, or use [dhcp] mode = proxy beside it',
+        );
+  return others.length === 1
+    ? ok('DHCP servers', `${others[0]} leases addresses, as a proxy needs`)
+    : bad(
+        'DHCP servers',
+        others.length === 0
+          ? 'nobody leases addresses, and a proxy leases none'
+          : `${others.join(' and ')} lease addresses against each other`,
+        'Let exactly one server lease addresses, or use [dhcp] mode = server',
+      );
+}
+
+async function bmcAnswers(world: Surroundings, config: BmsCoreConfig, bmc: NonNullable<PreflightOptions['bmc']>): Promise<Finding> {
+  const { network, clock, random } = world;
+  const gateway = new IpmiGateway({ clock, random, network, logger: silentLogger });
+  const power = new IpmiPower(gateway, { cipherSuite: config.ipmi.cipher_suite as 3 | 17, port: config.ipmi.port, ...bmc });
+  try {
+    const late = (): Error => new Error(`no answer within ${BMC_MS / 1000} s`);
+    const state = await withDeadline(clock, BMC_MS, late, (signal) => power.status(signal));
+    return ok('BMC', `${bmc.address} lets ${bmc.username} in: the machine is ${state}`);
+  } catch (error) {
+    const cure = error instanceof CodedError ? error.cure : 'Check its address, power and cable';
+    return bad('BMC', error instanceof Error ? error.message : String(error), cure);
+  } finally {
+    await power.close();
+    await gateway.close();
+  }
+}
+
+export function registerPreflight(program: Command, world: Surroundings): void {
+  program
+    .command('preflight')
+    .description('looks at this management node before the first boot: addresses, ports, boot files, other DHCP servers, a BMC')
+    .option('--config <file>', 'of bms-core', path.configFile)
+    .option('--bmc <address>', 'also ask this BMC')
+    .option('--user <name>', 'of the BMC', 'admin')
+    .option('--password-file <file>', 'of the BMC; - for standard input; or BMCTL_BMC_PASSWORD')
+    .action(
+      async ({ config: file, bmc: address, user: username, passwordFile }: Record<'config' | 'bmc' | 'user' | 'passwordFile', string>) => {
+        if (!existsSync(file))
+          throw new ExitError(
+            exitCode.usage,
+            new CodedError('BMCTL_NO_CONFIG', `there is no configuration ${file}`, 'Name another with --config'),
+          );
+        const config = bmsCoreConfig.parse(readFileSync(file, 'utf8'), { file, env: world.env });
+        const password = address === undefined ? undefined : await readSecret(world, passwordFile, 'BMCTL_BMC_PASSWORD');
+        const findings = await preflight(world, {
+          config,
+          interfaces: networkInterfaces(),
+          ...(address !== undefined && { bmc: { address, username, password: new PowerSecret(password?.reveal() ?? '') } }),
+        });
+        if (program.opts<{ json?: boolean }>().json) world.print(JSON.stringify({ findings }, undefined, 2));
+        else
+          for (const { ok: fine, check, what, cure } of findings)
+            world.print(`${fine ? 'ok ' : 'BAD'} ${check}: ${what}${cure === undefined ? '' : `\n    → ${cure}`}`);
+        const faults = findings.filter(({ ok: fine }) => !fine).length;
+        if (faults === 0) return;
+        throw new ExitError(
+          exitCode.preflight,
+          new CodedError('BMCTL_PREFLIGHT', `${faults} of ${findings.length} checks failed`, 'Do what the arrows say, and run it again'),
+        );
+      },
+    );
+}
+
+function ok(check: string, what: string): Finding {
+  return { check, ok: true, what };
+}
+
+function bad(check: string, what: string, cure: string): Finding {
+  return { check, ok: false, what, cure };
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : error instanceof Error ? error.message : String(error);
+}

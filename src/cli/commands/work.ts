@@ -1,0 +1,222 @@
+/** bmctl's verbs: deploy, power, reboot, destroy … and the plan that comes before harm. */
+import { CodedError } from 'cdk8s-baremetal-contract';
+import type { NodeSummary, OperationId, PlanRequest } from 'cdk8s-baremetal-contract/api/index';
+import { type Command, InvalidArgumentError } from 'commander';
+import { ExitError, exitCode } from '../exit-codes.ts';
+import type { CommandContext } from '../node-commands.ts';
+import { follow } from './follow.ts';
+
+interface Confirm {
+  readonly yes?: boolean;
+  readonly plan?: string;
+}
+interface Wait {
+  readonly wait?: boolean;
+  readonly timeout: number;
+}
+type Context = () => Promise<CommandContext>;
+
+const NODE = 'name, UUID, number or MAC address';
+
+/** Verbs without arguments of their own: word → row and help. */
+const PLAIN = {
+  retry: ['retryNode', 'try again what failed on a machine in error'],
+  abort: ['abortNode', 'interrupt what is under way, and clean up'],
+  unstick: ['unstickNode', 'take a machine from an owner that does nothing, and begin its state again'],
+  unrescue: ['unrescueNode', 'boot a machine in rescue from its disk again'],
+  manage: ['manageNode', 'take a free machine out of use'],
+  provide: ['provideNode', 'put it into use again'],
+} as const satisfies Record<string, readonly [OperationId, string]>;
+
+export function registerWork(program: Command, context: Context): void {
+  const told = async (work: (context: CommandContext) => Promise<{ node: NodeSummary; asked: string }>): Promise<void> => {
+    const at = await context();
+    const answer = await work(at);
+    if (at.asJson) at.print(JSON.stringify(answer, undefined, 2));
+    else at.print(`${answer.node.name}: ${answer.asked} was asked for; it is ${answer.node.state}.`);
+  };
+
+  waiting(
+    confirming(program.command('deploy').description('puts an image on a machine: a named one, or the smallest that suffices a flavor')),
+  )
+    .argument('<name>', 'of the instance')
+    .requiredOption('-i, --image <id>')
+    .option('-f, --flavor <id>')
+    .option('-n, --node <node>', NODE)
+    .option('--uuid <uuid>', 'of the instance; default: a new one')
+    .action(async (name: string, flags: Confirm & Wait & { image: string; flavor?: string; node?: string; uuid?: string }) => {
+      const at = await context();
+      const { image, flavor, node, uuid } = flags;
+      const wish = { name, imageId: image, flavorId: flavor, node, uuid };
+      if (!flags.yes && flags.plan === undefined) return unconfirmed(at, { verb: 'spawn', ...wish });
+      const instance = await at.api.ask('spawnInstance', {}, { body: { ...wish, ...confirmation(flags) } });
+      if (flags.wait) {
+        await follow(at, {
+          node: instance.node.uuid,
+          timeoutMs: flags.timeout * 1000,
+          verdict: (seen) =>
+            seen.state === 'active' ? 'there' : seen.instance === undefined || seen.state === 'error' ? 'failed' : undefined,
+        });
+      }
+      if (at.asJson) at.print(JSON.stringify(instance, undefined, 2));
+      else
+        at.print(
+          flags.wait
+            ? `${name} is ACTIVE on ${instance.node.name}.`
+            : `${name} goes to ${instance.node.name}: bmctl timeline ${instance.node.name}`,
+        );
+    });
+
+  const power = program.command('power').description('power of machines in use');
+  for (const [word, id] of [
+    ['on', 'powerOnNode'],
+    ['off', 'powerOffNode'],
+  ] as const) {
+    power
+      .command(word)
+      .argument('<node>', NODE)
+      .action((node: string) => told(({ api }) => api.ask(id, { node })));
+  }
+  program
+    .command('reboot')
+    .description('reboots a machine in use')
+    .argument('<node>', NODE)
+    .option('--hard', 'cut the power without asking the operating system')
+    .action((node: string, { hard }: { hard?: boolean }) =>
+      told(({ api }) => api.ask('rebootNode', { node }, { body: hard ? { mode: 'hard' } : {} })),
+    );
+
+  waiting(confirming(program.command('destroy').description("ends a machine's instance and makes the machine free")))
+    .argument('<node>', NODE)
+    .action(async (node: string, flags: Confirm & Wait) => {
+      const at = await context();
+      if (!flags.yes && flags.plan === undefined) return unconfirmed(at, { verb: 'destroy', node });
+      const { node: after } = await at.api.ask('destroyNode', { node }, { body: confirmation(flags) });
+      if (flags.wait) {
+        const verdict = (seen: NodeSummary) => (seen.instance === undefined ? 'there' : seen.state === 'error' ? 'failed' : undefined);
+        await follow(at, { node: after.uuid, timeoutMs: flags.timeout * 1000, verdict });
+      }
+      at.print(at.asJson ? JSON.stringify(after, undefined, 2) : `The instance on ${after.name} ${flags.wait ? 'has ended' : 'ends'}.`);
+    });
+
+  confirming(program.command('rebuild').description('writes the image of an instance anew, or another one'))
+    .argument('<node>', NODE)
+    .option('-i, --image <id>', 'default: the one that it has')
+    .option('--preserve-ephemeral', 'leave the ephemeral partition as it is')
+    .action(async (node: string, flags: Confirm & { image?: string; preserveEphemeral?: boolean }) => {
+      const args = {
+        ...(flags.image !== undefined && { imageId: flags.image }),
+        ...(flags.preserveEphemeral && { preserveEphemeral: true }),
+      };
+      if (!flags.yes && flags.plan === undefined) return unconfirmed(await context(), { verb: 'rebuild', node, ...args });
+      await told(({ api }) => api.ask('rebuildNode', { node }, { body: { ...args, ...confirmation(flags) } }));
+    });
+  confirming(program.command('clean').description('wipes the disk of a machine without an instance'))
+    .argument('<node>', NODE)
+    .option('--full', 'every block, not only partition tables and superblocks')
+    .action(async (node: string, flags: Confirm & { full?: boolean }) => {
+      const args = flags.full ? { wipe: 'full' as const } : {};
+      if (!flags.yes && flags.plan === undefined) return unconfirmed(await context(), { verb: 'clean', node, ...args });
+      await told(({ api }) => api.ask('cleanNode', { node }, { body: { ...args, ...confirmation(flags) } }));
+    });
+
+  for (const [word, [id, help]] of Object.entries(PLAIN)) {
+    program
+      .command(word)
+      .description(help)
+      .argument('<node>', NODE)
+      .action((node: string) => told(({ api }) => api.ask(id, { node })));
+  }
+  program
+    .command('inspect')
+    .description('boots the ramdisk and reads the hardware')
+    .argument('<node>', NODE)
+    .option('--apply', 'take over what is found')
+    .action((node: string, { apply }: { apply?: boolean }) =>
+      told(({ api }) => api.ask('inspectNode', { node }, { body: apply ? { apply } : {} })),
+    );
+  program
+    .command('rescue')
+    .description('boots a machine in use into the ramdisk; its disk is not touched')
+    .argument('<node>', NODE)
+    .option('--key <public key...>', 'SSH public keys that may log in')
+    .action((node: string, { key }: { key?: string[] }) =>
+      told(({ api }) => api.ask('rescueNode', { node }, { body: key ? { authorizedKeys: key } : {} })),
+    );
+  program
+    .command('adopt')
+    .description('takes over an instance that runs on a machine already')
+    .argument('<node>', NODE)
+    .requiredOption('--uuid <uuid>', 'of the instance')
+    .requiredOption('--name <name>', 'of the instance')
+    .requiredOption('-i, --image <id>')
+    .action((node: string, { uuid, name, image }: { uuid: string; name: string; image: string }) =>
+      told(({ api }) => api.ask('adoptNode', { node }, { body: { uuid, name, imageId: image } })),
+    );
+  const maintenance = program.command('maintenance').description('keeps everything from changing power and disks of a machine');
+  for (const on of [true, false]) {
+    maintenance
+      .command(on ? 'on' : 'off')
+      .argument('<node>', NODE)
+      .option('--reason <text>')
+      .action((node: string, { reason }: { reason?: string }) =>
+        told(({ api }) => api.ask('maintainNode', { node }, { body: { on, ...(reason !== undefined && { reason }) } })),
+      );
+  }
+
+  program
+    .command('plan')
+    .description('what a verb would do to a machine, with the hash that confirms it')
+    .argument('<verb>', 'spawn, rebuild, clean, destroy, reboot, "power off", inspect, rescue or unrescue')
+    .argument('[node]', NODE)
+    .option('-i, --image <id>')
+    .option('-f, --flavor <id>')
+    .option('--name <name>', 'of the instance', 'instance')
+    .option('--full', 'clean: every block')
+    .action(async (verb: string, node: string | undefined, flags: { image?: string; flavor?: string; name: string; full?: boolean }) => {
+      const at = await context();
+      const { image, flavor, name, full } = flags;
+      const spawn = { name, imageId: image, flavorId: flavor };
+      const rest = verb === 'spawn' ? spawn : verb === 'rebuild' ? { imageId: image } : verb === 'clean' && full ? { wipe: 'full' } : {};
+      await showPlan(at, { verb, node, ...rest });
+    });
+}
+
+/** Prints what would happen, and ends as a refusal: nothing was done. */
+async function unconfirmed(at: CommandContext, request: PlanRequest): Promise<void> {
+  const hash = await showPlan(at, request);
+  throw new ExitError(
+    exitCode.refused,
+    new CodedError('BMCTL_UNCONFIRMED', 'nothing was done: this wants a confirmation', `Add --plan ${hash}, or --yes without looking`),
+  );
+}
+
+async function showPlan(at: CommandContext, body: object): Promise<string> {
+  const plan = await at.api.ask('plan', {}, { body });
+  if (at.asJson) at.print(JSON.stringify(plan, undefined, 2));
+  else {
+    at.print(`${plan.verb} on ${plan.node}, about ${plan.expectedMinutes} min:`);
+    for (const step of plan.steps) at.print(`  ${step}`);
+    at.print(`Plan ${plan.hash}`);
+  }
+  return plan.hash;
+}
+
+function confirmation({ yes, plan }: Confirm): Confirm {
+  return plan === undefined ? { yes: yes === true } : { plan };
+}
+
+function confirming(command: Command): Command {
+  return command.option('-y, --yes', 'confirm without a plan').option('--plan <hash>', 'confirm the plan that was read');
+}
+
+function waiting(command: Command): Command {
+  return command
+    .option('-w, --wait', 'until it is done, with a line of progress')
+    .option('--timeout <seconds>', 'with --wait', seconds, 3600);
+}
+
+function seconds(text: string): number {
+  if (!/^[1-9]\d{0,6}$/.test(text)) throw new InvalidArgumentError('It must be a whole number of seconds.');
+  return Number(text);
+}

@@ -1,0 +1,109 @@
+/** bmctl's commands, over whatever surroundings it is given. */
+import { readFileSync } from 'node:fs';
+import { CodedError } from 'cdk8s-baremetal-contract';
+import { Command, CommanderError } from 'commander';
+import { apiClient } from './api-client.ts';
+import { registerCatalog } from './commands/catalog.ts';
+import { registerCompletion } from './commands/completion.ts';
+import { registerEnrol } from './commands/enrol.ts';
+import { registerLocal } from './commands/local.ts';
+import { registerPreflight } from './commands/preflight.ts';
+import { registerWork } from './commands/work.ts';
+import { ExitError, exitCode, exitCodeOf } from './exit-codes.ts';
+import { type CommandContext, explainMac, nodeDiagnose, nodeList, nodeShow, nodeTimeline } from './node-commands.ts';
+import { readSecret } from './secret-input.ts';
+import type { Surroundings } from './surroundings.ts';
+
+interface GlobalFlags {
+  readonly api: string;
+  readonly tokenFile?: string;
+  readonly ca?: string;
+  readonly json?: boolean;
+}
+
+const NODE = 'name, UUID, number or MAC address';
+
+export function buildProgram(world: Surroundings): Command {
+  const program = new Command('bmctl')
+    .description('Looks at and works with the machines of bms-core.')
+    .option('--api <url>', "address of bms-core's API", world.env.BMCTL_API ?? 'http://127.0.0.1:7081')
+    .option('--token-file <file>', 'whose content is a token of the API; or BMCTL_TOKEN')
+    .option('--ca <file>', 'certificate authorities to trust for https, in PEM', world.env.BMCTL_CA)
+    .option('--json', 'print what the API answers')
+    .showHelpAfterError()
+    .exitOverride();
+
+  const context = async (): Promise<CommandContext> => {
+    const { api: base, tokenFile, ca, json } = program.opts<GlobalFlags>();
+    const token = await readSecret(world, tokenFile, 'BMCTL_TOKEN');
+    const { network, clock, random } = world;
+    const api = apiClient({
+      base,
+      network,
+      clock,
+      random,
+      ...(token && { token }),
+      ...(ca !== undefined && { ca: readFileSync(ca, 'utf8') }),
+    });
+    return { ...world, api, asJson: json === true };
+  };
+
+  // `bmctl node list` and `bmctl list` are the same
+  for (const parent of [program.command('node').description('machines'), program]) {
+    parent
+      .command('list')
+      .description('every machine with its state, and why it is in it')
+      .option('--state <states>', 'in one of these, comma-separated')
+      .action(async ({ state }: { state?: string }) => nodeList(await context(), state === undefined ? {} : { state }));
+    parent
+      .command('show')
+      .description('one machine')
+      .argument('<node>', NODE)
+      .action(async (key: string) => nodeShow(await context(), key));
+    parent
+      .command('timeline')
+      .description('what was seen of a machine and what was decided')
+      .argument('<node>', NODE)
+      .action(async (key: string) => nodeTimeline(await context(), key));
+    parent
+      .command('diagnose')
+      .description('how a machine is, and what helps')
+      .argument('<node>', NODE)
+      .action(async (key: string) => nodeDiagnose(await context(), key));
+  }
+  program
+    .command('explain')
+    .description('what a machine would boot now, and why')
+    .argument('<machine>', `${NODE}; also a MAC address that is not enrolled`)
+    .action(async (key: string) => explainMac(await context(), key));
+  registerEnrol(program, context);
+  registerCatalog(program, context);
+  registerWork(program, context);
+  registerPreflight(program, world);
+  registerLocal(program, world);
+  registerCompletion(program, context, world.print);
+  // subcommands are made before the settings of the program reach them
+  const inherit = (command: Command): void => {
+    for (const one of command.commands) inherit(one.copyInheritedSettings(command));
+  };
+  inherit(program);
+  return program;
+}
+
+/** Runs one command line (without node and script); gives the exit code. */
+export async function runProgram(program: Command, argv: readonly string[], { note, signal }: Surroundings): Promise<number> {
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return exitCode.done;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.done : exitCode.usage; // it has said what is wrong
+    if (signal.aborted) return exitCode.interrupted;
+    note(error instanceof CodedError ? described(error) : error instanceof Error ? error.message : String(error));
+    return exitCodeOf(error);
+  }
+}
+
+function described(error: CodedError): string {
+  const details = error instanceof ExitError ? error.details.map(({ what, why }) => `\n  ${what}: ${why}`).join('') : '';
+  return `${error.code}: ${error.message}. ${error.cure}${details}`;
+}

@@ -1,0 +1,340 @@
+/** bmctl against the API on a real socket of loopback: what it prints, what it ends with, what it never says. */
+import { spawn as spawnProcess } from 'node:child_process';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { matchToken, parseTokens, tokenLine } from 'cdk8s-baremetal-runtime/api/index';
+import type { HttpServer } from 'cdk8s-baremetal-runtime/core/index';
+import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
+import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
+import { seededRandom } from 'cdk8s-baremetal-simulator';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { candidates } from '../../src/cli/commands/completion.ts';
+import { parseEvents } from '../../src/cli/commands/follow.ts';
+import { exitCode } from '../../src/cli/exit-codes.ts';
+import { buildProgram, runProgram } from '../../src/cli/program.ts';
+import type { Surroundings } from '../../src/cli/surroundings.ts';
+import { Harness, PASSWORD } from '../runtime/api/harness.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+
+const folder = temporaryFolder();
+let harness: Harness;
+let server: HttpServer;
+let api: string;
+
+beforeEach(async () => {
+  folder.create();
+  mkdirSync(folder.path('images'));
+  await serve(new Harness({ clock: nodeClock, userImages: folder.path('images') }));
+});
+afterEach(async () => {
+  harness.api.close();
+  await server.close(0);
+  folder.remove();
+});
+
+async function serve(next: Harness): Promise<void> {
+  if (server) await server.close(0);
+  harness = next;
+  server = await nodeNetwork.serveHttp({ address: '127.0.0.1', port: 0 }, harness.api.handle);
+  api = `http://127.0.0.1:${server.local.port}`;
+}
+
+interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+async function bmctl(args: readonly string[], env: Readonly<Record<string, string>> = {}, stdin = ''): Promise<Ran> {
+  const out: string[] = [];
+  const err: string[] = [];
+  const world: Surroundings = {
+    network: nodeNetwork,
+    clock: nodeClock,
+    random: seededRandom(args.join(' ')),
+    env: { BMCTL_API: api, ...env },
+    stdin: async () => stdin,
+    print: (text) => out.push(text),
+    note: (text) => err.push(text),
+    signal: new AbortController().signal,
+  };
+  const program = buildProgram(world);
+  const quiet = (command: typeof program): void => {
+    command.configureOutput({ writeOut: (text) => out.push(text), writeErr: (text) => err.push(text) });
+    for (const one of command.commands) quiet(one);
+  };
+  quiet(program);
+  const code = await runProgram(program, args, world);
+  return { code, out: out.join('\n'), err: err.join('\n') };
+}
+
+const ENROL = [
+  'enrol',
+  'bm-9',
+  '--mac',
+  '52:54:00:aa:bb:cc',
+  '--bmc',
+  '192.0.2.9',
+  '--user',
+  'admin',
+  '--cpus',
+  '8',
+  '--memory',
+  '1024',
+  '--disk',
+  '100',
+];
+
+describe('bmctl', () => {
+  it.each([
+    ['a file', (path: string) => [['--password-file', path], {}, ''] as const],
+    ['standard input', () => [['--password-file', '-'], {}, 'correct horse\n'] as const],
+    ['the environment', () => [[], { BMCTL_BMC_PASSWORD: 'correct horse' }, ''] as const],
+  ])('002-9: enrols with the password from %s', async (_, from) => {
+    writeFileSync(folder.path('password'), 'correct horse\n');
+    const [args, env, stdin] = from(folder.path('password'));
+    const { code, out, err } = await bmctl([...ENROL, ...args], env, stdin);
+    expect([code, err]).toEqual([exitCode.done, '']);
+    expect(out).toContain('bm-9 is enrolled as number 1');
+    const uuid = /\(([0-9a-f-]{36})\)/.exec(out)?.[1] ?? '';
+    expect((await harness.secrets.read(`bmc.${uuid}`)).reveal()).toBe('correct horse');
+  });
+
+  it('takes no password on the command line, and says where from instead', async () => {
+    expect(await bmctl(ENROL)).toMatchObject({ code: exitCode.failed, err: expect.stringContaining('BMCTL_SECRET') });
+    expect((await bmctl([...ENROL, '--password', 'x'])).code).toBe(exitCode.usage);
+  });
+
+  it('lists, shows, diagnoses, and prints JSON', async () => {
+    await harness.image();
+    await harness.inUse(1);
+    await harness.machine(2);
+    expect((await bmctl(['list'])).out).toMatch(/^NAME +STATE[\s\S]*bm-1 +active[\s\S]*bm-2 +available/);
+    expect((await bmctl(['list'])).out).toBe((await bmctl(['node', 'list'])).out);
+    expect((await bmctl(['list', '--state', 'active'])).out).not.toContain('bm-2');
+    expect(JSON.parse((await bmctl(['--json', 'list'])).out).nodes).toHaveLength(2);
+    expect((await bmctl(['show', 'bm-1'])).out).toContain('Instance      host-1');
+    expect((await bmctl(['diagnose', 'bm-1'])).out).toContain('bm-1 is active: it is well.');
+    expect((await bmctl(['timeline', '1'])).code).toBe(exitCode.done);
+    expect((await bmctl(['explain', '52:54:00:00:00:01'])).out).toContain('52:54:00:00:00:01 is bm-1');
+    expect((await bmctl(['instance', 'list'])).out).toContain('host-1');
+  });
+
+  it.each([
+    [['show', 'nowhere'], exitCode.notFound, 'API_NO_NODE'],
+    [['reboot', 'bm-1'], exitCode.refused, 'MACHINE_WRONG_STATE'],
+    [['enrol'], exitCode.usage, 'required option'],
+    [['lsit'], exitCode.usage, 'list'],
+    [['destroy', 'bm-1'], exitCode.refused, '--plan'],
+    [['--api', 'http://127.0.0.1:1', 'list'], exitCode.noAnswer, 'BMCTL_NO_ANSWER'],
+    [['interface', 'add', 'bm-1', 'x'], exitCode.usage, 'API_INVALID'],
+  ])('%j ends with %i', async (args, code, said) => {
+    await harness.machine(1);
+    const ran = await bmctl(args as string[]);
+    expect(ran).toMatchObject({ code, err: expect.stringContaining(said as string) });
+  });
+
+  it('with tokens: 4 without one and with a low one, done with the right one, from file or environment', async () => {
+    const tokens = { current: () => parseTokens(`${tokenLine('r', 'reader', 'bms_r')}\n${tokenLine('a', 'admin', 'bms_a')}`) };
+    await serve(new Harness({ clock: nodeClock, tokens }));
+    await harness.machine(1);
+    writeFileSync(folder.path('token'), 'bms_a\n');
+    expect((await bmctl(['list'])).code).toBe(exitCode.notAllowed);
+    expect((await bmctl(['maintenance', 'on', 'bm-1'], { BMCTL_TOKEN: 'bms_r' })).code).toBe(exitCode.notAllowed);
+    expect((await bmctl(['list'], { BMCTL_TOKEN: 'bms_r' })).code).toBe(exitCode.done);
+    expect((await bmctl(['--token-file', folder.path('token'), 'maintenance', 'on', 'bm-1'])).code).toBe(exitCode.done);
+  });
+
+  it('destroys nothing without a look or a yes; the plan that was read is enough', async () => {
+    await harness.image();
+    const { uuid } = await harness.inUse(1);
+    const looked = await bmctl(['destroy', 'bm-1']);
+    expect(looked.code).toBe(exitCode.refused);
+    expect(looked.out).toContain('end host-1: power off');
+    expect((await bmctl(['show', 'bm-1'])).out).toContain('host-1');
+    const hash = /--plan ([0-9a-f]+)/.exec(looked.err)?.[1] ?? '';
+    expect((await bmctl(['destroy', 'bm-1', '--plan', 'f00'])).code).toBe(exitCode.refused);
+    expect((await bmctl(['destroy', 'bm-1', '--plan', hash])).code).toBe(exitCode.done);
+    expect((await harness.change(uuid, (node) => node)).request?.verb).toBe('destroy');
+  });
+
+  it.each([
+    ['active', exitCode.done, 'web-1 is ACTIVE on bm-1.', ''],
+    ['error', exitCode.deployFailed, '', 'no POST'],
+  ] as const)('deploy --wait follows to the end: %s', async (end, code, out, err) => {
+    await harness.image();
+    const { uuid } = await harness.machine(1);
+    await harness.api.start();
+    const deployed = bmctl(['deploy', 'web-1', '--image', 'image-1', '--node', 'bm-1', '--yes', '--wait', '--timeout', '20']);
+    const instance = (): Promise<boolean> => harness.change(uuid, (node) => node).then((node) => node.instance !== undefined);
+    while (!(await instance())) await new Promise((resolve) => setTimeout(resolve, 5));
+    for (const state of ['building', 'deploying', end] as const) {
+      await harness.change(uuid, (node) => ({
+        ...node,
+        state,
+        reason: `it is ${state}`,
+        ...(state === 'error' && {
+          lastFailure: { state: 'prepared' as const, reason: 'no POST from the ramdisk', at: 0, cleanupErrors: [] },
+        }),
+      }));
+      await new Promise((resolve) => setTimeout(resolve, 30));
+    }
+    const ran = await deployed;
+    expect(ran).toMatchObject({ code, out: expect.stringContaining(out) });
+    expect(ran.err).toContain(err);
+    expect(ran.err).toContain('bm-1 is ');
+  });
+
+  it('gives up waiting with 124, and the machine goes on', async () => {
+    await harness.image();
+    await harness.machine(1);
+    const { code, err } = await bmctl(['deploy', 'w', '-i', 'image-1', '-n', 'bm-1', '-y', '-w', '--timeout', '1']);
+    expect([code, err]).toEqual([exitCode.timeout, expect.stringContaining('BMCTL_TIMEOUT')]);
+  });
+
+  it('002-10: a flavor that nothing fits is told machine by machine', async () => {
+    await harness.image();
+    await harness.machine(1);
+    await bmctl(['flavor', 'add', 'huge', '--cpus', '512', '--memory', '1', '--disk', '1']);
+    const { code, err } = await bmctl(['deploy', 'w', '-i', 'image-1', '-f', 'huge', '--yes']);
+    expect(code).toBe(exitCode.refused);
+    expect(err).toContain('bm-1: it has 32 CPUs, wanted 512');
+  });
+
+  it('adds an image with the digest of its file', async () => {
+    writeFileSync(folder.path('images/debian'), Buffer.alloc(4096, 1));
+    expect((await bmctl(['image', 'add', 'debian'])).out).toMatch(/^debian: raw, 4096 bytes, SHA-256 [0-9a-f]{64}$/);
+    expect((await bmctl(['image', 'list'])).out).toContain('debian');
+    expect((await bmctl(['image', 'add', 'nothing'])).code).toBe(exitCode.notFound);
+  });
+
+  it('makes tokens that are printed once and kept as hashes, in a file that nobody else reads', async () => {
+    const file = folder.path('tokens');
+    const { out } = await bmctl(['token', 'create', 'ci', '--role', 'operator', '--file', file]);
+    expect(out).toMatch(/^bms_[\w-]{43}$/);
+    const text = readFileSync(file, 'utf8');
+    expect(text).not.toContain(out);
+    expect(matchToken(parseTokens(text), out)).toMatchObject({ name: 'ci', role: 'operator' });
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect((await bmctl(['token', 'create', 'ci', '--role', 'admin', '--file', file])).code).toBe(exitCode.failed);
+    expect((await bmctl(['token', 'create', 'x', '--role', 'root'])).code).toBe(exitCode.usage);
+  });
+
+  it('002-6: db sync, version, export and import of an SQLite store', async () => {
+    const url = (name: string) => `sqlite:///${folder.path(name)}`;
+    expect((await bmctl(['db', 'sync', '--store', url('a.db')])).out).toMatch(/^The schema has version \d+\.$/);
+    expect((await bmctl(['db', 'sync', '--store', url('a.db')])).code).toBe(exitCode.done);
+    expect((await bmctl(['db', 'version', '--store', url('a.db')])).out).toMatch(/^\d+$/);
+    expect((await bmctl(['db', 'export', '--store', url('a.db'), '-o', folder.path('dump')])).code).toBe(exitCode.done);
+    expect((await bmctl(['db', 'import', folder.path('dump'), '--store', url('b.db')])).out).toContain('0 records created');
+    expect((await bmctl(['db', 'version', '--config', folder.path('none.ini')])).code).toBe(exitCode.usage);
+  });
+
+  it('shows what Ironic exported, and enrols it with passwords from a file', async () => {
+    const nodes = [
+      {
+        uuid: '11111111-1111-4111-8111-111111111111',
+        name: 'old-1',
+        driver: 'ipmi',
+        driver_info: { ipmi_address: '192.0.2.50', ipmi_username: 'root', ipmi_password: '******' },
+        properties: { cpus: 8, memory_mb: 4096, local_gb: 100, cpu_arch: 'x86_64' },
+        provision_state: 'available',
+      },
+    ];
+    const ports = [{ address: '52:54:00:0a:0b:0c', node_uuid: nodes[0]?.uuid }];
+    const [file, portsFile, passwords] = ['nodes.json', 'ports.json', 'passwords.json'].map((name) => folder.path(name)) as [
+      string,
+      string,
+      string,
+    ];
+    writeFileSync(file, JSON.stringify(nodes));
+    writeFileSync(portsFile, JSON.stringify(ports));
+    writeFileSync(passwords, JSON.stringify({ 'old-1': 'correct horse' }));
+    const shown = await bmctl(['import', 'ironic', file, '--ports', portsFile]);
+    expect(shown.out).toContain('old-1');
+    expect((await bmctl(['list'])).out).toBe('No machine is enrolled.');
+    expect((await bmctl(['import', 'ironic', file, '--ports', portsFile, '--apply'])).err).toContain('no password is given for old-1');
+    const applied = await bmctl(['import', 'ironic', file, '--ports', portsFile, '--passwords', passwords, '--apply']);
+    expect([applied.code, applied.err]).toEqual([exitCode.done, 'old-1 is enrolled.']);
+    expect((await bmctl(['list'])).out).toContain('52:54:00:0a:0b:0c');
+  });
+
+  it('completes commands, options and names of machines', async () => {
+    await harness.machine(1);
+    const complete = async (...words: string[]) => (await bmctl(['__complete', '--', ...words])).out.split('\n');
+    expect(await complete('pow')).toEqual(['power']);
+    expect(await complete('power', '')).toEqual(['on', 'off']);
+    expect(await complete('show', 'bm')).toEqual(['bm-1']);
+    expect(await complete('destroy', '--y')).toEqual(['--yes']);
+    for (const shell of ['bash', 'zsh', 'fish']) expect((await bmctl(['completion', shell])).out).toContain('bmctl __complete');
+    expect(candidates).toBeTypeOf('function');
+  });
+
+  it('reads events as the API writes them', () => {
+    expect(parseEvents(': heartbeat\nid: a.1\n\n')).toEqual({ id: 'a.1', events: [] });
+    expect(parseEvents('retry: 1000\nid: a.1\n\nid: a.2\nevent: reset\ndata: {"type":"reset","reason":"x"}\n\n')).toEqual({
+      id: 'a.2',
+      events: [{ type: 'reset', reason: 'x' }],
+    });
+  });
+
+  it('preflight finds what would stop the first boot', async () => {
+    for (const part of ['boot', 'boot/deploy', 'boot/images']) mkdirSync(folder.path(part));
+    for (const file of ['pxelinux.0', 'deploy/deploy_kernel', 'deploy/deploy_ramdisk']) writeFileSync(folder.path('boot', file), 'x');
+    const ports = { dhcp: 41067, tftp: 41069, http: 41082, helper: 41000 };
+    const ini = (extra = '') =>
+      `[DEFAULT]\nserver_port = 41081\n[pxe]\ntftpboot_dir = ${folder.path('boot')}\ndeploy_image_dir = ${folder.path('boot/deploy')}\nuser_image_dir = ${folder.path('boot/images')}\n` +
+      `[sw_coordination]\nbackend_url = memory://\n[api]\naddress = 127.0.0.1\n[dhcp]\nenabled = false\nserver_ip = 127.0.0.1\nport = ${ports.dhcp}\n${extra}` +
+      `[tftp]\naddress = 127.0.0.1\nport = ${ports.tftp}\n[http_boot]\naddress = 127.0.0.1\nport = ${ports.http}\n[deploy_helper]\naddress = 127.0.0.1\nport = ${ports.helper}\n`;
+    const config = folder.path('core.ini');
+    writeFileSync(config, ini());
+    const fine = await bmctl(['preflight', '--config', config]);
+    expect([fine.out, fine.code]).toEqual([expect.not.stringContaining('BAD'), exitCode.done]);
+    writeFileSync(config, ini('interfaces = vlan1800x\n'));
+    writeFileSync(folder.path('boot/pxelinux.0'), '');
+    const taken = await nodeNetwork.listen({ address: '127.0.0.1', port: ports.helper }, (one) => one.destroy());
+    const found = await bmctl(['preflight', '--config', config]);
+    await taken.close();
+    expect(found.code).toBe(exitCode.preflight);
+    for (const said of [
+      'there is no interface vlan1800x',
+      'pxelinux.0 is empty',
+      'deploy-helper on 127.0.0.1:41000/tcp cannot be used (EADDRINUSE)',
+    ])
+      expect(found.out).toContain(said);
+  });
+
+  it('says no secret, whatever it is asked', async () => {
+    await harness.machine(1);
+    const said: string[] = [];
+    for (const args of [
+      ['--json', 'show', 'bm-1'],
+      ['show', 'bm-1'],
+      ['--json', 'list'],
+      ['timeline', 'bm-1'],
+      ['--json', 'explain', 'bm-1'],
+      ['diagnose', 'bm-1'],
+    ]) {
+      const { out, err } = await bmctl(args, { BMCTL_TOKEN: 'bms_secret_token', BMCTL_BMC_PASSWORD: PASSWORD });
+      said.push(out, err);
+    }
+    for (const secret of [PASSWORD, 'bms_secret_token']) expect([...said, ...harness.emitted].join('\n')).not.toContain(secret);
+  });
+
+  it('is a program: exit code, standard output and standard error of a process of its own', async () => {
+    await harness.machine(1);
+    const run = (args: string[]): Promise<Ran> =>
+      new Promise((resolve) => {
+        const child = spawnProcess(process.execPath, ['--import', 'tsx', 'src/cli/bmctl.ts', ...args], {
+          env: { ...process.env, BMCTL_API: api },
+        });
+        let [out, err] = ['', ''];
+        child.stdout.on('data', (data) => (out += data));
+        child.stderr.on('data', (data) => (err += data));
+        child.on('close', (code) => resolve({ code: code ?? -1, out, err }));
+      });
+    const [list, missing, help] = await Promise.all([run(['list']), run(['show', 'nowhere']), run(['--help'])]);
+    expect(list).toMatchObject({ code: 0, err: '', out: expect.stringContaining('bm-1') });
+    expect(missing).toMatchObject({ code: exitCode.notFound, out: '', err: expect.stringContaining('API_NO_NODE') });
+    expect(help.out).toContain('preflight');
+  });
+});
