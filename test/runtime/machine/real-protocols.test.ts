@@ -1,8 +1,10 @@
 /** Inspection, cleaning, rescue and rebuild over real DHCP, TFTP, HTTP, IPMI and iSCSI, on a virtual clock. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ask, destroy } from 'cdk8s-baremetal-runtime/machine/index';
+import { decodeMbr } from 'cdk8s-baremetal-runtime/deploy/layout/index';
+import { ask, destroy, flavorKind, imageKind, spawn } from 'cdk8s-baremetal-runtime/machine/index';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type VirtualMachine, VirtualSite, type VirtualSiteOptions } from '../../simulator/slice/virtual-site.ts';
 
@@ -21,6 +23,16 @@ afterEach(async () => {
   await site?.close();
   rmSync(folder, { recursive: true });
 });
+
+/** The superblock of an ext4 file system, and noise. */
+function extImage(uuid: string): Buffer {
+  const content = Buffer.alloc(2 * MIB, 'a root file system ');
+  content.fill(0, 1024, 2048);
+  content.writeUInt16LE(0xef53, 1024 + 56);
+  content.writeUInt32LE(0x240, 1024 + 96);
+  Buffer.from(uuid.replaceAll('-', ''), 'hex').copy(content, 1024 + 104);
+  return content;
+}
 
 const zeros = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0);
 
@@ -76,6 +88,50 @@ describe('work with a ramdisk', () => {
     await site.clock.run(destroy(site, machine.uuid));
     await site.until(machine, ({ state }) => state === 'available');
     expect(machine.server.activity).toBe('off');
+  });
+
+  it('002-12: a partition image becomes root and swap, and the instance boots by kernel with the root’s UUID', async () => {
+    const { site, machine } = await newSite();
+    const uuid = '6ba7b810-9dad-41d1-80b4-00c04fd430c8';
+    const content = extImage(uuid);
+    const images = join(folder, 'tftpboot/user_images');
+    writeFileSync(join(images, 'root-image'), content);
+    for (const file of ['the-kernel', 'the-ramdisk']) writeFileSync(join(images, file), Buffer.alloc(50_000, file));
+    await site.clock.run(
+      site.store.create(imageKind, 'root-image', {
+        id: 'root-image',
+        name: 'root',
+        format: 'raw',
+        boot: 'kernel',
+        layout: 'partition',
+        kernelId: 'the-kernel',
+        ramdiskId: 'the-ramdisk',
+        sha256: createHash('sha256').update(content).digest('hex'),
+      }),
+    );
+    const flavor = { id: 'parts', name: 'parts', cpus: 1, memoryMb: 1, localGb: 0, swapMb: 4, ephemeralGb: 0 };
+    await site.clock.run(site.store.create(flavorKind, 'parts', flavor));
+    const instance = { uuid: 'b9a4c1de-7a1c-4a53-8a8d-3f6f2c0e9a11', name: 'parts-1', imageId: 'root-image', flavorId: 'parts' };
+    await site.clock.run(spawn(site, machine.uuid, instance));
+    const node = await site.settled(machine);
+    expect([node.state, node.deployment?.written?.root]).toEqual(['active', `UUID=${uuid}`]);
+    await site.clock.runUntil(() => machine.server.activity === 'running from the network');
+    expect(machine.events.findLast(({ type }) => type === 'running')?.detail).toBe(`kernel ${instance.uuid}/kernel, root=UUID=${uuid}`);
+    const table = decodeMbr(await machine.disk.read(0, 512));
+    expect(table?.entries.map((entry) => entry && `${entry.type.toString(16)} ${entry.firstBlock}+${entry.blocks}`)).toEqual([
+      `83 2048+${(58 * MIB) / 512}`,
+      `82 ${(59 * MIB) / 512}+${(4 * MIB) / 512}`,
+      undefined,
+      undefined,
+    ]);
+    expect(Buffer.compare(await machine.disk.read(MIB, content.length), content)).toBe(0);
+    expect(Buffer.from(await machine.disk.read(59 * MIB, 4096)).toString('latin1', 4086)).toBe('SWAPSPACE2');
+    // Nothing to preserve with this flavor: refused before the first byte, for good.
+    await site.clock.run(ask(site, machine.uuid, 'rebuild', { args: { preserveEphemeral: true }, approval: { yes: true } }));
+    await site.until(machine, ({ state }) => state === 'building');
+    const failed = await site.until(machine, ({ state }) => state === 'available');
+    expect(failed.lastFailure?.reason).toContain('the ephemeral partition cannot be preserved: the flavor has none');
+    expect(Buffer.compare(await machine.disk.read(MIB, content.length), content)).toBe(0);
   });
 
   it('after a destroy with cleaning the last owner’s data at both ends is gone before the machine is free', async () => {
