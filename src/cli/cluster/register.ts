@@ -117,8 +117,7 @@ export function registerClusterCommands(program: Command): void {
   withSpec(cluster.command('plan').description('what a change would do: images, restarts, volumes, conflicts')).action((flags: SpecFlags) =>
     withCluster(async (context, key) => {
       const { planUpdate } = await import('./update.ts');
-      const plan = await planUpdate(context, { ...(await specOptions(flags)), key });
-      if (plan.conflicts.length > 0) process.exitCode = 1;
+      await planUpdate(context, { ...(await specOptions(flags)), key });
     }),
   );
 

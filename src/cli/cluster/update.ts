@@ -33,7 +33,10 @@ export async function updateCluster(context: ClusterContext, options: UpdateOpti
   return changeSpec(context, cluster, { assignments, ...(options.dryRun && { dryRun: true }) });
 }
 
-/** bmctl cluster plan: the same without sending; without flags, what differs between the spec and what runs. */
+/**
+ * bmctl cluster plan: the same without sending; without flags, what differs between the spec and what runs.
+ * @throws CodedError CLUSTER_INVALID when it could not be carried out, once it is shown
+ */
 export async function planUpdate(context: ClusterContext, options: UpdateOptions): Promise<TotalPlan> {
   const cluster = await getCluster(context, options.key);
   const plan = await planOf(context, cluster, assigned(cluster.spec, assignmentsOf(options)));
@@ -42,6 +45,7 @@ export async function planUpdate(context: ClusterContext, options: UpdateOptions
   if (!context.asJson && known?.waitingFor !== undefined) {
     context.print(`The operator waits: ${known.waitingFor}${known.notBefore === undefined ? '' : `, not before ${known.notBefore}`}`);
   }
+  if (plan.conflicts.length > 0) throw clusterErrors.CLUSTER_INVALID({ problems: plan.conflicts });
   return plan;
 }
 

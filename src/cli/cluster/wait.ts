@@ -79,6 +79,8 @@ export function outcomeOf(object: LiveObject): Outcome {
   if (degraded?.status === 'True' && current('Degraded') && progressing?.status !== 'True') {
     return { type: 'failed', reason: [degraded.reason, degraded.message].filter(Boolean).join(': ') };
   }
+  // what runs may be ready while what was asked for waits for its window
+  if (status.plan !== undefined) return { type: 'waiting', blocking: blockingOf(status) };
   if (condition('Ready')?.status === 'True' && current('Ready') && progressing?.status !== 'True') return { type: 'there' };
   return { type: 'waiting', blocking: blockingOf(status) };
 }
@@ -89,8 +91,9 @@ export function blockingOf(status: ClusterStatus): string[] {
   const failed = components.filter(([, { phase }]) => phase === 'Failed');
   const told = failed.length > 0 ? failed : components.filter(([, { phase }]) => phase === 'Progressing');
   const { plan } = status;
+  const pending = plan?.waitingFor ?? (plan && `${plan.changes.length} changes that have not begun`);
   return [
-    ...(plan?.waitingFor === undefined ? [] : [plan.waitingFor]),
+    ...(pending === undefined ? [] : [pending]),
     ...(status.phase === 'Paused' ? ['spec.paused, which keeps the operator from changing anything'] : []),
     ...(told.length > 0 ? told : components).map(([name, one]) => `${name} (${describe(one)})`),
   ];

@@ -1,10 +1,12 @@
+import { existsSync, globSync, readFileSync } from 'node:fs';
 import { clusterManifests } from 'cdk8s-baremetal/onecloud/index';
-import { operatorNamespaceRules } from 'cdk8s-baremetal/operator-rules';
+import { operatorClusterRules, operatorNamespaceRules } from 'cdk8s-baremetal/operator-rules';
 import { catalog } from 'cdk8s-baremetal-contract/onecloud/index';
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { bundleObjects, bundleYaml } from '../../../src/cli/cluster/bundle.ts';
-import { typeTable } from '../../../src/operator/engine/resource-types.ts';
+import { clusterAnnotation } from '../../../src/cli/cluster/names.ts';
+import { resourceTypes, typeTable } from '../../../src/operator/engine/resource-types.ts';
 import { type Manifest, schemaProblems } from '../../support/kubernetes-schema.ts';
 import { type AnyManifest, find } from '../../support/synth.ts';
 import { seedSpec } from './world.ts';
@@ -98,5 +100,29 @@ describe('004-10: bmctl bundle', () => {
       );
       for (const verb of ['get', 'list', 'watch', 'create', 'patch', 'delete']) expect(rule?.verbs, `${verb} ${plural}`).toContain(verb);
     }
+  });
+
+  it('lets the operator read every kind that its sources name', () => {
+    const sources = globSync('src/operator/onecloud/**/*.ts')
+      .map((file) => readFileSync(file, 'utf8'))
+      .join('\n');
+    const rules = [...operatorNamespaceRules(), ...operatorClusterRules()];
+    for (const [, name = ''] of sources.matchAll(/resourceTypes\.(\w+)/g)) {
+      const { plural } = resourceTypes[name as keyof typeof resourceTypes];
+      expect(
+        rules.filter(({ resources, verbs }) => resources?.includes(plural) && verbs.includes('watch')),
+        plural,
+      ).toHaveLength(1);
+    }
+  });
+
+  const OPERATOR_NAMES = 'src/operator/onecloud/names.ts';
+  it.skipIf(!existsSync(OPERATOR_NAMES))('004-12: calls decisions as the operator does', async () => {
+    const { operatorAnnotation } = await import(`../../../${OPERATOR_NAMES}`);
+    const { acceptedConfig, resetConfig } = clusterAnnotation;
+    expect({ acceptedConfig, resetConfig }).toEqual({
+      acceptedConfig: operatorAnnotation.acceptedConfig,
+      resetConfig: operatorAnnotation.resetConfig,
+    });
   });
 });

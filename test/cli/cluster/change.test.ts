@@ -197,8 +197,9 @@ describe('cluster plan', () => {
       spec: { ports: [{ port: 80, nodePort: 30292 }] },
     };
     await here.api.create(resourceTypes.services, service);
-    const plan = await planUpdate(here.context, { key: KEY, components: [] });
-    expect(plan.conflicts).toEqual(['glance: node port 30292 belongs to the Service shop/shop']);
+    const error = await refusal(planUpdate(here.context, { key: KEY, components: [] }));
+    expect(error.code).toBe('CLUSTER_INVALID');
+    expect(here.printed).toContain('conflict: glance: node port 30292 belongs to the Service shop/shop');
   });
 
   it('writes nothing', async () => {

@@ -156,6 +156,7 @@ describe('004-10: --wait', () => {
       { ...INSTALLING, conditions: [condition('Degraded', 'True'), condition('Progressing', 'True')] },
       'waiting',
     ],
+    ['ready, while the update waits for its window', { ...READY, plan: { hash: 'x', waitingFor: 'the window', changes: [] } }, 'waiting'],
     ['paused', { observedGeneration: 1, phase: 'Paused', conditions: [] }, 'waiting'],
   ])('reads a status: %s', async (_, status, expected) => {
     expect((await outcome(status)).type).toBe(expected);
