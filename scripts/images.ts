@@ -100,9 +100,11 @@ export function readFlags(args: readonly string[]): ImagesOptions {
 
 export function buildImages(options: ImagesOptions, print: (text: string) => void): BuiltImage[] {
   const images = chosen(options);
-  const builder = options.builder ?? BUILDERS.find(onPath);
+  const builder = options.builder ?? BUILDERS.find((name) => onPath(name) && works(name));
   if (builder === undefined)
-    throw new ImagesError(`none of ${BUILDERS.join(', ')} is installed (Debian packages docker.io with docker-buildx, podman, buildah)`);
+    throw new ImagesError(
+      `none of docker with buildx, podman, buildah is installed (Debian packages docker.io with docker-buildx, podman, buildah)`,
+    );
   const scratch = mkdtempSync(join(tmpdir(), 'bms-images-'));
   try {
     return images.map((image) => buildImage(image, { options, builder, scratch, print }));
@@ -211,6 +213,11 @@ function onPath(program: string): boolean {
       return false; // not in this folder
     }
   });
+}
+
+/** Docker without its buildx builds nothing that is described here; this asks, and changes nothing. */
+function works(builder: Builder): boolean {
+  return builder !== 'docker' || capture(['docker', 'buildx', 'version']) !== undefined;
 }
 
 /** What a program prints; undefined when it fails, which means that the image is not there. */
