@@ -86,7 +86,7 @@ export function openApiDocument(version: string): Json {
   const reference = (name: string): string => `#/components/schemas/${name}`;
   const written = {
     input: z.toJSONSchema(registry, { uri: reference, io: 'input', unrepresentable: 'any' }).schemas,
-    output: z.toJSONSchema(registry, { uri: reference, io: 'output', unrepresentable: 'any' }).schemas,
+    output: z.toJSONSchema(registry, { uri: reference, io: 'output', unrepresentable: 'any', override: open }).schemas,
   };
   const names = new Map([...Object.entries(components)].map(([name, schema]) => [schema, name]));
   const inputs = new Set<string>();
@@ -96,7 +96,9 @@ export function openApiDocument(version: string): Json {
   }
   const schemaOf = (schema: z.ZodType, io: 'input' | 'output'): Json => {
     const name = names.get(schema);
-    return name === undefined ? bare(z.toJSONSchema(schema, { io, unrepresentable: 'any' })) : { $ref: reference(name) };
+    return name === undefined
+      ? bare(z.toJSONSchema(schema, { io, unrepresentable: 'any', ...(io === 'output' && { override: open }) }))
+      : { $ref: reference(name) };
   };
   const paths: Record<string, Json> = {};
   for (const [id, row] of Object.entries<Operation>(operations)) {
@@ -180,6 +182,11 @@ function queryParameters(row: Operation): Json[] {
 
 function header(name: string, description: string): Json {
   return { name, in: 'header', required: false, description, schema: { type: 'string' } };
+}
+
+/** A newer server may say more: clients that were generated from this document must not refuse it. */
+function open({ jsonSchema }: { readonly jsonSchema: { additionalProperties?: unknown } }): void {
+  if (jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
 }
 
 function bare(schema: object): Json {
