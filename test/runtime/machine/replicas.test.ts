@@ -117,4 +117,27 @@ describe('replicas', () => {
       await world.close();
     },
   );
+
+  it.each([
+    { ahead: 'the dead one', skews: { 'mgmt-1': 300_000, 'mgmt-2': 0 } },
+    { ahead: 'its successor', skews: { 'mgmt-1': 0, 'mgmt-2': 300_000 } },
+    { ahead: 'by more than a deadline', skews: { 'mgmt-1': 0, 'mgmt-2': 3_600_000 } },
+  ])('clocks that disagree, $ahead ahead: a deployment survives the take-over in every state', async ({ skews }) => {
+    for (const state of ['building', 'prepared', 'deploying', 'deploy complete'] as const) {
+      const world = new World({ knobs: { chunks: 60 }, settings: { pxeDeployTimeoutMs: 600_000, writeTimeoutMs: 600_000 } });
+      world.skewsMs = skews;
+      const machine = await world.enrol();
+      const first = world.daemon('mgmt-1');
+      await world.until(machine, 'available');
+      await world.spawn(machine);
+      await world.until(machine, state);
+      const { owner = '' } = await world.node(machine);
+      first.gate.kill();
+      world.coordination.crash(owner);
+      world.daemon('mgmt-2');
+      const node = await world.until(machine, 'active');
+      expect([state, node.epoch, machine.content, world.violations]).toEqual([state, 2, IMAGE.sha256, []]);
+      await world.close();
+    }
+  });
 });
