@@ -51,19 +51,29 @@ export async function removeInterface({ store }: Context, nodeId: string, given:
 }
 
 /**
- * Makes what the corrected machine shall have (its BMC's address) its own, or throws MACHINE_TAKEN. The answer lets go of what it had
- * before: call it when the record is stored.
+ * Makes what the corrected machine shall have (its BMC's address) its own, then does `work`, then lets go of what it had before; of the
+ * new one, when `work` fails. Throws API_REFUSED when another machine has it.
  */
-export async function reserve({ store, clock }: Context, corrected: NodeRecord): Promise<() => Promise<void>> {
-  const held = () => store.list(reservationKind, { where: ({ nodeId }) => nodeId === corrected.uuid });
-  const before = (await held()).filter(({ id }) => id.startsWith('bmc.'));
+export async function reserving<T>({ store, clock }: Context, corrected: NodeRecord, work: () => Promise<T>): Promise<T> {
+  const held = async () => {
+    const mine = await store.list(reservationKind, { where: ({ nodeId }) => nodeId === corrected.uuid });
+    return mine.filter(({ id }) => id.startsWith('bmc.'));
+  };
+  const before = await held();
   const taken = await takenBy({ store, clock }, corrected);
   if (taken !== undefined) throw new Refusal(apiErrors.API_REFUSED({ reason: taken }));
-  const after = (await held()).filter(({ id }) => id.startsWith('bmc.'));
-  const old = after.length > before.length ? before : [];
-  return async () => {
-    for (const one of old) await store.delete(reservationKind, one, one.version);
+  const added = (await held()).filter(({ id }) => !before.some((one) => one.id === id));
+  const release = async (records: typeof before): Promise<void> => {
+    for (const one of records) await store.delete(reservationKind, one, one.version);
   };
+  try {
+    const result = await work();
+    if (added.length > 0) await release(before);
+    return result;
+  } catch (error) {
+    await release(added);
+    throw error;
+  }
 }
 
 async function change(store: Store, nodeId: string, next: (node: NodeRecord) => NodeRecord): Promise<Stored<NodeRecord>> {

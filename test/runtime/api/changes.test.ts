@@ -152,6 +152,12 @@ describe('ETag and If-Match', () => {
     expect((await harness.ask('PATCH', '/v1/nodes/bm-1', { body: { bmc: { address: '192.0.2.2' } } })).status).toBe(409);
     expect((await harness.ask('PATCH', '/v1/nodes/bm-1', { body: { bmc: { address: '192.0.2.77' } } })).status).toBe(200);
     expect((await harness.ask('PATCH', '/v1/nodes/bm-2', { body: { bmc: { address: '192.0.2.1' } } })).status).toBe(200);
+    // a change that is refused leaves no trace
+    const stale = { body: { bmc: { address: '192.0.2.88' } }, headers: { 'if-match': '"0"' } };
+    expect((await harness.ask('PATCH', '/v1/nodes/bm-1', stale)).status).toBe(412);
+    expect((await harness.ask('PATCH', '/v1/nodes/bm-2', { body: { bmc: { address: '192.0.2.88' } } })).status).toBe(200);
+    // half of what a BMC is, e.g. its user alone, keeps its address
+    expect((await harness.ask('PATCH', '/v1/nodes/bm-1', { body: { bmc: { username: 'root' } } })).json.bmc).toBe('ipmi://192.0.2.77');
   });
 });
 

@@ -11,7 +11,7 @@ import { diagnosis } from '../diagnosis.ts';
 import { apiErrors, Refusal } from '../errors.ts';
 import { explain } from '../explain.ts';
 import { findNode, nodeOf } from '../find-node.ts';
-import { addInterface, removeInterface, reserve } from '../interfaces.ts';
+import { addInterface, removeInterface, reserving } from '../interfaces.ts';
 import { nodeDetail, nodeTimeline } from '../node-view.ts';
 import { page } from '../pages.ts';
 import type { HandlerContext } from './context.ts';
@@ -61,9 +61,9 @@ export function nodeHandlers(context: HandlerContext): HandlersOf<NodeOperation>
       const { id, value } = await nodeOf(store, parameters.node);
       const password = body.bmc?.password;
       const passwordRef = password === undefined ? undefined : `bmc.${id}`;
-      const release = await reserve({ store, clock }, updated(value, body, passwordRef));
-      const result = await modify(guarded(store, id, ifMatch), nodeKind, id, (node) => updated(node, body, passwordRef));
-      await release();
+      const result = await reserving({ store, clock }, updated(value, body, passwordRef), () =>
+        modify(guarded(store, id, ifMatch), nodeKind, id, (node) => updated(node, body, passwordRef)),
+      );
       if (result.outcome === 'missing') throw new Refusal(apiErrors.API_NO_NODE({ node: value.name }));
       // After the record: a refused version must leave the password as it was.
       if (password !== undefined && passwordRef !== undefined) await secrets.write(passwordRef, new Secret(password));
