@@ -36,22 +36,22 @@ export function kubernetesPodAccess(config: KubeConfig): PodAccess {
       signal?.throwIfAborted();
       const [output, errors] = [collector(), collector()];
       const ended = Promise.withResolvers<Status>();
+      ended.promise.catch(() => undefined); // heard below, where it is waited for
+      const stop = (): void => ended.reject(signal?.reason);
+      signal?.addEventListener('abort', stop, { once: true });
       // chunks: a frame of the web socket holds what one write brings
       const stdin = input === undefined ? null : Readable.from(chunksOf(input));
-      const socket = await exec.exec(namespace, pod, container, [...command], output.stream, errors.stream, stdin, false, ended.resolve);
-      const stop = (): void => {
-        socket.close();
-        ended.reject(signal?.reason);
-      };
-      socket.on('error', (reason) => ended.reject(reason));
-      socket.on('close', () => ended.reject(new Error('the connection ended before the program did')));
-      signal?.addEventListener('abort', stop, { once: true });
+      const connecting = exec.exec(namespace, pod, container, [...command], output.stream, errors.stream, stdin, false, ended.resolve);
       try {
+        const socket = await Promise.race([connecting, ended.promise.then(() => connecting)]);
+        socket.on('error', (reason) => ended.reject(reason));
+        socket.on('close', () => ended.reject(new Error('the connection ended before the program did')));
         const status = await ended.promise;
         return { exitCode: exitCodeOf(status), output: output.text(), errors: errors.text() || (status.message ?? '') };
       } finally {
         signal?.removeEventListener('abort', stop);
-        socket.close();
+        // also one that is still being made
+        void connecting.then((socket) => socket.close()).catch(() => undefined);
       }
     },
   };

@@ -4,6 +4,7 @@ import { DEFAULT_CLUSTER_NAME, DEFAULT_NAMESPACE } from 'cdk8s-baremetal-contrac
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { ClusterContext, ClusterKey } from './context.ts';
+import { withExitCode } from './exit.ts';
 
 interface ClusterFlags {
   readonly name: string;
@@ -33,33 +34,32 @@ export function registerClusterCommands(program: Command): void {
     .option('--kubeconfig <file>', 'instead of $KUBECONFIG or ~/.kube/config')
     .option('--context <context>', 'of the kubeconfig');
 
-  const withCluster = async (work: (context: ClusterContext, key: ClusterKey, config: unknown) => Promise<unknown>): Promise<void> => {
-    const { connect } = await import('./connection.ts');
-    const { name, namespace, kubeconfig: file, context: kubeContext } = cluster.opts<ClusterFlags>();
-    const stop = new AbortController();
-    const interrupted = (): void => stop.abort(new Error('interrupted'));
-    process.once('SIGINT', interrupted);
-    process.once('SIGTERM', interrupted);
-    const connection = connect(
-      { ...(file !== undefined && { file }), ...(kubeContext !== undefined && { context: kubeContext }) },
-      nodeClock,
-    );
-    const context: ClusterContext = {
-      api: connection.api,
-      clock: nodeClock,
-      print,
-      progress,
-      asJson: program.opts<{ json?: boolean }>().json === true,
-      signal: stop.signal,
-    };
-    try {
-      await work(context, { name, namespace }, connection.config);
-    } finally {
-      process.removeListener('SIGINT', interrupted);
-      process.removeListener('SIGTERM', interrupted);
-      await connection.close();
-    }
-  };
+  const withCluster: WithCluster = (work) =>
+    ending(async () => {
+      const { connect } = await import('./connection.ts');
+      const { name, namespace, kubeconfig: file, context: kubeContext } = cluster.opts<ClusterFlags>();
+      const stop = new AbortController();
+      const interrupted = (): void => stop.abort(new Error('interrupted'));
+      process.once('SIGINT', interrupted);
+      process.once('SIGTERM', interrupted);
+      const options = { ...(file !== undefined && { file }), ...(kubeContext !== undefined && { context: kubeContext }) };
+      const connection = connect(options, nodeClock);
+      const context: ClusterContext = {
+        api: connection.api,
+        clock: nodeClock,
+        print,
+        progress,
+        asJson: program.opts<{ json?: boolean }>().json === true,
+        signal: stop.signal,
+      };
+      try {
+        await work(context, { name, namespace }, connection.config);
+      } finally {
+        process.removeListener('SIGINT', interrupted);
+        process.removeListener('SIGTERM', interrupted);
+        await connection.close();
+      }
+    });
 
   const waiting = async (context: ClusterContext, key: ClusterKey, { wait, timeout }: WaitFlags): Promise<void> => {
     if (wait) await (await import('./wait.ts')).waitForCluster(context, key, timeout);
@@ -264,7 +264,7 @@ function registerInit(cluster: Command): void {
     .option('--ignore-preflight-errors <checks>', 'passed to kubeadm, by commas', list)
     .action(async (flags: import('./init.ts').InitOptions) => {
       const [{ initKubernetes }, { nodeInitHost }] = await Promise.all([import('./init.ts'), import('./node-init-host.ts')]);
-      await initKubernetes({ print, progress }, nodeInitHost, flags);
+      await ending(() => initKubernetes({ print, progress }, nodeInitHost, flags));
     });
 }
 
@@ -283,6 +283,15 @@ function registerBundle(program: Command): void {
         process.stdout.write(bundleYaml(flags));
       },
     );
+}
+
+/** Errors leave with what the program is to end with. */
+async function ending(work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    throw withExitCode(error);
+  }
 }
 
 function withWait(command: Command): Command {

@@ -100,7 +100,7 @@ describe.skipIf(withoutCluster('bmctl cluster on an API server'))('bmctl on a re
       create.map((word) => (word === VERSION ? 'v9' : word)),
       { input: 'wh4t-else' },
     );
-    expect(third.code).toBe(1);
+    expect(third.code).toBe(6);
     expect(third.err).toContain('CLUSTER_EXISTS_OTHERWISE');
     for (const { out, err } of [first, second, third]) expect(out + err).not.toMatch(new RegExp(`${PASSWORD}|wh4t-else`));
     const inArgv = await cluster(['create', '--version', 'v1', '--mysql-host', 'x', '--mysql-password', PASSWORD]);
@@ -119,7 +119,7 @@ describe.skipIf(withoutCluster('bmctl cluster on an API server'))('bmctl on a re
     const status = await cluster(['status']);
     expect(status.out).toContain('The operator has not reported');
     const wait = await cluster(['wait', '--timeout', '0.03']);
-    expect(wait).toMatchObject({ code: 1, err: expect.stringContaining('CLUSTER_WAIT_DEADLINE') });
+    expect(wait).toMatchObject({ code: 124, err: expect.stringContaining('CLUSTER_WAIT_DEADLINE') });
     const wrong = await cluster(['update', '--component', 'glance.replicas=2']);
     expect(wrong.err).toContain('ONECLOUD_REPLICAS_SHARE_VOLUME');
   });
@@ -128,7 +128,7 @@ describe.skipIf(withoutCluster('bmctl cluster on an API server'))('bmctl on a re
     const kubeconfig = folder.path('nowhere');
     writeFileSync(kubeconfig, kubectl('config', 'view', '--raw').replaceAll(/server: .*/g, 'server: https://127.0.0.1:1'));
     const nowhere = await bmctl(['cluster', '--kubeconfig', kubeconfig, 'status']);
-    expect(nowhere).toMatchObject({ code: 1, err: expect.stringContaining('CLUSTER_API_UNREACHABLE') });
+    expect(nowhere).toMatchObject({ code: 3, err: expect.stringContaining('CLUSTER_API_UNREACHABLE') });
     const stranger = folder.path('stranger');
     // whom RBAC knows nothing of
     writeFileSync(stranger, kubectl('config', 'view', '--raw').replaceAll(/client-(?:certificate|key)(?:-data)?: .*/g, ''));
@@ -232,7 +232,7 @@ describe.skipIf(withoutCluster('bmctl cluster on an API server'))('bmctl on a re
 
   it('004-9: deletes only when told so', async () => {
     const shown = await cluster(['delete']);
-    expect(shown).toMatchObject({ code: 1, err: expect.stringContaining('CLUSTER_NOT_CONFIRMED') });
+    expect(shown).toMatchObject({ code: 6, err: expect.stringContaining('CLUSTER_NOT_CONFIRMED') });
     expect(shown.out).toContain('databases at 10.168.26.216 (databasePolicy: Retain)');
     expect(kubectl('get', 'oc', '-n', NAMESPACE, '-o', 'name').trim()).not.toBe('');
     const deleted = await cluster(['delete', '--yes', '--wait', '--timeout', '0.5']);
