@@ -106,6 +106,12 @@ export class FakeApi implements KubeApi {
     this.#history = [];
   }
 
+  /** What a controller of Kubernetes reports: not a request of whom the test is about. */
+  report(kind: string, key: string, status: unknown): void {
+    const live = this.peek(kind, key);
+    if (live && !same(live.status, status)) this.#store(kind, live, this.#managed({ ...live, status }, live, 'controller-manager'));
+  }
+
   /** As it is stored, without a request. */
   peek(kind: string, key: string): LiveObject | undefined {
     return this.#objects.get(`${kind} ${key}`);

@@ -1,0 +1,5 @@
+export * from './cluster-controller.ts';
+export * from './config-drift.ts';
+export * from './names.ts';
+export * from './rollout.ts';
+export * from './update-window.ts';

@@ -1,0 +1,140 @@
+/** Applies a cluster's components in order: a layer begins when those before it are ready. */
+import type { ClusterContext, ComponentManifests } from 'cdk8s-baremetal/onecloud/index';
+import { onecloudLabel } from 'cdk8s-baremetal-contract/onecloud/index';
+import type { KubeApi } from '../engine/api.ts';
+import { isApiError } from '../engine/api-error.ts';
+import { applyObject } from '../engine/apply.ts';
+import { operatorErrors } from '../engine/errors.ts';
+import { describeObject, type KubeObject, type LiveObject } from '../engine/objects.ts';
+import { readinessOf } from '../engine/readiness.ts';
+import type { TypeTable } from '../engine/resource-types.ts';
+import { INSTANCE_LABEL } from './names.ts';
+import type { ObjectView } from './object-view.ts';
+import { type ImageChange, mainImage, workloadOf } from './rollout.ts';
+
+export interface ComponentResult {
+  readonly component: string;
+  readonly kind?: string;
+  readonly state: 'ready' | 'progressing' | 'failed' | 'waiting' | 'disabled';
+  readonly image?: string;
+  readonly ready?: number;
+  readonly desired?: number;
+  readonly message?: string;
+  /** What went wrong when applying it. */
+  readonly error?: unknown;
+}
+
+export interface ApplyLayersOptions {
+  readonly api: KubeApi;
+  readonly types: TypeTable;
+  readonly view: ObjectView;
+  readonly cluster: LiveObject;
+  readonly instance: string;
+  readonly build: (held: ClusterContext['heldImages']) => readonly ComponentManifests[];
+  /** Images that stay for now. */
+  readonly held: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly changes: readonly ImageChange[];
+}
+
+export interface LayersResult {
+  readonly results: readonly ComponentResult[];
+  /** Components of the first layer that is not ready: what everything after it waits for. */
+  readonly unready: readonly string[];
+}
+
+export async function applyLayers(options: ApplyLayersOptions): Promise<LayersResult> {
+  const { view, build, changes } = options;
+  const namespace = options.cluster.metadata.namespace ?? '';
+  let held = options.held;
+  let components = build(held);
+  const results: ComponentResult[] = [];
+  let unready: string[] = [];
+  const layers = Math.max(-1, ...components.map(({ layer }) => layer)) + 1;
+  for (let layer = 0; layer < layers; layer++) {
+    const open = unready.length === 0;
+    const members = components.filter((component) => component.layer === layer);
+    const here: ComponentResult[] = [];
+    for (const component of members) {
+      const workload = workloadOf(component);
+      const running = workload && view.get(workload.kind, { namespace, name: workload.metadata.name });
+      if (!open && workload && !running) {
+        here.push({ component: component.component, kind: workload.kind, state: 'waiting', message: `waits for ${unready.join(', ')}` });
+        continue;
+      }
+      const result = await applyComponent(component, options);
+      const isHeld = held[component.component] !== undefined && changes.some((change) => change.component === component.component);
+      here.push(
+        isHeld && result.state === 'ready'
+          ? { ...result, state: 'waiting', message: open ? 'waits for the update window' : `waits for ${unready.join(', ')}` }
+          : result,
+      );
+    }
+    results.push(...here);
+    if (!open) continue;
+    // nobody is served by a CronJob, so nothing waits for one
+    unready = here
+      .filter(({ state, kind }) => kind !== 'CronJob' && (state === 'progressing' || state === 'failed'))
+      .map(({ component }) => component);
+    if (unready.length > 0) {
+      // what runs after this layer goes on as it is
+      const later = new Set(components.filter((component) => component.layer > layer).map(({ component }) => component));
+      const more = changes.filter(({ component }) => later.has(component)).map(({ component, from }) => [component, from]);
+      if (more.length > 0) {
+        held = { ...held, ...Object.fromEntries(more) };
+        components = build(held);
+      }
+    }
+  }
+  return { results, unready };
+}
+
+async function applyComponent(
+  component: ComponentManifests,
+  { api, types, view, cluster, instance }: ApplyLayersOptions,
+): Promise<ComponentResult> {
+  const namespace = cluster.metadata.namespace ?? '';
+  const workload = workloadOf(component);
+  const base = { component: component.component, ...(workload && { kind: workload.kind, image: mainImage(workload) ?? '' }) };
+  let live: LiveObject | undefined;
+  let remark: string | undefined;
+  for (const manifest of component.manifests as readonly KubeObject[]) {
+    try {
+      if (!view.follows(manifest.kind))
+        throw operatorErrors.OPERATOR_KIND_NOT_SERVED({ object: describeObject(manifest), apiVersion: manifest.apiVersion });
+      const { outcome, object } = await applyObject(manifest, {
+        api,
+        types,
+        inventory: { label: INSTANCE_LABEL, value: instance },
+        live: view.get(manifest.kind, { namespace, name: manifest.metadata.name }) ?? null,
+        // a claim stays when its cluster goes, unless pvcPolicy says otherwise
+        ...(manifest.kind !== 'PersistentVolumeClaim' && { owner: cluster }),
+        // an autoscaler may have the replicas that nobody wrote down
+        ...(component.resolved.overrides.replicas === undefined && { yields: ['spec.replicas'] }),
+      });
+      if (outcome !== 'unchanged') view.written(object);
+      if (workload && manifest.kind === workload.kind && manifest.metadata.name === workload.metadata.name) live = object;
+    } catch (error) {
+      if (isApiError(error) && error.transient) throw error; // the server is away: no use in going on
+      const message = error instanceof Error ? error.message : String(error);
+      if (manifest !== workload && manifest.kind === 'PodDisruptionBudget')
+        remark = message; // protects, but carries nothing
+      else return { ...base, state: 'failed', message, error };
+    }
+  }
+  if (component.resolved.disabled) return { ...base, state: 'disabled' };
+  if (live === undefined) return { ...base, state: 'ready', ...(remark !== undefined && { message: remark }) };
+  const pods = view
+    .list('Pod', namespace)
+    .filter(
+      ({ metadata }) => metadata.labels?.[INSTANCE_LABEL] === instance && metadata.labels[onecloudLabel.component] === component.component,
+    );
+  const { state, message, ready, desired } = readinessOf(live, { pods });
+  const told = message !== '' ? message : remark;
+  return {
+    ...base,
+    state,
+    ...(ready !== undefined && { ready }),
+    ...(desired !== undefined && { desired }),
+    ...(told !== undefined && { message: told }),
+  };
+}

@@ -1,0 +1,51 @@
+/** What informers know, corrected by what this program wrote itself and the informers have not seen yet. */
+import type { Informer } from '../engine/informer.ts';
+import { formatKey, type KubeObject, keyOf, type LiveObject, type ObjectKey } from '../engine/objects.ts';
+
+export class ObjectView {
+  readonly #informers: ReadonlyMap<string, Informer>;
+  readonly #written = new Map<string, LiveObject>();
+
+  constructor(informers: readonly Informer[]) {
+    this.#informers = new Map(informers.map((informer) => [informer.type.kind, informer]));
+  }
+
+  follows(kind: string): boolean {
+    return this.#informers.has(kind);
+  }
+
+  get(kind: string, key: ObjectKey): LiveObject | undefined {
+    const id = `${kind} ${formatKey(key)}`;
+    const seen = this.#informers.get(kind)?.store.get(formatKey(key));
+    const written = this.#written.get(id);
+    if (written === undefined) return seen;
+    if (seen === undefined || isNewer(written, seen)) return written;
+    this.#written.delete(id); // caught up
+    return seen;
+  }
+
+  /** Objects of a kind in a namespace. */
+  list(kind: string, namespace: string): readonly LiveObject[] {
+    return (this.#informers.get(kind)?.store.list() ?? []).filter(({ metadata }) => metadata.namespace === namespace);
+  }
+
+  /** All of a kind. */
+  all(kind: string): readonly LiveObject[] {
+    return this.#informers.get(kind)?.store.list() ?? [];
+  }
+
+  written(object: LiveObject): void {
+    this.#written.set(`${object.kind} ${keyOf(object)}`, object);
+  }
+
+  /** Deleted, by this program or as an informer saw it. */
+  gone(object: KubeObject): void {
+    this.#written.delete(`${object.kind} ${keyOf(object)}`);
+  }
+}
+
+/** Versions of one kind are numbers that rise; Kubernetes says so since 1.35, and etcd makes them so. */
+function isNewer(a: LiveObject, b: LiveObject): boolean {
+  const [left, right] = [a, b].map(({ metadata }) => BigInt(/^\d+$/.test(metadata.resourceVersion) ? metadata.resourceVersion : 0));
+  return (left ?? 0n) > (right ?? 0n);
+}

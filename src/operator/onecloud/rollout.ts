@@ -1,0 +1,166 @@
+/** Which images run, which are wanted, and what the history says of it. Pure: the reconcile acts on the answers. */
+
+import { createHash } from 'node:crypto';
+import type { ComponentManifests } from 'cdk8s-baremetal/onecloud/index';
+import type { ClusterSettings, ClusterStatus, UpdatePlan, VersionChange } from 'cdk8s-baremetal-contract/onecloud/index';
+import { HISTORY_LIMIT } from 'cdk8s-baremetal-contract/onecloud/index';
+import { at, type KubeObject, listAt, textAt } from '../engine/objects.ts';
+import { isOpen, nextOpening } from './update-window.ts';
+
+/** By container name. */
+export type Images = Readonly<Record<string, string>>;
+
+export interface ImageChange {
+  readonly component: string;
+  readonly from: Images;
+  readonly to: Images;
+}
+
+const WORKLOADS = new Set(['Deployment', 'StatefulSet', 'DaemonSet', 'CronJob']);
+
+export function workloadOf({ manifests }: Pick<ComponentManifests, 'manifests'>): KubeObject | undefined {
+  return manifests.find(({ kind }) => WORKLOADS.has(kind)) as KubeObject | undefined;
+}
+
+export function imagesOf(workload: KubeObject): Images {
+  const spec = at(workload, 'spec', 'jobTemplate', 'spec') ?? at(workload, 'spec');
+  const containers = listAt(spec, 'template', 'spec', 'containers');
+  return Object.fromEntries(containers.map((container) => [textAt(container, 'name') ?? '', textAt(container, 'image') ?? '']));
+}
+
+/** Of the component's own container, which comes first. */
+export function mainImage(workload: KubeObject): string | undefined {
+  return Object.values(imagesOf(workload))[0];
+}
+
+/** Components that run already, with another image than they should. */
+export function imageChanges(
+  components: readonly ComponentManifests[],
+  live: (workload: KubeObject) => KubeObject | undefined,
+): ImageChange[] {
+  return components.flatMap((component) => {
+    const workload = workloadOf(component);
+    const running = workload && live(workload);
+    if (!workload || !running) return [];
+    const [from, to] = [imagesOf(running), imagesOf(workload)];
+    return Object.keys(to).some((name) => name in from && from[name] !== to[name]) ? [{ component: component.component, from, to }] : [];
+  });
+}
+
+/** The last entry about the cluster as a whole. */
+export function lastChange(history: readonly VersionChange[]): VersionChange | undefined {
+  return history.findLast(({ component }) => component === undefined);
+}
+
+/** The version that is being brought about: the wanted one, or the one before when the wanted one failed and was rolled back. */
+export function effectiveVersion(wanted: string, history: readonly VersionChange[]): string {
+  const last = lastChange(history);
+  return last?.outcome === 'RolledBack' && last.to === wanted && last.from !== undefined ? last.from : wanted;
+}
+
+/**
+ * Why image changes must wait, and until when; undefined: they need not. What has begun goes on after the window has closed, and
+ * the way back from a failed version is open at all times.
+ */
+export function waitsForWindow(
+  settings: ClusterSettings,
+  history: readonly VersionChange[],
+  now: number,
+): { readonly reason: string; readonly until: number | undefined } | undefined {
+  const { window } = settings.updateStrategy;
+  if (window === undefined) return undefined;
+  const last = lastChange(history);
+  if (last === undefined || last.outcome === 'RolledBack') return undefined;
+  if (last.outcome === 'InProgress' && last.to === settings.version) return undefined;
+  if (last.outcome === 'Failed' && last.from === settings.version) return undefined;
+  if (history.some(({ component, outcome }) => component !== undefined && outcome === 'InProgress')) return undefined;
+  if (isOpen(window, now)) return undefined;
+  return {
+    reason: `the update window (${window.cron}, ${window.durationMinutes} min, ${window.timeZone})`,
+    until: nextOpening(window, now),
+  };
+}
+
+/** What would change, for people and for approvals; the hash stands for exactly these changes. */
+export function planOf(
+  changes: readonly ImageChange[],
+  waiting?: { readonly reason: string; readonly notBefore?: string },
+): UpdatePlan | undefined {
+  if (changes.length === 0) return undefined;
+  const told = changes.map(({ component, from, to }) => {
+    const [name = ''] = Object.keys(to).filter((container) => from[container] !== to[container]);
+    return {
+      component,
+      what: name === '' ? 'image' : `image of ${name}`,
+      ...(from[name] !== undefined && { from: from[name] }),
+      ...(to[name] !== undefined && { to: to[name] }),
+    };
+  });
+  const hash = createHash('sha256').update(JSON.stringify(changes)).digest('hex').slice(0, 16);
+  return {
+    hash,
+    ...(waiting && { waitingFor: waiting.reason }),
+    ...(waiting?.notBefore !== undefined && { notBefore: waiting.notBefore }),
+    changes: told,
+  };
+}
+
+export interface Beginning {
+  readonly who: string;
+  readonly when: string;
+}
+
+/** Notes that the wanted version, or other images of single components, are being rolled out now. */
+export function begin(
+  history: readonly VersionChange[],
+  wanted: string,
+  status: ClusterStatus | undefined,
+  changes: readonly ImageChange[],
+  { who, when }: Beginning,
+): VersionChange[] {
+  const last = lastChange(history);
+  const revision = (history.at(-1)?.revision ?? 0) + 1;
+  if (last?.to !== wanted) {
+    const before = status?.version ?? (last?.outcome === 'RolledBack' ? last.from : last?.to);
+    const superseded = history.map((entry) => (entry.outcome === 'InProgress' ? { ...entry, outcome: 'Superseded' as const } : entry));
+    return limited([
+      ...superseded,
+      { revision, who, when, ...(before !== undefined && { from: before }), to: wanted, outcome: 'InProgress' },
+    ]);
+  }
+  if (last.outcome === 'InProgress' || last.outcome === 'RolledBack') return [...history];
+  const added = changes
+    .filter(
+      ({ component, to }) =>
+        history.findLast((entry) => entry.component === component && entry.outcome === 'InProgress')?.to !== Object.values(to)[0],
+    )
+    .map(({ component, from, to }, index): VersionChange => {
+      const [before, after = ''] = [Object.values(from)[0], Object.values(to)[0]];
+      return {
+        revision: revision + index,
+        who,
+        when,
+        component,
+        ...(before !== undefined && { from: before }),
+        to: after,
+        outcome: 'InProgress',
+      };
+    });
+  return limited([...history, ...added]);
+}
+
+/** Notes how what was in progress ended. */
+export function conclude(
+  history: readonly VersionChange[],
+  matches: (entry: VersionChange) => boolean,
+  outcome: VersionChange['outcome'],
+  message?: string,
+): VersionChange[] {
+  return history.map((entry) =>
+    matches(entry) && entry.outcome !== outcome ? { ...entry, outcome, ...(message !== undefined && { message }) } : entry,
+  );
+}
+
+function limited(history: readonly VersionChange[]): VersionChange[] {
+  return history.slice(-HISTORY_LIMIT);
+}

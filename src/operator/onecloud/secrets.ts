@@ -1,0 +1,190 @@
+/** The Secrets of a cluster: passwords made once and never again, certificates that are renewed. */
+import { createHmac } from 'node:crypto';
+import {
+  type ClusterSpec,
+  catalog,
+  certificatesSecretName,
+  componentObjectName,
+  credentialKey,
+  MANAGED_BY,
+  onecloudLabel,
+  requiredSecrets,
+  type SecretKeyRef,
+} from 'cdk8s-baremetal-contract/onecloud/index';
+import type { Clock } from 'cdk8s-baremetal-runtime/core/clock';
+import { type Random, randomInt } from 'cdk8s-baremetal-runtime/core/random';
+import type { KubeApi } from '../engine/api.ts';
+import { ifFound, isApiError } from '../engine/api-error.ts';
+import { controllerReference, type LiveObject } from '../engine/objects.ts';
+import { resourceTypes } from '../engine/resource-types.ts';
+import { makeAuthority, makeServiceCertificate, stillServes } from './certificates.ts';
+import { operatorOnecloudErrors } from './errors.ts';
+import { authoritySecretName } from './names.ts';
+import type { ObjectView } from './object-view.ts';
+
+export interface SecretsOptions {
+  readonly api: KubeApi;
+  readonly view: ObjectView;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly cluster: LiveObject;
+  readonly spec: ClusterSpec;
+  readonly instance: string;
+}
+
+/** 62^32 is 190 bits. No character that a shell, a URL, INI or SQL would want quoted. */
+const PASSWORD_LENGTH = 32;
+const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
+
+type Data = Readonly<Record<string, string>>;
+
+/**
+ * Makes what is missing and leaves everything else as it is. Gives the checksum of each component's secrets, for the annotation
+ * that rolls its pods: keyed with the certificate's key, since a plain hash of a short password could be guessed.
+ */
+export async function ensureSecrets(options: SecretsOptions): Promise<Readonly<Record<string, string>>> {
+  const { cluster } = options;
+  const { name } = cluster.metadata;
+  const certificates = await ensureCertificates(options);
+  const checksums: Record<string, string> = {};
+  for (const { name: secretName, keys, component } of requiredSecrets(name)) {
+    if (component === undefined) continue;
+    const data = await ensureSecret(
+      options,
+      secretName,
+      async (missing) => {
+        const values = await Promise.all(
+          missing.map(async (key) => [key, encode((await givenSecret(options, component, key)) ?? password(options.random))] as const),
+        );
+        return Object.fromEntries(values);
+      },
+      keys,
+    );
+    const row = catalog.find(({ key }) => key === component);
+    if (row) checksums[row.name] = keyedChecksum(certificates, data);
+  }
+  for (const row of catalog) {
+    const owner = catalog.find(({ key }) => key === row.credentialsOf);
+    const shared = owner && checksums[owner.name];
+    if (shared !== undefined) checksums[row.name] = shared;
+    checksums[row.name] ??= keyedChecksum(certificates, {});
+  }
+  return checksums;
+}
+
+async function ensureCertificates(options: SecretsOptions): Promise<Data> {
+  const { api, cluster, random, clock } = options;
+  const { name } = cluster.metadata;
+  const authority = await ensureSecret(
+    options,
+    authoritySecretName(name),
+    async () => {
+      const { certificate, key } = makeAuthority(`${name} OneCloud`, { clock, random });
+      return { 'ca.crt': encode(certificate), 'ca.key': encode(key) };
+    },
+    ['ca.crt', 'ca.key'],
+  );
+  const names = certificateNames(options);
+  const ca = { certificate: decode(authority['ca.crt']), key: decode(authority['ca.key']) };
+  const make = async (): Promise<Data> => {
+    const { certificate, key } = makeServiceCertificate(ca, names, { clock, random });
+    const [crt, secret] = [encode(certificate), encode(key)];
+    return { 'ca.crt': encode(ca.certificate), 'service.crt': crt, 'service.key': secret, 'tls.crt': crt, 'tls.key': secret };
+  };
+  const secretName = certificatesSecretName(name);
+  const live = await ensureSecret(options, secretName, make, ['ca.crt', 'service.crt', 'service.key', 'tls.crt', 'tls.key']);
+  const key = { namespace: cluster.metadata.namespace ?? '', name: secretName };
+  const stored = options.view.get('Secret', key);
+  const ours = stored?.metadata.labels?.[onecloudLabel.managedBy] === MANAGED_BY;
+  if (!ours || stillServes(decode(live['service.crt']), ca.certificate, names, clock)) return live; // people's own are theirs to renew
+  const renewed = await api.patch(resourceTypes.secrets, key, { data: await make() });
+  options.view.written(renewed);
+  return dataOf(renewed);
+}
+
+/** Every Service by its short and long names, the addresses people use, and what they ask for. */
+function certificateNames({ cluster, spec }: SecretsOptions): string[] {
+  const { name, namespace = '' } = cluster.metadata;
+  const services = catalog.filter(({ ports = [] }) => ports.length > 0).map((row) => componentObjectName(name, row.name));
+  const names = services.flatMap((service) => [service, `${service}.${namespace}`, `${service}.${namespace}.svc`]);
+  return [
+    ...new Set([
+      ...names,
+      'localhost',
+      '127.0.0.1',
+      ...(spec.loadBalancerEndpoint === undefined ? [] : [spec.loadBalancerEndpoint]),
+      ...(spec.certSANs ?? []),
+    ]),
+  ];
+}
+
+/** The Secret's data, with `make` asked for the keys that it lacks. One that people made before is used as it is. */
+async function ensureSecret(
+  { api, view, cluster, instance }: SecretsOptions,
+  name: string,
+  make: (missing: readonly string[]) => Promise<Data>,
+  keys: readonly string[],
+): Promise<Data> {
+  const type = resourceTypes.secrets;
+  const key = { namespace: cluster.metadata.namespace ?? '', name };
+  const live = view.get('Secret', key) ?? (await ifFound(api.get(type, key)));
+  if (live === undefined) {
+    // not owned: passwords go with the databases, not with the object (databasePolicy)
+    const owner = name === certificatesSecretName(cluster.metadata.name) ? { ownerReferences: [controllerReference(cluster)] } : {};
+    const labels = { [onecloudLabel.instance]: instance, [onecloudLabel.managedBy]: MANAGED_BY };
+    const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { ...key, labels, ...owner }, type: 'Opaque', data: await make(keys) };
+    try {
+      const made = await api.create(type, secret);
+      view.written(made);
+      return dataOf(made);
+    } catch (error) {
+      if (!isApiError(error, 'already-exists')) throw error;
+      return ensureSecret({ api, view, cluster, instance } as SecretsOptions, name, make, keys);
+    }
+  }
+  const data = dataOf(live);
+  const missing = keys.filter((wanted) => !data[wanted]);
+  if (missing.length === 0) return data;
+  const made = await make(missing);
+  const added = Object.fromEntries(missing.flatMap((wanted) => (made[wanted] === undefined ? [] : [[wanted, made[wanted]]])));
+  const patched = await api.patch(type, key, { metadata: { resourceVersion: live.metadata.resourceVersion }, data: added });
+  view.written(patched);
+  return dataOf(patched);
+}
+
+/** A password that people give instead of a made one. */
+async function givenSecret({ api, cluster, spec }: SecretsOptions, component: string, key: string): Promise<string | undefined> {
+  const read = async (ref: SecretKeyRef | undefined): Promise<string | undefined> => {
+    if (ref === undefined) return undefined;
+    const secret = await ifFound(api.get(resourceTypes.secrets, { namespace: cluster.metadata.namespace ?? '', name: ref.name }));
+    const value = secret && dataOf(secret)[ref.key];
+    if (!value) throw operatorOnecloudErrors.ONECLOUD_SECRET_MISSING({ secret: ref.name, key: ref.key });
+    return decode(value);
+  };
+  if (component === 'keystone' && key === credentialKey.bootstrap) {
+    return spec.keystone?.bootstrapPassword ?? (await read(spec.keystone?.bootstrapPasswordSecretRef));
+  }
+  if (component === 'baremetalagent' && key === credentialKey.ipmi) return read(spec.baremetalagent?.ipmiPasswordSecretRef);
+  return undefined;
+}
+
+function password(random: Random): string {
+  return Array.from({ length: PASSWORD_LENGTH }, () => ALPHABET[randomInt(random, ALPHABET.length)] ?? '').join('');
+}
+
+function keyedChecksum(certificates: Data, data: Data): string {
+  const content = Object.entries({ ...data, ...certificates }).sort(([a], [b]) => (a < b ? -1 : 1));
+  return createHmac('sha256', decode(certificates['service.key'])).update(JSON.stringify(content)).digest('hex');
+}
+
+function dataOf({ data }: LiveObject): Data {
+  return (data ?? {}) as Data;
+}
+
+function encode(text: string): string {
+  return Buffer.from(text).toString('base64');
+}
+
+function decode(text = ''): string {
+  return Buffer.from(text, 'base64').toString();
+}

@@ -1,0 +1,68 @@
+import { spawnSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:tls';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { makeAuthority, makeServiceCertificate, stillServes } from '../../../src/operator/onecloud/certificates.ts';
+import { nodeClock } from '../../../src/runtime/core/node-clock.ts';
+import { nodeRandom } from '../../../src/runtime/core/node-random.ts';
+import { temporaryFolder } from '../../support/temporary-folder.ts';
+
+const options = { clock: nodeClock, random: nodeRandom };
+const NAMES = ['default-keystone', 'default-keystone.onecloud.svc', '127.0.0.1', '10.168.26.216'];
+const openssl = spawnSync('openssl', ['version']).error === undefined;
+if (!openssl) console.warn('SKIPPED certificates against openssl: no openssl (Debian package openssl)');
+
+describe('certificates', () => {
+  const folder = temporaryFolder();
+  const authority = makeAuthority('default OneCloud', options);
+  const service = makeServiceCertificate(authority, NAMES, options);
+  beforeAll(() => {
+    folder.create();
+    writeFileSync(folder.path('ca.crt'), authority.certificate);
+    writeFileSync(folder.path('service.crt'), service.certificate);
+  });
+  afterAll(() => folder.remove());
+
+  it('are what Node reads back', () => {
+    const parsed = new X509Certificate(service.certificate);
+    expect(parsed.subjectAltName).toBe(
+      'DNS:default-keystone, DNS:default-keystone.onecloud.svc, IP Address:127.0.0.1, IP Address:10.168.26.216',
+    );
+    expect(parsed.ca).toBe(false);
+    expect(new X509Certificate(authority.certificate).ca).toBe(true);
+    expect(parsed.checkIssued(new X509Certificate(authority.certificate))).toBe(true);
+  });
+
+  it.skipIf(!openssl)('hold before openssl verify -x509_strict', () => {
+    const { stdout, stderr } = spawnSync(
+      'openssl',
+      ['verify', '-x509_strict', '-purpose', 'sslserver', '-CAfile', folder.path('ca.crt'), folder.path('service.crt')],
+      { encoding: 'utf8' },
+    );
+    expect(`${stdout}${stderr}`.trim()).toBe(`${folder.path('service.crt')}: OK`);
+  });
+
+  it('carry a TLS connection', async () => {
+    const server = createServer({ cert: service.certificate, key: service.key }, (socket) => socket.end('hello'));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as { port: number };
+    const text = await new Promise((resolve, reject) => {
+      const socket = connect({ port, host: '127.0.0.1', ca: authority.certificate, servername: 'default-keystone' });
+      socket.on('data', (data) => resolve(data.toString()));
+      socket.on('error', reject);
+    });
+    server.close();
+    expect(text).toBe('hello');
+  });
+
+  it('are made anew when they end soon, lack a name, or are another authority’s', () => {
+    const later = (days: number) => ({ ...nodeClock, now: () => nodeClock.now() + days * 86_400_000 });
+    expect(stillServes(service.certificate, authority.certificate, NAMES, nodeClock)).toBe(true);
+    expect(stillServes(service.certificate, authority.certificate, NAMES, later(304))).toBe(true);
+    expect(stillServes(service.certificate, authority.certificate, NAMES, later(306))).toBe(false);
+    expect(stillServes(service.certificate, authority.certificate, [...NAMES, 'new'], nodeClock)).toBe(false);
+    expect(stillServes(service.certificate, makeAuthority('default OneCloud', options).certificate, NAMES, nodeClock)).toBe(false);
+    expect(stillServes('nonsense', authority.certificate, NAMES, nodeClock)).toBe(false);
+  });
+});

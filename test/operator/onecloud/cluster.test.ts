@@ -1,0 +1,367 @@
+/** OneCloud clusters by the operator, on an API server in memory and on virtual time. */
+import { clusterStatusSchema, onecloudAnnotation } from 'cdk8s-baremetal-contract/onecloud/index';
+import { afterEach, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { configChecksum } from '../../../src/constructs/onecloud/config-checksum.ts';
+import type { ClusterStatus } from '../../../src/contract/onecloud/cluster-status.ts';
+import { ApiError } from '../../../src/operator/engine/api-error.ts';
+import type { Condition } from '../../../src/operator/engine/conditions.ts';
+import { createEventRecorder } from '../../../src/operator/engine/events.ts';
+import { createManager } from '../../../src/operator/engine/manager.ts';
+import { createMetrics } from '../../../src/operator/engine/metrics.ts';
+import { at, type LiveObject } from '../../../src/operator/engine/objects.ts';
+import { resourceTypes } from '../../../src/operator/engine/resource-types.ts';
+import { createClusterController } from '../../../src/operator/onecloud/cluster-controller.ts';
+import { clusterType, operatorAnnotation } from '../../../src/operator/onecloud/names.ts';
+import { silentLogger } from '../../../src/runtime/core/logger.ts';
+import { VirtualClock } from '../../../src/simulator/clock.ts';
+import { seededRandom } from '../../../src/simulator/random.ts';
+import { CORRECTED } from '../../contract/onecloud/seed.ts';
+import { FakeApi } from '../fake-api.ts';
+import { startMemoryKubelet } from './memory-kubelet.ts';
+
+const NAMESPACE = 'onecloud';
+const V1 = 'v3.1.3-20200312.0';
+const V2 = 'v3.1.3-20200320.0';
+const REPOSITORY = 'registry.cn-beijing.aliyuncs.com/yunionio';
+const KEY = { namespace: NAMESPACE, name: 'default' };
+
+class Lab {
+  readonly clock = new VirtualClock({ startMs: Date.UTC(2026, 0, 5, 12, 0) }); // a Monday
+  readonly api = new FakeApi(this.clock);
+  readonly kubelet = startMemoryKubelet(this.api, this.clock);
+  stopping = new AbortController();
+  running: Promise<void> | undefined;
+
+  async start(spec: Record<string, unknown> = {}): Promise<void> {
+    const { spec: seed } = parse(CORRECTED);
+    delete seed.vpcAgent; // its own image is the subject of one test alone
+    delete seed.glance.image;
+    await this.api.create(
+      clusterType,
+      { apiVersion: clusterType.apiVersion, kind: clusterType.kind, metadata: KEY, spec: { ...seed, ...spec } },
+      { fieldManager: 'bmctl' },
+    );
+    await this.operate();
+  }
+
+  /** Starts an operator. */
+  async operate(): Promise<void> {
+    const random = seededRandom('operator');
+    const common = { api: this.api, clock: this.clock, random, logger: silentLogger, metrics: createMetrics() };
+    const events = createEventRecorder({ ...common, controller: 'onecloud.yunion.io/operator', instance: 'operator-0' });
+    const { controller, informers } = await createClusterController({ ...common, events });
+    const manager = createManager({ ...common, controllers: [controller], informers });
+    this.running = manager.run(this.stopping.signal);
+  }
+
+  async replaceOperator(): Promise<void> {
+    this.stopping.abort(new Error('SIGTERM'));
+    if (this.running) await this.clock.run(this.running);
+    this.stopping = new AbortController();
+    await this.operate();
+  }
+
+  get status(): ClusterStatus {
+    return clusterStatusSchema.parse(this.api.peek(clusterType.kind, 'onecloud/default')?.status ?? {});
+  }
+
+  get version(): unknown {
+    return at(this.api.peek(clusterType.kind, 'onecloud/default'), 'status', 'version');
+  }
+
+  condition(type: string): Condition | undefined {
+    return (this.status.conditions as Condition[] | undefined)?.find((condition) => condition.type === type);
+  }
+
+  object(kind: string, name: string): LiveObject | undefined {
+    return this.api.peek(kind, `${NAMESPACE}/${name}`);
+  }
+
+  image(component: string, kind = 'Deployment'): unknown {
+    return at(this.object(kind, `default-${component}`), 'spec', 'template', 'spec', 'containers', '0', 'image');
+  }
+
+  async patch(patch: Record<string, unknown>, manager = 'kubectl-edit'): Promise<void> {
+    await this.api.patch(clusterType, KEY, patch, { fieldManager: manager });
+  }
+
+  /** Lets time pass until the cluster is in this phase. */
+  async until(phase: ClusterStatus['phase'], limitMs = 3_600_000): Promise<void> {
+    await this.clock.runUntil(() => at(this.api.peek(clusterType.kind, 'onecloud/default'), 'status', 'phase') === phase, { limitMs });
+  }
+
+  async quiet(ms = 60_000): Promise<number> {
+    const before = this.api.writes().length;
+    await this.clock.runFor(ms);
+    return this.api.writes().length - before;
+  }
+
+  async stop(): Promise<void> {
+    this.kubelet.stop();
+    this.stopping.abort(new Error('SIGTERM'));
+    if (this.running) await this.clock.run(this.running);
+  }
+}
+
+describe('OneCloud clusters', () => {
+  let lab = new Lab();
+  afterEach(async () => {
+    await lab.stop();
+    lab = new Lab();
+  });
+
+  it('004-2: installs every component, layer by layer, and then writes nothing', { timeout: 60_000 }, async () => {
+    await lab.start();
+    await lab.clock.runFor(2_000);
+    expect(lab.api.all('Deployment').map(({ metadata }) => metadata.name)).toEqual(['default-keystone']);
+    expect(lab.status).toMatchObject({ phase: 'Installing', components: { glance: { phase: 'Waiting', message: 'waits for keystone' } } });
+    await lab.until('Running');
+    expect(lab.image('glance')).toBe(`${REPOSITORY}/glance:${V1}`);
+    for (const name of ['keystone', 'region', 'glance', 'web', 'kubeserver', 'influxdb'])
+      expect(lab.status.components?.[name]).toMatchObject({ phase: 'Ready' });
+    expect(lab.status).toMatchObject({ version: V1, history: [{ revision: 1, who: 'bmctl', to: V1, outcome: 'Succeeded' }] });
+    expect(lab.condition('Ready')).toMatchObject({ status: 'True', observedGeneration: 1 });
+    expect(lab.object('PersistentVolumeClaim', 'default-glance')?.metadata.ownerReferences).toBeUndefined();
+    expect(lab.object('Service', 'default-glance')?.metadata.ownerReferences?.[0]).toMatchObject({
+      kind: 'OnecloudCluster',
+      controller: true,
+    });
+    await lab.clock.runFor(60_000);
+    expect(await lab.quiet(3_600_000)).toBe(0);
+  });
+
+  it('004-2: passwords are made once, unlike each other, and survive another operator and an upgrade', {
+    timeout: 60_000,
+  }, async () => {
+    await lab.start();
+    await lab.until('Running');
+    const secrets = (): Record<string, unknown> =>
+      Object.fromEntries(lab.api.all('Secret').map(({ metadata, data }) => [metadata.name, data]));
+    const made = secrets();
+    expect(Object.keys(made)).toContain('default-keystone-credentials');
+    const passwords = Object.entries(made)
+      .filter(([name]) => name.endsWith('-credentials'))
+      .flatMap(([, data]) => Object.values(data as object));
+    expect(passwords.length).toBeGreaterThan(15);
+    expect(new Set(passwords).size).toBe(passwords.length);
+    await lab.replaceOperator();
+    await lab.patch({ spec: { version: V2 } });
+    await lab.clock.runUntil(() => lab.version === V2, { limitMs: 3_600_000 });
+    const text = JSON.stringify([lab.api.all('ConfigMap'), lab.api.all('Deployment'), lab.api.all('Event'), lab.status]);
+    for (const password of passwords) expect(text).not.toContain(Buffer.from(String(password), 'base64').toString());
+    expect(secrets()).toEqual(made);
+  });
+
+  it('004-5: a new version rolls every component in order, each layer after the one before is ready', { timeout: 60_000 }, async () => {
+    await lab.start();
+    await lab.until('Running');
+    lab.kubelet.rolled.length = 0;
+    await lab.patch({ spec: { version: V2 } });
+    await lab.until('Upgrading');
+    expect(lab.image('keystone')).toBe(`${REPOSITORY}/keystone:${V2}`);
+    expect(lab.image('glance')).toBe(`${REPOSITORY}/glance:${V1}`);
+    expect(lab.status.version).toBe(V1);
+    await lab.until('Running');
+    const order = lab.kubelet.rolled.filter((line) => line.endsWith(V2)).map((line) => line.split(' ')[0]);
+    expect(order.indexOf('default-keystone')).toBe(0);
+    expect(order.indexOf('default-region')).toBeLessThan(order.indexOf('default-glance'));
+    expect(order.indexOf('default-glance')).toBeLessThan(order.indexOf('default-web'));
+    expect(lab.status).toMatchObject({ version: V2 });
+    expect(lab.status.history?.at(-1)).toMatchObject({ revision: 2, who: 'kubectl-edit', from: V1, to: V2, outcome: 'Succeeded' });
+    const tags = lab.api.all('Deployment').map((object) =>
+      String(at(object, 'spec', 'template', 'spec', 'containers', '0', 'image'))
+        .split(':')
+        .at(-1),
+    );
+    expect(new Set(tags.filter((tag) => tag === V1))).toEqual(new Set());
+  });
+
+  it('004-6: a component’s own image wins, is noted, and clearing it derives it again', { timeout: 60_000 }, async () => {
+    await lab.start();
+    await lab.until('Running');
+    const own = `${REPOSITORY}/glance:v3.1.3-hotfix`;
+    await lab.patch({ spec: { glance: { image: own } } });
+    await lab.clock.runFor(30_000);
+    expect([lab.image('glance'), lab.image('region')]).toEqual([own, `${REPOSITORY}/region:${V1}`]);
+    expect(lab.status.history?.at(-1)).toMatchObject({
+      component: 'glance',
+      from: `${REPOSITORY}/glance:${V1}`,
+      to: own,
+      outcome: 'Succeeded',
+    });
+    await lab.patch({ spec: { version: V2 } });
+    await lab.until('Upgrading');
+    await lab.until('Running');
+    expect([lab.image('glance'), lab.image('region')]).toEqual([own, `${REPOSITORY}/region:${V2}`]);
+    await lab.patch({ spec: { glance: { image: null } } });
+    await lab.clock.runFor(30_000);
+    expect(lab.image('glance')).toBe(`${REPOSITORY}/glance:${V2}`);
+  });
+
+  it('004-7: a version that does not become ready is rolled back by itself, when asked to', { timeout: 60_000 }, async () => {
+    await lab.start({ updateStrategy: { autoRollback: true, layerTimeoutSeconds: 120 } });
+    await lab.until('Running');
+    lab.kubelet.bad.add(`${REPOSITORY}/region:${V2}`);
+    await lab.patch({ spec: { version: V2 } });
+    await lab.until('RollingBack');
+    await lab.until('Degraded');
+    await lab.clock.runFor(60_000);
+    for (const name of ['keystone', 'region', 'glance']) expect(lab.image(name)).toBe(`${REPOSITORY}/${name}:${V1}`);
+    expect(lab.status.history?.at(-1)).toMatchObject({
+      from: V1,
+      to: V2,
+      outcome: 'RolledBack',
+      message: expect.stringContaining('region'),
+    });
+    expect(lab.condition('Degraded')).toMatchObject({ status: 'True', reason: 'RolledBack' });
+    expect(lab.condition('Ready')).toMatchObject({ status: 'True' });
+    expect(await lab.quiet(600_000)).toBe(0); // it does not try again by itself
+    lab.kubelet.bad.clear();
+    await lab.patch({ spec: { version: `${V2}-fixed` } });
+    await lab.until('Running');
+    expect(lab.status.version).toBe(`${V2}-fixed`);
+  });
+
+  it('004-7: without automatic rollback it stops there and says so; setting the version back rolls back', { timeout: 60_000 }, async () => {
+    await lab.start({ updateStrategy: { layerTimeoutSeconds: 120 } });
+    await lab.until('Running');
+    lab.kubelet.bad.add(`${REPOSITORY}/region:${V2}`);
+    await lab.patch({ spec: { version: V2 } });
+    await lab.until('Degraded');
+    expect(lab.image('glance')).toBe(`${REPOSITORY}/glance:${V1}`);
+    expect(lab.status.history?.at(-1)).toMatchObject({ to: V2, outcome: 'Failed' });
+    expect(lab.condition('Degraded')?.message).toContain('region');
+    await lab.patch({ spec: { version: V1 } });
+    await lab.until('Running');
+    for (const name of ['keystone', 'region', 'glance']) expect(lab.image(name)).toBe(`${REPOSITORY}/${name}:${V1}`);
+  });
+
+  it('004-8: disable takes the workload away and keeps configuration and claim; other overrides reach it', {
+    timeout: 60_000,
+  }, async () => {
+    await lab.start();
+    await lab.until('Running');
+    await lab.patch({ spec: { glance: { disable: true }, webconsole: { replicas: 3, nodeSelector: { zone: 'a' } } } });
+    await lab.clock.runFor(60_000);
+    expect([lab.object('Deployment', 'default-glance'), lab.object('Service', 'default-glance')]).toEqual([undefined, undefined]);
+    expect(lab.object('PersistentVolumeClaim', 'default-glance')).toBeDefined();
+    expect(lab.object('ConfigMap', 'default-glance')).toBeDefined();
+    expect(lab.status).toMatchObject({ phase: 'Running', components: { glance: { phase: 'Disabled' } } });
+    expect(lab.object('Deployment', 'default-webconsole')?.spec).toMatchObject({
+      replicas: 3,
+      template: { spec: { nodeSelector: { zone: 'a' } } },
+    });
+  });
+
+  it.each([
+    ['Retain', true],
+    ['Delete', false],
+  ])('004-9: deleting the cluster removes all it owns; pvcPolicy %s', { timeout: 60_000 }, async (pvcPolicy, stays) => {
+    await lab.start({ pvcPolicy });
+    await lab.until('Running');
+    const foreign = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'theirs', namespace: NAMESPACE }, data: {} };
+    await lab.api.create(resourceTypes.configMaps, foreign);
+    await lab.api.delete(clusterType, KEY);
+    await lab.clock.runUntil(() => lab.api.peek(clusterType.kind, 'onecloud/default') === undefined, { limitMs: 600_000 });
+    for (const kind of ['Deployment', 'DaemonSet', 'CronJob', 'Service', 'Ingress', 'ServiceAccount'])
+      expect(lab.api.all(kind)).toEqual([]);
+    expect(lab.api.all('ConfigMap').map(({ metadata }) => metadata.name)).toEqual(['theirs']);
+    expect(lab.api.all('PersistentVolumeClaim').length > 0).toBe(stays);
+    expect(lab.api.all('Secret').every(({ metadata }) => /-credentials$|-ca$/.test(metadata.name))).toBe(true);
+  });
+
+  it('004-12: an edited ConfigMap rolls its component, survives, and is reported; accept and reset decide', {
+    timeout: 60_000,
+  }, async () => {
+    await lab.start();
+    await lab.until('Running');
+    const key = { namespace: NAMESPACE, name: 'default-glance' };
+    const template = (): unknown =>
+      at(lab.object('Deployment', 'default-glance'), 'spec', 'template', 'metadata', 'annotations', onecloudAnnotation.configChecksum);
+    const generated = lab.object('ConfigMap', 'default-glance')?.data;
+    const before = template();
+    await lab.api.patch(resourceTypes.configMaps, key, { data: { config: 'debug: true\n' } }, { fieldManager: 'kubectl-edit' });
+    await lab.clock.runFor(60_000);
+    expect(lab.object('ConfigMap', 'default-glance')?.data).toEqual({ config: 'debug: true\n' });
+    const edited = template();
+    expect(edited).not.toBe(before);
+    expect(lab.condition('ConfigDrift')).toMatchObject({ status: 'True', message: expect.stringContaining('glance') });
+    expect(lab.status.components?.glance).toMatchObject({ configDrift: true, phase: 'Ready' });
+    expect(await lab.quiet(600_000)).toBe(0);
+
+    const annotate = (annotation: string, value: string) =>
+      lab.api.patch(resourceTypes.configMaps, key, { metadata: { annotations: { [annotation]: value } } }, { fieldManager: 'bmctl' });
+    await annotate(operatorAnnotation.acceptedConfig, configChecksum({ config: 'debug: true\n' }));
+    await lab.clock.runFor(60_000);
+    expect(lab.condition('ConfigDrift')).toMatchObject({ status: 'False' });
+    expect([lab.object('ConfigMap', 'default-glance')?.data, template()]).toEqual([{ config: 'debug: true\n' }, edited]);
+
+    await annotate(operatorAnnotation.resetConfig, 'please');
+    await lab.clock.runFor(60_000);
+    expect([lab.object('ConfigMap', 'default-glance')?.data, template()]).toEqual([generated, before]);
+    expect(lab.object('ConfigMap', 'default-glance')?.metadata.annotations).not.toHaveProperty(operatorAnnotation.resetConfig);
+    expect(await lab.quiet(600_000)).toBe(0);
+  });
+
+  it('004-17: an update waits for its window, says until when, and rolls in it', { timeout: 60_000 }, async () => {
+    await lab.start({ updateStrategy: { window: { cron: '0 2 * * tue', durationMinutes: 60, timeZone: 'Asia/Shanghai' } } });
+    await lab.until('Running'); // an installation waits for nothing
+    await lab.patch({ spec: { version: V2 } });
+    await lab.clock.runFor(600_000);
+    expect(lab.image('keystone')).toBe(`${REPOSITORY}/keystone:${V1}`);
+    expect(lab.status.plan).toMatchObject({ notBefore: '2026-01-05T18:00:00.000Z', waitingFor: expect.stringContaining('0 2 * * tue') });
+    expect(lab.status.plan?.changes).toContainEqual({
+      component: 'keystone',
+      what: 'image of keystone',
+      from: `${REPOSITORY}/keystone:${V1}`,
+      to: `${REPOSITORY}/keystone:${V2}`,
+    });
+    expect(lab.condition('Progressing')).toMatchObject({ status: 'False', reason: 'WaitingForWindow' });
+    await lab.clock.runUntil(() => lab.version === V2, { limitMs: 8 * 3_600_000 });
+    const when = lab.status.history?.at(-1)?.when ?? '';
+    expect(when.slice(0, 16)).toBe('2026-01-05T18:00');
+    expect(lab.status.plan).toBeUndefined();
+  });
+
+  it('paused: reports, changes nothing, goes on afterwards', { timeout: 60_000 }, async () => {
+    await lab.start();
+    await lab.until('Running');
+    await lab.patch({ spec: { paused: true, version: V2 } });
+    await lab.until('Paused');
+    await lab.api.delete(resourceTypes.services, { namespace: NAMESPACE, name: 'default-glance' });
+    await lab.clock.runFor(600_000);
+    expect([lab.object('Service', 'default-glance'), lab.image('keystone')]).toEqual([undefined, `${REPOSITORY}/keystone:${V1}`]);
+    await lab.patch({ spec: { paused: false } });
+    await lab.clock.runUntil(() => lab.version === V2, { limitMs: 3_600_000 });
+    expect(lab.object('Service', 'default-glance')).toBeDefined();
+  });
+
+  it('a spec that is wrong is refused with the nearest field, and nothing is touched', async () => {
+    await lab.start({ alance: { replicas: 1 } });
+    await lab.clock.runFor(10_000);
+    expect(lab.status.phase).toBe('Degraded');
+    expect(lab.condition('Degraded')).toMatchObject({ reason: 'InvalidSpec', message: expect.stringContaining('glance') });
+    expect(lab.api.all('Deployment')).toEqual([]);
+  });
+
+  it('an operator that is replaced in the middle of an upgrade, and an API server that stumbles, do not hurt it', {
+    timeout: 60_000,
+  }, async () => {
+    await lab.start();
+    await lab.until('Running');
+    await lab.patch({ spec: { version: V2 } });
+    await lab.until('Upgrading');
+    await lab.replaceOperator();
+    let asked = 0;
+    lab.api.fault = () => (++asked % 7 === 0 ? new ApiError('server', 'HTTP 503') : undefined);
+    await lab.clock.runFor(5_000);
+    lab.api.breakWatches(new ApiError('network', 'reset'));
+    await lab.clock.runUntil(() => lab.version === V2, { limitMs: 7_200_000 });
+    lab.api.fault = undefined;
+    expect(lab.status.history?.map(({ to, outcome }) => [to, outcome])).toEqual([
+      [V1, 'Succeeded'],
+      [V2, 'Succeeded'],
+    ]);
+  });
+});
