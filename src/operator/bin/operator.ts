@@ -1,0 +1,60 @@
+/** The program of the operator's image: reads its environment, works, ends when it is told to. */
+
+import { hostname } from 'node:os';
+import { operatorProgram } from 'cdk8s-baremetal/operator-installation';
+import { CodedError } from 'cdk8s-baremetal-contract';
+import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
+import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
+import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
+import { pino } from 'pino';
+import { clientNodeTransport, loadKubeConfig } from '../engine/client-node-transport.ts';
+import { startOperator } from '../main.ts';
+
+const { variables, port } = operatorProgram;
+const logger = pino(
+  { level: process.env.LOG_LEVEL ?? 'info', base: null, timestamp: pino.stdTimeFunctions.isoTime },
+  pino.destination({ dest: 1, sync: true }),
+);
+
+run().catch(fail);
+
+async function run(): Promise<void> {
+  const {
+    [variables.podName]: podName = hostname(),
+    [variables.podNamespace]: podNamespace = 'onecloud-system',
+    [variables.image]: image,
+  } = process.env;
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(name, () => {
+      logger.info({ signal: name }, 'stopping');
+      stop.abort(new Error(name));
+    });
+  }
+  const { ended } = await startOperator(
+    {
+      transport: clientNodeTransport(loadKubeConfig(), nodeClock),
+      clock: nodeClock,
+      random: nodeRandom,
+      logger,
+      network: nodeNetwork,
+      podName,
+      podNamespace,
+      watchNamespaces: (process.env[variables.watchNamespaces] ?? '')
+        .split(',')
+        .map((name) => name.trim())
+        .filter((name) => name !== ''),
+      ...(image !== undefined && image !== '' && { image }),
+      listen: { port },
+    },
+    stop.signal,
+  );
+  await ended;
+  process.exit(0);
+}
+
+function fail(error: unknown): never {
+  const fields = error instanceof CodedError ? { code: error.code, cure: error.cure } : {};
+  logger.fatal(fields, error instanceof Error ? error.message : String(error));
+  process.exit(1);
+}

@@ -1,0 +1,75 @@
+/** Wires the operator: client, controllers, leader election, and the port where it tells how it is. */
+import type { Clock } from 'cdk8s-baremetal-runtime/core/clock';
+import type { Logger } from 'cdk8s-baremetal-runtime/core/logger';
+import type { Endpoint, Network } from 'cdk8s-baremetal-runtime/core/network';
+import type { Random } from 'cdk8s-baremetal-runtime/core/random';
+import { randomUuid } from 'cdk8s-baremetal-runtime/core/random';
+import { createEventRecorder } from './engine/events.ts';
+import { healthHandler } from './engine/health.ts';
+import { httpApi } from './engine/http-api.ts';
+import type { LeaderElectionOptions } from './engine/leader-election.ts';
+import { createManager } from './engine/manager.ts';
+import { createMetrics } from './engine/metrics.ts';
+import type { Transport } from './engine/transport.ts';
+import { createClusterController } from './onecloud/cluster-controller.ts';
+
+export interface OperatorOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly network: Network;
+  readonly podName: string;
+  /** Where its Lease is. */
+  readonly podNamespace: string;
+  /** Namespaces whose clusters it cares for; empty: all. */
+  readonly watchNamespaces: readonly string[];
+  /** Image of the init containers of clusters; the release's own when absent. */
+  readonly image?: string;
+  /** Of /healthz, /readyz and /metrics. */
+  readonly listen: { readonly address?: string; readonly port: number };
+  /** Only for tests that cannot wait for the defaults. */
+  readonly electionTimes?: Pick<LeaderElectionOptions, 'leaseDurationMs' | 'renewDeadlineMs' | 'retryPeriodMs'>;
+}
+
+export interface Operator {
+  readonly local: Endpoint;
+  /** Resolves when it was told to stop and has stopped; rejects when something broke that a new start may cure. */
+  readonly ended: Promise<void>;
+}
+
+/** Length of its grace period (45 s) less the time that the reconciles left behind and the Lease may take. */
+const DRAIN_MS = 30_000;
+
+/** Resolves when it listens and works; `signal` stops it. */
+export async function startOperator(options: OperatorOptions, signal: AbortSignal): Promise<Operator> {
+  const { transport, clock, random, logger, network, podName, podNamespace, watchNamespaces, image, listen, electionTimes } = options;
+  const metrics = createMetrics();
+  const api = httpApi({ transport, clock, metrics });
+  const common = { api, clock, random, logger, metrics };
+  const events = createEventRecorder({ api, clock, logger, controller: 'onecloud.yunion.io/operator', instance: podName });
+  const places = watchNamespaces.length === 0 ? [{}] : watchNamespaces.map((namespace) => ({ namespace }));
+  const controllers = await Promise.all(
+    places.map((place) => createClusterController({ ...common, events, ...place, ...(image !== undefined && { renderImage: image }) })),
+  );
+  const manager = createManager({
+    ...common,
+    informers: controllers.flatMap(({ informers }) => informers),
+    controllers: controllers.map(({ controller }) => controller),
+    election: {
+      // a bucket of its own: a busy controller must not starve the renewals
+      api: httpApi({ transport, clock, metrics, throttle: { perSecond: 5, burst: 10 }, timeoutMs: 5_000 }),
+      lease: { namespace: podNamespace, name: 'onecloud-operator' },
+      identity: `${podName}_${randomUuid(random)}`,
+      ...electionTimes,
+    },
+    drainMs: DRAIN_MS,
+  });
+  const server = await network.serveHttp(listen, healthHandler({ metrics, state: manager.state }));
+  logger.info({ port: server.local.port, watchNamespaces, leaseNamespace: podNamespace }, 'operator started');
+  const ended = manager.run(signal).finally(async () => {
+    await server.close();
+    await transport.close();
+  });
+  return { local: server.local, ended };
+}
