@@ -5,12 +5,16 @@ export interface Bundle {
   /** File name in lib/, without .cjs. */
   readonly name: string;
   readonly entry: string;
+  /** The operator applies what the constructs make; nothing else may carry cdk8s. */
+  readonly usesConstructs?: true;
 }
 
 export const bundles: readonly Bundle[] = [
   { name: 'bms-core', entry: 'src/runtime/bin/bms-core.ts' },
   { name: 'fetch-config', entry: 'src/runtime/bin/fetch-config.ts' },
   { name: 'start', entry: 'src/runtime/bin/start.ts' },
+  { name: 'operator', entry: 'src/operator/bin/operator.ts', usesConstructs: true },
+  { name: 'render-secrets', entry: 'src/operator/bin/render-secrets.ts' },
 ];
 
 /** ESM bundles break packages that call require at run time (node-zookeeper-client); CommonJS ones do not. */

@@ -25,6 +25,7 @@ const FLOORS: Readonly<Record<string, readonly string[]>> = {
   store: ['core'],
   coordination: ['core'],
   machine: ['core', 'boot', 'power', 'deploy', 'store', 'coordination'],
+  outbox: ['core', 'machine', 'store'],
   api: ['core', 'boot', 'power', 'deploy', 'store', 'coordination', 'machine'],
 };
 
@@ -101,9 +102,12 @@ describe('walls between packages', () => {
 });
 
 describe('bundles of the runtime', () => {
-  it.each(bundles.map(({ name }) => name))('%s contains neither cdk8s nor constructs', async (name) => {
-    const inputs = await bundleInputs(name);
-    expect(inputs.length).toBeGreaterThan(0);
-    expect(inputs.filter((file) => /(?:^|\/)node_modules\/(?:cdk8s|constructs)|^src\/constructs\/|^imports\//.test(file))).toEqual([]);
-  });
+  it.each(bundles.filter(({ usesConstructs }) => !usesConstructs).map(({ name }) => name))(
+    '%s contains neither cdk8s nor constructs',
+    async (name) => {
+      const inputs = await bundleInputs(name);
+      expect(inputs.length).toBeGreaterThan(0);
+      expect(inputs.filter((file) => /(?:^|\/)node_modules\/(?:cdk8s|constructs)|^src\/constructs\/|^imports\//.test(file))).toEqual([]);
+    },
+  );
 });

@@ -2,26 +2,20 @@
  * The environments that one image runs in. A service's ini carries the environment's suffix; production's carries none.
  * A name outside this table is refused: a typo must never start with production's configuration.
  */
-import { nearest } from 'cdk8s-baremetal-contract/errors';
+import {
+  nearestRunEnvironment,
+  RUN_ENVIRONMENT_NAMES,
+  RUN_ENVIRONMENTS,
+  type RunEnvironment,
+} from 'cdk8s-baremetal-contract/launch/environments';
 import { launchErrors } from './errors.ts';
 
-export interface Environment {
-  /** The value of RUNENV. */
-  readonly name: string;
-  /** What follows "<PROC>.ini" in the repository. */
-  readonly suffix: string;
-  /** What people also call it: not accepted, but understood well enough to be told the right name. */
-  readonly alsoCalled: readonly string[];
-}
+export type Environment = RunEnvironment;
 
-export const ENVIRONMENTS: readonly Environment[] = [
-  { name: 'product', suffix: '', alsoCalled: ['prod', 'prd', 'production', 'live'] },
-  { name: 'pre', suffix: '.pre', alsoCalled: ['preprod', 'preproduction', 'stage', 'staging'] },
-  { name: 'test', suffix: '.test', alsoCalled: ['testing', 'qa'] },
-  { name: 'dev', suffix: '.dev', alsoCalled: ['develop', 'development', 'local'] },
-];
+/** One table for the constructs and for the programs. */
+export const ENVIRONMENTS = RUN_ENVIRONMENTS;
 
-const NAMES = ENVIRONMENTS.map(({ name }) => name);
+const NAMES = RUN_ENVIRONMENT_NAMES;
 
 /** The environment of this exact name; throws LAUNCH_RUNENV, which names the nearest. Unset and empty are refused alike. */
 export function environmentOf(runenv: string | undefined): Environment {
@@ -29,7 +23,7 @@ export function environmentOf(runenv: string | undefined): Environment {
   if (found) return found;
   const value = runenv ?? '';
   const known = NAMES.join(', ');
-  throw launchErrors.LAUNCH_RUNENV({ value, known, nearest: meant(value) });
+  throw launchErrors.LAUNCH_RUNENV({ value, known, nearest: nearestRunEnvironment(value) });
 }
 
 /** The ini of a service in its repository. */
@@ -61,9 +55,4 @@ export function environmentFragment(): string {
     '}',
     '',
   ].join('\n');
-}
-
-function meant(value: string): string | undefined {
-  const word = value.toLowerCase();
-  return ENVIRONMENTS.find(({ alsoCalled }) => alsoCalled.includes(word))?.name ?? nearest(word, NAMES);
 }

@@ -26,6 +26,7 @@ describe('the program bms-core', () => {
     BMS_DEFAULT__SERVER_PORT: '27081',
     BMS_API__ADDRESS: '127.0.0.1',
     BMS_SW_COORDINATION__BACKEND_URL: 'memory://',
+    BMS_CENTER__SCHEDULER_CALLBACK: `http://${SERVER}:27070/notify`,
     BMS_DHCP__SERVER_IP: SERVER,
     BMS_DHCP__MODE: 'server',
     BMS_DHCP__SUBNET: '127.0.93.0/24',
