@@ -3,8 +3,8 @@
  * and column of the value it speaks of.
  */
 import { readFileSync } from 'node:fs';
-import { type CodedError, type DataPath, defineErrors, entry, type SiteInput, validateSites } from 'cdk8s-baremetal-contract';
-import { type Document, LineCounter, parseAllDocuments } from 'yaml';
+import { type CodedError, defineErrors, entry, type SiteInput, validateSites } from 'cdk8s-baremetal-contract';
+import { readYaml } from './yaml-documents.ts';
 
 export const inventoryErrors = defineErrors('Inventories', {
   INVENTORY_UNREADABLE: entry<{ file: string; reason: string }>({
@@ -57,39 +57,19 @@ export function readInventory(file: string): SiteInput[] {
 
 /** As `readInventory`, of text; `file` is only for messages. */
 export function parseInventory(text: string, file: string): SiteInput[] {
-  const lines = new LineCounter();
-  const parsed = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
-  const documents: Document.Parsed[] = Array.isArray(parsed) ? parsed : [];
-  const at = (offset: number): Pick<InventoryProblem, 'file' | 'line' | 'column'> => {
-    const { line, col } = lines.linePos(offset);
-    return { file, line: Math.max(line, 1), column: Math.max(col, 1) };
-  };
-  const syntax = documents.flatMap((document) =>
-    document.errors.map(({ message, pos }) => ({ ...at(pos[0]), error: inventoryErrors.INVENTORY_SYNTAX({ reason: message }) })),
-  );
-  if (syntax.length > 0) throw new InventoryError(syntax);
-  const sites = documents.map((document) => toData(document, at)).filter((site) => site !== null);
-  if (sites.length === 0) throw new InventoryError([{ ...at(0), error: inventoryErrors.INVENTORY_EMPTY({ file }) }]);
-  const problems = validateSites(sites).map(({ site, path, error }) => ({ ...at(offsetOf(documents[site], path)), error }));
+  const read = readYaml(text);
+  if (read.problems) {
+    throw new InventoryError(
+      read.problems.map(({ reason, ...position }) => ({ file, ...position, error: inventoryErrors.INVENTORY_SYNTAX({ reason }) })),
+    );
+  }
+  const documents = read.documents.filter(({ value }) => value !== null); // "---" before the first site
+  const sites = documents.map(({ value }) => value);
+  if (sites.length === 0) throw new InventoryError([{ file, line: 1, column: 1, error: inventoryErrors.INVENTORY_EMPTY({ file }) }]);
+  const problems = validateSites(sites).map(({ site, path, error }) => {
+    const { line, column } = documents[site]?.positionOf(path) ?? { line: 1, column: 1 };
+    return { file, line, column, error };
+  });
   if (problems.length > 0) throw new InventoryError(problems);
   return sites as SiteInput[];
-}
-
-/** The document's data; aliases that would multiply into millions of values are refused. */
-function toData(document: Document.Parsed, at: (offset: number) => Pick<InventoryProblem, 'file' | 'line' | 'column'>): unknown {
-  try {
-    return document.toJS({ maxAliasCount: 100 });
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new InventoryError([{ ...at(document.range[0]), error: inventoryErrors.INVENTORY_SYNTAX({ reason }, { cause }) }]);
-  }
-}
-
-/** Where the value at `path` begins; of a missing one, where the closest thing around it begins. */
-function offsetOf(document: Document.Parsed | undefined, path: DataPath): number {
-  for (let depth = path.length; depth >= 0; depth--) {
-    const node: unknown = document?.getIn(path.slice(0, depth), true);
-    if (typeof node === 'object' && node !== null && 'range' in node && Array.isArray(node.range)) return Number(node.range[0]);
-  }
-  return 0;
 }

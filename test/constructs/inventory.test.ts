@@ -53,6 +53,11 @@ describe('an inventory file', () => {
     expect(told('SITE_DUPLICATE_MAC')).toContain(`site.yaml:${lastUse}:`);
   });
 
+  it('names the line also behind an empty document', () => {
+    const broken = `---\n---\n${INVENTORY.replace('cpus: 32', 'cpus: 0')}`;
+    expect(problems(broken)).toEqual([expect.stringContaining(`site.yaml:${lineOf(broken, 'cpus: 0')}:`)]);
+  });
+
   it('points at the option of bms-core that is wrong', () => {
     const broken = INVENTORY.replace('conn_type: telnet', 'con_type: telnet');
     const [line, ...others] = problems(broken);
