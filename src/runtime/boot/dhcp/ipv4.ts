@@ -1,27 +1,13 @@
-/** IPv4 addresses as the DHCP plane needs them: unsigned 32-bit numbers inside, dotted quads outside. */
+/** IPv4 networks as the DHCP plane needs them: unsigned 32-bit numbers inside, dotted quads outside. */
+import { formatIpv4, parseIpv4 } from 'cdk8s-baremetal-contract/addresses';
+
+export { formatIpv4, parseIpv4 };
+
 export interface Ipv4Subnet {
   readonly cidr: string;
   readonly network: number;
   readonly mask: number;
   readonly prefix: number;
-}
-
-/** Undefined for anything but four decimal octets without leading zeros (which some parsers read as octal). */
-export function parseIpv4(text: string): number | undefined {
-  const octets = text.split('.');
-  if (octets.length !== 4) return undefined;
-  let value = 0;
-  for (const octet of octets) {
-    if (!/^(0|[1-9]\d{0,2})$/.test(octet)) return undefined;
-    const number = Number(octet);
-    if (number > 255) return undefined;
-    value = value * 256 + number;
-  }
-  return value;
-}
-
-export function formatIpv4(value: number): string {
-  return `${value >>> 24}.${(value >>> 16) & 0xff}.${(value >>> 8) & 0xff}.${value & 0xff}`;
 }
 
 /** Undefined unless `text` is `network/prefix` with no host bits set. */
