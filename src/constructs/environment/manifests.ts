@@ -5,6 +5,7 @@
 import { API_GROUP, annotation, CONTRACT_VERSION } from 'cdk8s-baremetal-contract';
 import { LAUNCH_DIRECTORY, launchProgram, servicePath, serviceVariable } from 'cdk8s-baremetal-contract/launch/index';
 import { k8s } from 'cdk8s-plus-28';
+import { UNPRIVILEGED } from '../unprivileged.ts';
 import { FILEBEAT_CONFIG, filebeatSidecar } from './filebeat.ts';
 
 /** Every value is final: nothing here computes with one, so each may be a placeholder. */
@@ -40,21 +41,9 @@ export interface EnvironmentManifestOptions {
 export const RELEASE_LABEL = `${API_GROUP}/release`;
 /** May read the checkout and the Secret of its project, and write the logs: the group of all containers of the pod. */
 const SHARED_GROUP = 10001;
-/** Has a line in /etc/passwd of every image: ssh refuses a user without one. */
-const NOBODY = 65534;
 const CREDENTIALS_DIRECTORY = '/var/run/secrets/git';
 const START_DIRECTORY = '/launch';
 const SCRATCH_DIRECTORY = '/scratch';
-
-const UNPRIVILEGED: k8s.SecurityContext = {
-  runAsUser: NOBODY,
-  runAsGroup: NOBODY,
-  runAsNonRoot: true,
-  allowPrivilegeEscalation: false,
-  readOnlyRootFilesystem: true,
-  capabilities: { drop: ['ALL'] },
-  seccompProfile: { type: 'RuntimeDefault' },
-};
 
 export function configMapProps(options: EnvironmentManifestOptions): k8s.KubeConfigMapProps {
   return { metadata: { name: configMapName(options) }, data: { [FILEBEAT_CONFIG]: options.filebeatConfig } };

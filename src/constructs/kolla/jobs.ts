@@ -6,6 +6,7 @@
  */
 import { kollaVariable } from 'cdk8s-baremetal-contract/launch/index';
 import type { k8s } from 'cdk8s-plus-28';
+import { UNPRIVILEGED } from '../unprivileged.ts';
 import { WAIT_FOR } from './scripts.ts';
 
 export type KollaJobKind = 'bootstrap' | 'upgrade-check' | 'upgrade' | 'online-migration';
@@ -33,7 +34,6 @@ export const SET = 'true';
 export const TOKEN_VOLUME = 'api-token';
 const TOKEN_DIRECTORY = '/var/run/secrets/kubernetes.io/serviceaccount';
 const TOKEN_SECONDS = 3600;
-const NOBODY = 65534;
 
 export function jobName(service: string, kind: KollaJobKind, release: string): string {
   return `${service}-${kind}-${release.slice(0, 10)}`;
@@ -46,15 +46,7 @@ export function waitContainer(image: string, awaited: Awaited): k8s.Container {
     image,
     imagePullPolicy: 'IfNotPresent',
     command: ['/bin/sh', '-euc', WAIT_FOR, 'wait', ...args],
-    securityContext: {
-      runAsUser: NOBODY,
-      runAsGroup: NOBODY,
-      runAsNonRoot: true,
-      allowPrivilegeEscalation: false,
-      readOnlyRootFilesystem: true,
-      capabilities: { drop: ['ALL'] },
-      seccompProfile: { type: 'RuntimeDefault' },
-    },
+    securityContext: UNPRIVILEGED,
     volumeMounts: [{ name: TOKEN_VOLUME, mountPath: TOKEN_DIRECTORY, readOnly: true }],
   };
 }

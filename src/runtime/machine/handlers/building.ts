@@ -5,6 +5,7 @@ import type { Deployment } from '../node-record.ts';
 import type { CachedImage } from '../ports.ts';
 import { mintKey } from '../ramdisk-session.ts';
 import { type Change, done, failed, proceed, type StepResult } from '../results.ts';
+import { powerOnFromNetwork } from './network-boot.ts';
 
 /** The original's order. Each step is idempotent, and the one to do next is on the record. */
 export const buildingSteps = [
@@ -59,18 +60,10 @@ const steps: Readonly<Record<BuildingStep, (context: HandlerContext) => Promise<
     await ports.power.ensureOff(node, signal);
     return proceed('power on', keyUsableUntil(clock.now() + settings.pxeDeployTimeoutMs));
   },
-  'power on': async ({ node, ports, signal, logger, clock, settings }) => {
+  'power on': async (context) => {
+    const { node, clock, settings } = context;
     // A ramdisk that has posted is up: neither boot device nor power is touched under it.
-    if (node.deployment?.claim === undefined && node.deployment?.reportedError === undefined) {
-      try {
-        // For one boot only: a machine that boots from the network for ever depends on this service for ever (N12).
-        await ports.power.setBootDevice(node, 'pxe', { persistent: false }, signal);
-      } catch (error) {
-        if (signal.aborted) throw error;
-        logger.warn({ error: String(error) }, 'the boot device could not be set; powering on all the same');
-      }
-      await ports.power.ensureOn(node, signal);
-    }
+    if (node.deployment?.claim === undefined && node.deployment?.reportedError === undefined) await powerOnFromNetwork(context);
     return done('prepared', 'powered on; waiting for the deploy ramdisk', keyUsableUntil(clock.now() + settings.pxeDeployTimeoutMs));
   },
 };

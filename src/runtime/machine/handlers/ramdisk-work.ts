@@ -12,6 +12,7 @@ import type { DeployTarget } from '../ports.ts';
 import { progressReporter } from '../progress.ts';
 import { mintKey, newSession } from '../ramdisk-session.ts';
 import { type Change, done, failed, proceed, type StepResult, waitFor } from '../results.ts';
+import { powerOnFromNetwork } from './network-boot.ts';
 
 const workSteps = [
   'cache ramdisk',
@@ -111,16 +112,9 @@ function ramdiskWork({ purpose, work, end }: Work): Handler {
       await ports.power.ensureOff(node, signal);
       return proceed('power on', withRamdisk({ expiresAt: clock.now() + settings.pxeDeployTimeoutMs }));
     },
-    'power on': async ({ node, ports, signal, logger, clock, settings }, session) => {
-      if (session.claim === undefined && session.reportedError === undefined) {
-        try {
-          await ports.power.setBootDevice(node, 'pxe', { persistent: false }, signal);
-        } catch (error) {
-          if (signal.aborted) throw error;
-          logger.warn({ error: String(error) }, 'the boot device could not be set; powering on all the same');
-        }
-        await ports.power.ensureOn(node, signal);
-      }
+    'power on': async (context, session) => {
+      const { clock, settings } = context;
+      if (session.claim === undefined && session.reportedError === undefined) await powerOnFromNetwork(context);
       return proceed('wait for the ramdisk', withRamdisk({ expiresAt: clock.now() + settings.pxeDeployTimeoutMs }));
     },
     'wait for the ramdisk': async (_context, session) => {

@@ -1,0 +1,15 @@
+import type { k8s } from 'cdk8s-plus-28';
+
+/** "nobody" of Debian and most images. */
+const NOBODY = 65534;
+
+/** For a container that needs no right at all and writes to mounted volumes only. */
+export const UNPRIVILEGED: k8s.SecurityContext = {
+  runAsUser: NOBODY,
+  runAsGroup: NOBODY,
+  runAsNonRoot: true,
+  allowPrivilegeEscalation: false,
+  readOnlyRootFilesystem: true,
+  capabilities: { drop: ['ALL'] },
+  seccompProfile: { type: 'RuntimeDefault' },
+};
