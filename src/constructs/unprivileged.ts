@@ -1,6 +1,6 @@
 import type { k8s } from 'cdk8s-plus-28';
 
-/** "nobody" of Debian and most images. */
+/** "nobody": has a line in /etc/passwd of every image, and ssh refuses a user without one. */
 const NOBODY = 65534;
 
 /** For a container that needs no right at all and writes to mounted volumes only. */
