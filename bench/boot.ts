@@ -4,7 +4,7 @@
  * slowest peer are what counts, megabytes depend on the machine. Needs root for dnsmasq's port 69; a peer that is not
  * there is left out aloud. tftpd-hpa and atftpd exclude each other as packages: TFTPD_HPA may name the binary.
  *
- *   npx node --import tsx bench/tftp.ts [runs, default 5]
+ *   npx node --import tsx bench/boot.ts [runs, default 5]
  */
 import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

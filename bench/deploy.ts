@@ -1,6 +1,6 @@
 /**
  * Writing a 512 MiB image to tgtd on loopback: this initiator against `qemu-img convert -n` to iscsi://. Prints a Markdown table.
- * Needs Debian's tgt, qemu-utils and qemu-block-extra. `node --import tsx bench/iscsi.ts [rounds]`, about two minutes.
+ * Needs Debian's tgt, qemu-utils and qemu-block-extra. `node --import tsx bench/deploy.ts [rounds]`, about two minutes.
  */
 import { spawnSync } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, truncateSync, writeSync } from 'node:fs';

@@ -5,7 +5,7 @@
  *   node --import tsx bench/machine.ts [transitions] [deploy] [idle]      all of them by default
  *
  * The simulated servers share the cores with the conductor, and so do their disks: what is measured of them is an upper bound of our part.
- * The idle conductor's BMCs answer at once and without a network; bench/ipmi.ts says what a look costs on the wire.
+ * The idle conductor's BMCs answer at once and without a network; bench/power.ts says what a look costs on the wire.
  */
 import { spawn as spawnProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';

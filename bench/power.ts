@@ -2,7 +2,7 @@
  * Power-status polls a second against OpenIPMI's ipmi_sim on loopback: the gateway's kept sessions against a process per poll (ipmitool)
  * and one FreeIPMI ipmipower that asks them all. Prints a Markdown table. About a minute.
  *
- *   node --import tsx bench/ipmi.ts            needs the Debian packages openipmi, ipmitool, freeipmi-tools
+ *   node --import tsx bench/power.ts            needs the Debian packages openipmi, ipmitool, freeipmi-tools
  *
  * 64 BMCs are 64 ipmi_sim processes on 127.0.1.1 to 127.0.1.64. They have no chassis script, which would cost a fork per poll: the protocol is
  * what is measured. They share the cores with the client.

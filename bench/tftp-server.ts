@@ -1,4 +1,4 @@
-/** Our TFTP server as a process of its own, for bench/tftp.ts: `node tftp-server.ts ROOT ADDRESS`; prints its port. */
+/** Our TFTP server as a process of its own, for bench/boot.ts: `node tftp-server.ts ROOT ADDRESS`; prints its port. */
 import { createTftpServer, directorySource } from 'cdk8s-baremetal-runtime/boot/tftp/index';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
