@@ -68,6 +68,15 @@ export const imageErrors = defineErrors('IMAGE', {
     message: ({ path, expected, actual }) => `${path} has the SHA-256 ${actual}, not ${expected}`,
     cure: 'Download the image again; if it was replaced on purpose, update the digest in its description',
   }),
+  IMAGE_MANIFEST: entry<{ where: string; reason: string }>({
+    message: ({ where, reason }) => `the manifest ${where} cannot be used: ${reason}`,
+    cure: 'Remove it, so that it is made again from the image',
+  }),
+  IMAGE_CHUNK_MISMATCH: entry<{ path: string; offset: number; length: number }>({
+    message: ({ path, offset, length }) =>
+      `${path} has changed or rotted since it was checked: its ${length} bytes at ${offset} are others`,
+    cure: 'Check the memory and the disk of the management node, and who writes to its images; nothing of that part was written to the machine',
+  }),
   IMAGE_DISK_TOO_SMALL: entry<{ imageBytes: number; diskBytes: number }>({
     message: ({ imageBytes, diskBytes }) => `the image needs ${imageBytes} bytes, and the disk has ${diskBytes}`,
     cure: 'Choose a larger disk, or shrink the image',

@@ -1,7 +1,18 @@
 /** A user's disk image: opening it, checking it, writing it to a disk. */
+export { type BuildManifestOptions, buildManifest } from './build-manifest.ts';
 export { contentDigest, type DigestOptions, parseSha256, verifyImage } from './digest.ts';
 export type { DiskImage, Extent, ImageFormat, Progress } from './disk-image.ts';
 export { imageErrors } from './errors.ts';
 export type { ImageFile } from './image-file.ts';
+export {
+  type ChunkDigest,
+  chunkAt,
+  chunkBytesFor,
+  encodeManifest,
+  type ImageManifest,
+  MANIFEST_FORMAT,
+  type ManifestChunk,
+  parseManifest,
+} from './manifest.ts';
 export { type OpenImageOptions, openImage } from './open-image.ts';
 export { type DiskSink, type WriteImageOptions, type WrittenImage, writeImage } from './write-image.ts';
