@@ -1,0 +1,51 @@
+/** The deploy-helper that ramdisks post to, and what a deployment is done with: images, the iSCSI writer, the word back to the ramdisk. */
+import { deployHelper } from '../deploy/helper/index.ts';
+import { bootTree } from '../machine/boot-tree.ts';
+import { acceptReport, claimDeployment, type MachinePorts, ramdiskNotifier } from '../machine/index.ts';
+import { IscsiDeployer } from '../machine/iscsi-deployer.ts';
+import { LocalImageCache } from '../machine/local-image-cache.ts';
+import { listening, type Role, type Surroundings, startRole } from './role.ts';
+
+/** Initiator name of every replica: a successor's login must end its predecessor's session. RFC 7143 section 4.2.7. */
+const INITIATOR_NAME = 'iqn.2026-11.io.bms.baremetal:deploy-helper';
+
+export interface DeployRole extends Role {
+  readonly ports: Pick<MachinePorts, 'images' | 'bootloader' | 'deployer' | 'notifier'>;
+}
+
+export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
+  const { config, store, network, clock, random, logger, serverAddress, openImage } = surroundings;
+  return startRole(async (closing) => {
+    if (config.deploy_helper.enabled) {
+      const { address, port } = config.deploy_helper;
+      const handler = deployHelper({
+        claimDeployment: claimDeployment({ store, clock }),
+        acceptReport: acceptReport({ store, clock }),
+        logger,
+      });
+      const start = () => network.serveHttp({ address, port }, handler);
+      const server = await listening('deploy-helper', `${address}:${port}`, 'deploy_helper', start);
+      closing(() => server.close());
+    }
+    const images = new LocalImageCache({
+      store,
+      userImages: config.pxe.user_image_dir,
+      deployImages: config.pxe.deploy_image_dir,
+      bootRoot: config.tftp.root,
+      ...(openImage && { openImage }),
+    });
+    const deployer = new IscsiDeployer({
+      network,
+      clock,
+      random,
+      logger,
+      initiatorName: INITIATOR_NAME,
+      localAddress: serverAddress,
+      imagePath: (image) => images.path(image),
+      ...(openImage && { openImage }),
+    });
+    const bootloader = bootTree({ bootRoot: config.tftp.root });
+    const notifier = ramdiskNotifier({ network, clock, port: config.deploy_helper.port });
+    return { ports: { images, bootloader, deployer, notifier } };
+  });
+}

@@ -1,0 +1,75 @@
+/**
+ * A role of bms-core: something that listens or works from its start to its close. Each file beside this one starts one, from the
+ * surroundings that all share; main.ts says in which order.
+ */
+import type { BmsCoreConfig } from 'cdk8s-baremetal-contract';
+import type { MetricsRegistry } from '../api/index.ts';
+import type { FileSource } from '../boot/index.ts';
+import type { Coordination } from '../coordination/index.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Logger } from '../core/logger.ts';
+import type { Network } from '../core/network.ts';
+import type { Random } from '../core/random.ts';
+import type { BootView, MachineSettings, SecretStore } from '../machine/index.ts';
+import type { OpenImage } from '../machine/local-image-cache.ts';
+import type { Store } from '../store/index.ts';
+import { coreErrors } from './errors.ts';
+
+/** What every role is given. */
+export interface Surroundings {
+  readonly config: BmsCoreConfig;
+  /** Name of this replica; the Kubernetes node's. */
+  readonly memberName: string;
+  /** Own address on the provisioning network. */
+  readonly serverAddress: string;
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** One for all: what `/metrics` shows. */
+  readonly metrics: MetricsRegistry;
+  readonly store: Store;
+  readonly coordination: Coordination;
+  readonly secrets: SecretStore;
+  /** The machines as the boot plane sees them. */
+  readonly machines: BootView;
+  /** In place of the folder of [tftp] root. */
+  readonly files?: FileSource;
+  readonly openImage?: OpenImage;
+  /** In place of the defaults, and of what the configuration says. */
+  readonly settings?: Partial<MachineSettings>;
+}
+
+export interface Role {
+  /** Resolves when nothing of it runs any more. */
+  close(): Promise<void>;
+}
+
+/** Notes what has been begun and must be ended; last begun, first ended. */
+export type Closing = (close: () => unknown) => void;
+
+/** Starts a role. What it began before it failed is ended again. */
+export async function startRole<T extends object>(begin: (closing: Closing) => Promise<T> | T): Promise<T & Role> {
+  const closers: (() => unknown)[] = [];
+  const close = async (): Promise<void> => {
+    for (const end of closers.splice(0).reverse()) await end();
+  };
+  try {
+    return { ...(await begin((end) => closers.push(end))), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Turns the operating system's word about a port into one that says which, and what to do. */
+export async function listening<T>(role: string, where: string, section: string, start: () => Promise<T>): Promise<T> {
+  try {
+    return await start();
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    if (code === 'EADDRNOTAVAIL') throw coreErrors.CORE_ADDRESS_MISSING({ role, where, section }, { cause });
+    if (code === 'EADDRINUSE' || code === 'EACCES') throw coreErrors.CORE_PORT_TAKEN({ role, where, section }, { cause });
+    throw cause;
+  }
+}
