@@ -5,15 +5,13 @@ import { matchToken, parseTokens, tokenLine } from 'cdk8s-baremetal-runtime/api/
 import type { HttpServer } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
-import { seededRandom } from 'cdk8s-baremetal-simulator';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { candidates } from '../../src/cli/commands/completion.ts';
 import { parseEvents } from '../../src/cli/commands/follow.ts';
 import { exitCode } from '../../src/cli/exit-codes.ts';
-import { buildProgram, runProgram } from '../../src/cli/program.ts';
-import type { Surroundings } from '../../src/cli/surroundings.ts';
 import { Harness, PASSWORD } from '../runtime/api/harness.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
+import { type Ran, runBmctl } from './run-bmctl.ts';
 
 const folder = temporaryFolder();
 let harness: Harness;
@@ -38,34 +36,8 @@ async function serve(next: Harness): Promise<void> {
   api = `http://127.0.0.1:${server.local.port}`;
 }
 
-interface Ran {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-async function bmctl(args: readonly string[], env: Readonly<Record<string, string>> = {}, stdin = ''): Promise<Ran> {
-  const out: string[] = [];
-  const err: string[] = [];
-  const world: Surroundings = {
-    network: nodeNetwork,
-    clock: nodeClock,
-    random: seededRandom(args.join(' ')),
-    env: { BMCTL_API: api, ...env },
-    stdin: async () => stdin,
-    print: (text) => out.push(text),
-    note: (text) => err.push(text),
-    signal: new AbortController().signal,
-  };
-  const program = buildProgram(world);
-  const quiet = (command: typeof program): void => {
-    command.configureOutput({ writeOut: (text) => out.push(text), writeErr: (text) => err.push(text) });
-    for (const one of command.commands) quiet(one);
-  };
-  quiet(program);
-  const code = await runProgram(program, args, world);
-  return { code, out: out.join('\n'), err: err.join('\n') };
-}
+const bmctl = (args: readonly string[], env: Readonly<Record<string, string>> = {}, stdin = ''): Promise<Ran> =>
+  runBmctl(args, { BMCTL_API: api, ...env }, stdin);
 
 const ENROL = [
   'enrol',
@@ -227,35 +199,6 @@ describe('bmctl', () => {
     expect((await bmctl(['db', 'export', '--store', url('a.db'), '-o', folder.path('dump')])).code).toBe(exitCode.done);
     expect((await bmctl(['db', 'import', folder.path('dump'), '--store', url('b.db')])).out).toContain('0 records created');
     expect((await bmctl(['db', 'version', '--config', folder.path('none.ini')])).code).toBe(exitCode.usage);
-  });
-
-  it('shows what Ironic exported, and enrols it with passwords from a file', async () => {
-    const nodes = [
-      {
-        uuid: '11111111-1111-4111-8111-111111111111',
-        name: 'old-1',
-        driver: 'ipmi',
-        driver_info: { ipmi_address: '192.0.2.50', ipmi_username: 'root', ipmi_password: '******' },
-        properties: { cpus: 8, memory_mb: 4096, local_gb: 100, cpu_arch: 'x86_64' },
-        provision_state: 'available',
-      },
-    ];
-    const ports = [{ address: '52:54:00:0a:0b:0c', node_uuid: nodes[0]?.uuid }];
-    const [file, portsFile, passwords] = ['nodes.json', 'ports.json', 'passwords.json'].map((name) => folder.path(name)) as [
-      string,
-      string,
-      string,
-    ];
-    writeFileSync(file, JSON.stringify(nodes));
-    writeFileSync(portsFile, JSON.stringify(ports));
-    writeFileSync(passwords, JSON.stringify({ 'old-1': 'correct horse' }));
-    const shown = await bmctl(['import', 'ironic', file, '--ports', portsFile]);
-    expect(shown.out).toContain('old-1');
-    expect((await bmctl(['list'])).out).toBe('No machine is enrolled.');
-    expect((await bmctl(['import', 'ironic', file, '--ports', portsFile, '--apply'])).err).toContain('no password is given for old-1');
-    const applied = await bmctl(['import', 'ironic', file, '--ports', portsFile, '--passwords', passwords, '--apply']);
-    expect([applied.code, applied.err]).toEqual([exitCode.done, 'old-1 is enrolled.']);
-    expect((await bmctl(['list'])).out).toContain('52:54:00:0a:0b:0c');
   });
 
   it('completes commands, options and names of machines', async () => {

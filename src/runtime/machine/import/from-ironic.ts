@@ -1,18 +1,18 @@
 /**
  * Ironic's machines, from `openstack baremetal node list --long -f json` or `node show -f json` (one, or an array of them), with the hardware
- * addresses from `openstack baremetal port list --long -f json`. Columns are named as people ("Provisioning State") or as the API
- * ("provision_state"), by version and command: both are read.
+ * addresses from `openstack baremetal port list --long -f json`; the API's own answers ({"nodes": …}, {"ports": …}) do as well. Columns are named as
+ * people ("Provisioning State") or as the API ("provision_state"), by version and command, and hold objects or the client's `a='b', c='d'`.
  */
 import { z } from 'zod';
-import { bmcOf, type Import, type ImportedMachine, wholeNumber } from './imported-machine.ts';
+import { bmcOf, derivedUuid, type Import, type ImportedMachine, imageIdOf, wholeNumber } from './imported-machine.ts';
 
 const row = z.record(z.string(), z.unknown());
 
 export function fromIronic(input: { readonly nodes: unknown; readonly ports?: unknown }): Import {
   const machines: ImportedMachine[] = [];
   const refused: { name: string; reason: string }[] = [];
-  const ports = rows(input.ports ?? []).map(normal);
-  for (const node of rows(input.nodes).map(normal)) {
+  const ports = rows(input.ports ?? [], 'ports').map(normal);
+  for (const node of rows(input.nodes, 'nodes').map(normal)) {
     const uuid = text(node.uuid) ?? '';
     const name = text(node.name) ?? uuid;
     const macs = ports
@@ -75,7 +75,9 @@ function machineOf(node: Row, { uuid, name, macs }: { uuid: string; name: string
       target: state === 'available' ? 'available' : 'manageable',
       ...(adopt && { adopt }),
     },
-    ...(node.maintenance === true && { maintenance: text(node.maintenance_reason) ?? 'in maintenance in Ironic' }),
+    ...((node.maintenance === true || node.maintenance === 'True') && {
+      maintenance: text(node.maintenance_reason) ?? 'in maintenance in Ironic',
+    }),
     warnings,
   };
 }
@@ -91,8 +93,11 @@ function adoptOf(node: Row, state: string, warnings: string[]): ImportedMachine[
   }
   const info = object(node.instance_info);
   // Standalone Ironic deploys without an instance: then the node stands for it.
-  const id = uuid ?? text(node.uuid) ?? '';
-  return { uuid: id, name: text(info.display_name) ?? text(node.name) ?? id, imageId: text(info.image_source) ?? 'unknown' };
+  const id = uuid ?? text(node.uuid) ?? derivedUuid(text(node.name) ?? '');
+  const source = text(info.image_source) ?? 'unknown';
+  const imageId = imageIdOf(source);
+  if (imageId !== source) warnings.push(`its image ${source} is called ${imageId} here`);
+  return { uuid: id, name: text(info.display_name) ?? text(node.name) ?? id, imageId };
 }
 
 /** `boot_mode:uefi,rack:r1`, or an object. */
@@ -106,8 +111,9 @@ function capabilitiesOf(value: unknown): Record<string, string> {
 
 type Row = Readonly<Record<string, unknown>>;
 
-function rows(value: unknown): Row[] {
-  const list = Array.isArray(value) ? value : [value];
+function rows(value: unknown, wrapped: 'nodes' | 'ports'): Row[] {
+  const inner = Array.isArray(value) ? value : (object(value)[wrapped] ?? value);
+  const list = Array.isArray(inner) ? inner : [inner];
   return list.flatMap((item) => {
     const parsed = row.safeParse(item);
     return parsed.success ? [parsed.data] : [];
@@ -116,7 +122,12 @@ function rows(value: unknown): Row[] {
 
 /** "Provisioning State" and provision_state are one. */
 function normal(item: Row): Row {
-  const known: Readonly<Record<string, string>> = { provisioning_state: 'provision_state', current_provision_state: 'provision_state' };
+  const known: Readonly<Record<string, string>> = {
+    provisioning_state: 'provision_state',
+    current_provision_state: 'provision_state',
+    pxe_boot_enabled: 'pxe_enabled',
+    is_pxe_enabled: 'pxe_enabled',
+  };
   return Object.fromEntries(
     Object.entries(item).map(([key, value]) => {
       const name = key.toLowerCase().replaceAll(/[ -]+/g, '_');
@@ -126,10 +137,14 @@ function normal(item: Row): Row {
 }
 
 function pxeFirst(a: Row, b: Row): number {
-  return Number(b.pxe_enabled ?? b.is_pxe_enabled ?? true) - Number(a.pxe_enabled ?? a.is_pxe_enabled ?? true);
+  const boots = ({ pxe_enabled: value = true }: Row): number => Number(value !== false && value !== 'False');
+  return boots(b) - boots(a);
 }
 
+/** Also of `cpu_arch='x86_64', cpus='8'`, as the client writes objects into some of its columns. */
 function object(value: unknown): Row {
+  if (typeof value === 'string')
+    return Object.fromEntries([...value.matchAll(/([\w.-]+)='([^']*)'/g)].map(([, key = '', item]) => [key, item]));
   const parsed = row.safeParse(value);
   return parsed.success ? parsed.data : {};
 }

@@ -1,11 +1,15 @@
 /** A machine as another system exported it, ready to be enrolled: pure data. */
+import { createHash } from 'node:crypto';
+import type { Secret } from 'cdk8s-baremetal-contract/secret';
 import type { EnrolRequest } from '../nodes.ts';
 
 export interface ImportedMachine {
-  /** Without the password: exports mask it, or name a Secret. */
+  /** Without the password: exports mask it, or keep it in an object of its own. */
   readonly enrol: Omit<EnrolRequest, 'bmc'> & { readonly bmc: Omit<EnrolRequest['bmc'], 'password' | 'passwordRef'> };
   /** Where the password was kept, if the export says so: `namespace/name` of a Secret. */
   readonly credentials?: string;
+  /** Where that was exported, too. */
+  readonly password?: Secret;
   readonly maintenance?: string;
   /** What could not be taken over as it was. */
   readonly warnings: readonly string[];
@@ -38,4 +42,25 @@ export function bmcOf(text: string): { driver: 'ipmi' | 'redfish'; address: stri
 export function wholeNumber(value: unknown): number | undefined {
   const number = typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
   return typeof number === 'number' && Number.isSafeInteger(number) && number > 0 ? number : undefined;
+}
+
+/** Images have names here and addresses elsewhere: `http://images/ubuntu.qcow2?x=1` → `ubuntu.qcow2`. An id stays as it is. */
+export function imageIdOf(text: string): string {
+  const last =
+    text
+      .replace(/[?#].*$/, '')
+      .split('/')
+      .findLast((part) => part !== '') ?? '';
+  const id = last
+    .replaceAll(/[^A-Za-z0-9._-]/g, '-')
+    .replace(/^[^A-Za-z0-9]+/, '')
+    .slice(0, 128);
+  return id === '' ? 'unknown' : id;
+}
+
+/** Always the same one for the same text (RFC 9562, version 8), where an export has none of its own. */
+export function derivedUuid(text: string): string {
+  const hex = createHash('sha256').update(text).digest('hex');
+  const variant = ((Number.parseInt(hex.slice(16, 18), 16) & 0x3f) | 0x80).toString(16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(18, 20)}-${hex.slice(20, 32)}`;
 }

@@ -1,4 +1,9 @@
+import { inspect } from 'node:util';
+import { enrolRequest } from 'cdk8s-baremetal-contract/api/index';
 import { Secret } from 'cdk8s-baremetal-contract/secret';
+import { readDocuments, readTextMap } from 'cdk8s-baremetal-runtime/machine/import/documents';
+import { enrolBody, type ImportPlanOptions, type PlannedImport, planImport } from 'cdk8s-baremetal-runtime/machine/import/import-plan';
+import { derivedUuid, imageIdOf } from 'cdk8s-baremetal-runtime/machine/import/imported-machine';
 import { fromIronic, fromMetal3, type ImportedMachine } from 'cdk8s-baremetal-runtime/machine/index';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -45,8 +50,8 @@ const IRONIC_LONG = {
 };
 
 const PORTS = [
-  { UUID: 'p1', Address: '52:54:00:aa:00:02', 'Node UUID': IRONIC_ACTIVE.uuid, 'Is PXE Enabled': false },
-  { UUID: 'p2', Address: '52:54:00:aa:00:01', 'Node UUID': IRONIC_ACTIVE.uuid, 'Is PXE Enabled': true },
+  { UUID: 'p1', Address: '52:54:00:aa:00:02', 'Node UUID': IRONIC_ACTIVE.uuid, 'PXE boot enabled': false },
+  { UUID: 'p2', Address: '52:54:00:aa:00:01', 'Node UUID': IRONIC_ACTIVE.uuid, 'PXE boot enabled': true },
   { uuid: 'p3', address: '52:54:00:aa:00:03', node_uuid: IRONIC_LONG.UUID, pxe_enabled: true },
 ];
 
@@ -158,6 +163,20 @@ describe('from Ironic', () => {
     expect(refused[0]?.reason).toMatch(reason);
   });
 
+  it("the API's own answers, and columns that the client has written as text, are read as well", () => {
+    const { Properties, 'Driver Info': info, ...rest } = IRONIC_LONG;
+    const asText = (value: object): string =>
+      Object.entries(value)
+        .map(([key, item]) => `${key}='${item}'`)
+        .join(', ');
+    const node = { ...rest, Properties: asText({ ...Properties, capabilities: 'rack:r1' }), 'Driver Info': asText(info) };
+    const { machines } = fromIronic({ nodes: { nodes: [node] }, ports: { ports: PORTS } });
+    expect(machines[0]?.enrol).toMatchObject({
+      properties: { cpus: 32, memoryMb: 131_072, capabilities: { rack: 'r1' } },
+      bmc: { address: 'bmc-13.example', username: 'admin' },
+    });
+  });
+
   it('a node in the middle of something is never free here', () => {
     const { machines } = fromIronic({ nodes: { ...IRONIC_ACTIVE, provision_state: 'deploying' }, ports: PORTS });
     expect([machines[0]?.enrol.target, machines[0]?.enrol.adopt, machines[0]?.warnings]).toEqual([
@@ -182,10 +201,10 @@ describe('from Metal3', () => {
         bmc: { driver: 'redfish', address: 'fd00:1::9', port: 8000, username: '' },
         rootDiskSerial: 'disk-9',
         target: 'manageable',
-        adopt: { uuid: '6f7f2a34-3d5e-4f25-8c2d-1d6a6a8f0c55', name: 'cluster-worker-x7k', imageId: 'http://images/ubuntu.qcow2' },
+        adopt: { uuid: '6f7f2a34-3d5e-4f25-8c2d-1d6a6a8f0c55', name: 'cluster-worker-x7k', imageId: 'ubuntu.qcow2' },
       },
       credentials: 'metal3/worker-0-bmc',
-      warnings: [],
+      warnings: ['its image http://images/ubuntu.qcow2 is called ubuntu.qcow2 here'],
     });
   });
 
@@ -199,6 +218,157 @@ describe('from Metal3', () => {
     expect(refused).toEqual([{ name: 'fresh', reason: 'it was not inspected there: its sizes are not known' }]);
   });
 });
+
+describe('what an import would do', () => {
+  const planned = (input: { nodes: unknown; ports?: unknown }, options?: ImportPlanOptions) => planImport(fromIronic(input), options);
+  const node = (name: string, more: object = {}, bmc = '10.1.2.3') => ({
+    ...IRONIC_ACTIVE,
+    uuid: derivedUuid(name),
+    name,
+    driver_info: { ...IRONIC_ACTIVE.driver_info, ipmi_address: bmc },
+    ...more,
+  });
+  const port = (name: string, address: string) => ({ address, node_uuid: derivedUuid(name) });
+  const passwords = new Map([
+    ['a', 'correct horse'],
+    ['b', 'battery'],
+  ]);
+
+  it.each([
+    ['a password', { nodes: node('c'), ports: [port('c', '52:54:00:00:00:0c')] }, ['no password: give it to c in the file of --passwords']],
+    [
+      'a BMC of its own',
+      { nodes: [node('a'), node('b')], ports: [port('a', '52:54:00:00:00:0a'), port('b', '52:54:00:00:00:0b')] },
+      ['BMC ipmi://10.1.2.3 port 623 is that of b'],
+    ],
+    [
+      'a MAC address of its own',
+      { nodes: [node('a'), node('b', {}, '10.1.2.4')], ports: [port('a', '52:54:00:00:00:0a'), port('b', '52:54:00:00:00:0a')] },
+      ['MAC address 52:54:00:00:00:0a is that of b'],
+    ],
+    [
+      'an address of its BMC',
+      { nodes: node('a', {}, 'bmc-a.example'), ports: [port('a', '52:54:00:00:00:0a')] },
+      ['its BMC is named bmc-a.example: put its IP address in place of that'],
+    ],
+    [
+      'a name that can be one here',
+      { nodes: { ...node('a'), name: 'rack 1' }, ports: [port('a', '52:54:00:00:00:0a')] },
+      ['no password: give it to rack 1 in the file of --passwords', expect.stringMatching(/^name: must be letters/)],
+    ],
+  ])('a machine without %s cannot be enrolled, and is told why', (_name, input, faults) => {
+    const [first] = planned(input, { passwords });
+    expect([first?.outlook, first?.faults]).toEqual(['faulty', faults]);
+  });
+
+  it('what belongs to a machine that is enrolled is not enrolled again: the same machine is let be, another one is refused', () => {
+    const input = {
+      nodes: [node('a'), node('b', {}, '10.1.2.4')],
+      ports: [port('a', '52:54:00:00:00:0a'), port('b', '52:54:00:00:00:0b')],
+    };
+    const enrolled = [
+      { uuid: derivedUuid('a'), name: 'a', macs: ['52:54:00:00:00:0a'], bmc: 'ipmi://10.1.2.3' },
+      { uuid: derivedUuid('x'), name: 'x', macs: ['52:54:00:00:00:99'], bmc: 'ipmi://10.1.2.4:623' },
+    ];
+    expect(planned(input, { passwords, enrolled }).map(({ outlook, faults }) => [outlook, faults])).toEqual([
+      ['enrolled', []],
+      ['faulty', ['BMC ipmi://10.1.2.4 port 623 belongs to x, which is enrolled']],
+    ]);
+  });
+
+  it('Secrets of a Metal3 export give users and passwords, and show none of them', () => {
+    const text = `${METAL3}---
+apiVersion: v1
+kind: Secret
+metadata: { name: worker-0-bmc, namespace: metal3 }
+data: { username: ${Buffer.from('root').toString('base64')}, password: ${Buffer.from('hunter2-hunter2\n').toString('base64')} }
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: worker-1-bmc }
+stringData: { username: admin, password: "007" }
+`;
+    const plans = planImport(fromMetal3(readDocuments(text)));
+    expect(plans.map(({ name, outlook, machine, password }) => [name, outlook, machine.enrol.bmc.username, password?.reveal()])).toEqual([
+      ['worker-0', 'enrol', 'root', 'hunter2-hunter2'],
+      ['worker-1', 'enrol', 'admin', '007'],
+    ]);
+    expect(`${JSON.stringify(plans)}${inspect(plans, { depth: 9 })}`).not.toMatch(/hunter2|007/);
+    expect(enrolRequest.safeParse(enrolBody(plans[0] as PlannedImport)).error?.issues).toBeUndefined();
+    // paused there: not free here
+    expect(enrolBody(plans[1] as PlannedImport)).toMatchObject({ target: 'manageable', bmc: { password: '007' } });
+  });
+
+  it('hosts of one name in two namespaces are two machines', () => {
+    const host = (namespace: string) => ({
+      kind: 'BareMetalHost',
+      metadata: { name: 'w', namespace, uid: derivedUuid(namespace) },
+      spec: { bootMACAddress: `52:54:00:00:00:0${namespace}`, bmc: { address: `10.0.0.${namespace}`, credentialsName: 'x' } },
+      status: { hardware: { cpu: { count: 1 }, ramMebibytes: 1, storage: [{ sizeBytes: 2e9 }] } },
+    });
+    expect(fromMetal3([host('1'), host('2')]).machines.map(({ enrol }) => enrol.name)).toEqual(['1.w', '2.w']);
+  });
+});
+
+describe('reading exports', () => {
+  it.each([
+    ['JSON', '{"a": 1}', [{ a: 1 }]],
+    ['YAML', 'a: 1\n', [{ a: 1 }]],
+    ['documents', 'a: 1\n---\n---\nb: 2\n', [{ a: 1 }, { b: 2 }]],
+  ])('%s', (_name, text, documents) => expect(readDocuments(text)).toEqual(documents));
+
+  it.each([
+    ['nothing', ' \n', 'it is empty'],
+    ['a broken line', 'password: "hunter2\n', 'it is neither JSON nor YAML (line'],
+    [
+      'a bomb',
+      `a: &a [x,x]\n${[...'bcdefghijk'].map((key, index) => `${key}: &${key} [${Array(9).fill(`*${'abcdefghij'[index]}`)}]`).join('\n')}`,
+      'alias',
+    ],
+  ])('%s is refused without quoting it', (_name, text, said) => {
+    let message = '';
+    try {
+      readDocuments(text);
+    } catch (error) {
+      message = String(error);
+    }
+    expect(message).toContain(said);
+    expect(message).not.toContain('hunter2');
+  });
+
+  it('passwords are text, whatever they look like', () => {
+    expect([...readTextMap('a: 0123\nb: true\nc: "x y"\n')]).toEqual([
+      ['a', '0123'],
+      ['b', 'true'],
+      ['c', 'x y'],
+    ]);
+    expect([...readTextMap('{"a": "1"}')]).toEqual([['a', '1']]);
+    for (const text of ['[1]', 'a: [hunter2]', 'hunter2', ': {']) expect(() => readTextMap(text)).toThrow(/^(?!.*hunter2)/);
+  });
+
+  it('no text makes it throw anything but an Error, or hang', () => {
+    fc.assert(
+      fc.property(fc.string({ maxLength: 200 }), (text) => {
+        for (const reader of [readDocuments, readTextMap]) {
+          try {
+            reader(text);
+          } catch (error) {
+            expect(error).toBeInstanceOf(Error);
+          }
+        }
+      }),
+      { numRuns: Number(process.env.FUZZ_RUNS ?? 2000) },
+    );
+  });
+});
+
+it.each([
+  ['http://images.example/u/ubuntu-22.04.qcow2?sig=1#x', 'ubuntu-22.04.qcow2'],
+  ['file:///var/lib/ironic/images/a b.img', 'a-b.img'],
+  ['e3b0c442-98fc-11ee-b9d1-0242ac120002', 'e3b0c442-98fc-11ee-b9d1-0242ac120002'],
+  ['oci://', 'oci-'],
+  ['///', 'unknown'],
+])('the image %s is called %s', (text, id) => expect(imageIdOf(text)).toBe(id));
 
 it('whatever is given is mapped or refused, never an exception', () => {
   fc.assert(fc.property(fc.jsonValue(), fc.jsonValue(), (nodes, ports) => void fromIronic({ nodes, ports })));
