@@ -19,11 +19,20 @@ export interface UdpOptions {
   readonly reuseAddress?: boolean;
   /** A bound descriptor opened by a launcher (SO_BINDTODEVICE), in place of address and port. */
   readonly fd?: number;
+  /**
+   * The only peer: datagrams of others are not heard, `send` goes there whatever it is told, and a peer that has no such port any more is told
+   * to `onError` (ECONNREFUSED) where the network knows it.
+   */
+  readonly peer?: Endpoint;
+  /** What is handed to `send` is never written again, so it need not be copied. @default false */
+  readonly stable?: boolean;
 }
 
 export interface UdpSocket {
   readonly local: Endpoint;
-  /** Hands the datagram to the network. Never throws: what cannot be sent is lost, as on a wire, and told to `onError`. The buffer is copied. */
+  /** Bytes of the largest IP packet that the local interface carries whole; undefined where it is not known. */
+  readonly mtu?: number | undefined;
+  /** Hands the datagram to the network. Never throws: what cannot be sent is lost, as on a wire, and told to `onError`. The buffer is copied, unless it is `stable`. */
   send(data: Uint8Array, to: Endpoint): void;
   /** Resolves when the port is free again. Harmless when repeated. */
   close(): Promise<void>;

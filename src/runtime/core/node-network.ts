@@ -1,8 +1,11 @@
 /** The `Network` of a real machine: the only file that opens sockets. */
 import { createSocket } from 'node:dgram';
+import { type LookupOneOptions, lookup as resolveName } from 'node:dns';
+import { readFileSync } from 'node:fs';
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer, request as httpsRequest } from 'node:https';
-import { createServer as createTcpServer, type Server, type Socket, connect as tcpConnect } from 'node:net';
+import { createServer as createTcpServer, isIP, isIPv4, isIPv6, type Server, type Socket, connect as tcpConnect } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import type {
   Endpoint,
   HttpClientRequest,
@@ -23,18 +26,24 @@ const UDP_RECEIVE_BUFFER_BYTES = 1024 * 1024;
 export const nodeNetwork: Network = {
   udp(options, handlers) {
     return new Promise((resolve, reject) => {
-      const family = options.address?.includes(':') ? 'udp6' : 'udp4';
-      const socket = createSocket({ type: family, reuseAddr: options.reuseAddress ?? false });
+      const { peer, stable = false } = options;
+      const version = isIPv6(options.address ?? peer?.address ?? '') ? 6 : 4;
+      const socket = createSocket({ type: `udp${version}`, reuseAddr: options.reuseAddress ?? false, lookup });
+      const told = (error: Error | null): void => {
+        if (error) handlers.onError?.(error);
+      };
       let closed: Promise<void> | undefined;
-      const wrapped: UdpSocket & { local: Endpoint } = {
+      const wrapped: UdpSocket & { local: Endpoint; mtu: number | undefined } = {
         local: { address: '', port: 0 },
+        mtu: undefined,
         send(data, to) {
           if (closed) return;
           try {
-            // a copy: Node sends a tick later, when the caller may already have reused its buffer
-            socket.send(Buffer.from(data), to.port, to.address, (error) => {
-              if (error) handlers.onError?.(error);
-            });
+            // a copy: when the socket's buffer is full, Node sends later, and the caller may already have reused its own
+            const bytes = stable ? data : Buffer.from(data);
+            if (peer)
+              socket.send(bytes); // what happens to it comes as an event
+            else socket.send(bytes, to.port, version === 6 ? mappedAddress(to.address) : to.address, told);
           } catch (error) {
             handlers.onError?.(error as Error);
           }
@@ -44,21 +53,30 @@ export const nodeNetwork: Network = {
           return closed;
         },
       };
-      socket.once('error', reject);
-      const onListening = (): void => {
-        socket.off('error', reject);
+      const failed = (error: Error): void => {
+        socket.close();
+        reject(error);
+      };
+      socket.once('error', failed);
+      const onReady = (): void => {
+        socket.off('error', failed);
         socket.on('error', (error) => handlers.onError?.(error));
+        const { address, port } = socket.address();
+        wrapped.local = { address: plainAddress(address), port };
+        wrapped.mtu = mtuOf(wrapped.local.address);
+        resolve(wrapped);
+      };
+      const onListening = (): void => {
         if (options.broadcast) socket.setBroadcast(true);
         try {
           socket.setRecvBufferSize(UDP_RECEIVE_BUFFER_BYTES);
         } catch {
           // the default buffer works, only with less room for bursts
         }
-        const { address, port } = socket.address();
-        wrapped.local = { address, port };
-        resolve(wrapped);
+        if (peer) socket.connect(peer.port, peer.address, onReady);
+        else onReady();
       };
-      socket.on('message', (data, from) => handlers.onMessage(data, { address: from.address, port: from.port }, wrapped));
+      socket.on('message', (data, from) => handlers.onMessage(data, { address: plainAddress(from.address), port: from.port }, wrapped));
       if (options.fd === undefined)
         socket.bind({ port: options.port ?? 0, ...(options.address && { address: options.address }) }, onListening);
       else socket.bind({ fd: options.fd }, onListening);
@@ -172,6 +190,44 @@ class NodeTcpConnection implements TcpConnection {
     }
     if (this.failure) throw this.failure;
   }
+}
+
+/** Numbers need no resolver, which would cost each datagram a turn of the event loop. */
+function lookup(
+  name: string,
+  options: LookupOneOptions,
+  done: (error: NodeJS.ErrnoException | null, address: string, family: number) => void,
+) {
+  const version = isIP(name);
+  if (version === 0) resolveName(name, options, done);
+  else done(null, name, version);
+}
+
+/** The spelling of an IPv4 address on an IPv6 socket. */
+function mappedAddress(address: string): string {
+  return isIPv4(address) ? `::ffff:${address}` : address;
+}
+
+/** Addresses and their interfaces change seldom, and a room full of machines asks for it at once. */
+const MTU_KEPT_MS = 5000;
+const knownMtus = new Map<string, { readonly mtu: number | undefined; readonly untilMs: number }>();
+
+/** Linux tells it in /sys; undefined elsewhere, and for addresses of no interface (0.0.0.0). */
+function mtuOf(address: string): number | undefined {
+  const known = knownMtus.get(address);
+  if (known && performance.now() < known.untilMs) return known.mtu;
+  const owner = Object.entries(networkInterfaces()).find(([, own]) => own?.some((one) => one.address === address))?.[0];
+  // all of 127.0.0.0/8 is the loopback interface's, without being listed
+  const name = owner ?? (address.startsWith('127.') ? 'lo' : undefined);
+  let mtu: number | undefined;
+  try {
+    if (name !== undefined) mtu = Number(readFileSync(`/sys/class/net/${name.replace(/:.*$/, '')}/mtu`, 'utf8'));
+  } catch {
+    // another operating system, or the interface has just gone
+  }
+  if (knownMtus.size > 256) knownMtus.clear();
+  knownMtus.set(address, { mtu, untilMs: performance.now() + MTU_KEPT_MS });
+  return mtu;
 }
 
 /** Node reports IPv4 peers of a dual-stack socket as ::ffff:192.0.2.1. */

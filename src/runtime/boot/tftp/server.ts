@@ -6,7 +6,17 @@ import type { Clock } from '../../core/clock.ts';
 import { type Logger, silentLogger } from '../../core/logger.ts';
 import type { Endpoint, Network, UdpSocket } from '../../core/network.ts';
 import type { Random } from '../../core/random.ts';
-import { decode, MAX_BLOCK_BYTES, OPCODE, packError, TFTP_ERROR, TftpCodecError, type TftpRequestPacket } from './codec.ts';
+import {
+  DATA_HEADER_BYTES,
+  DEFAULT_BLOCK_BYTES,
+  decode,
+  MAX_BLOCK_BYTES,
+  OPCODE,
+  packError,
+  TFTP_ERROR,
+  TftpCodecError,
+  type TftpRequestPacket,
+} from './codec.ts';
 import { tftpErrors } from './errors.ts';
 import { type NegotiationLimits, negotiate } from './options.ts';
 import { closeQuietly, SendSession, type SessionLimits, type SessionOutcome } from './session.ts';
@@ -45,8 +55,16 @@ export interface TftpServerOptions {
   readonly port?: number;
   /** A bound descriptor in place of address and port, for a socket tied to one interface. */
   readonly fd?: number;
-  /** Largest block granted. Default 65,464 (RFC 2348); lower it to 1,428 where IP fragments are lost. */
+  /**
+   * Largest block granted. Default: what the interface's MTU carries in one packet (1,468 on Ethernet), since one lost fragment costs the whole block; up
+   * to 65,464 (RFC 2348) where that is wanted.
+   */
   readonly blockBytesMax?: number;
+  /**
+   * Every transfer over the one port of the requests, told apart by the client's address and port, for firewalls and address translation that let no
+   * other port pass. Default false: a port for each transfer, as RFC 1350 has it.
+   */
+  readonly singlePort?: boolean;
   /** Largest window granted, in blocks. Default 64. */
   readonly windowBlocksMax?: number;
   /** Largest window granted, in bytes. Default 128 KiB: what a default Linux receive buffer takes with its overhead. */
@@ -83,6 +101,10 @@ export function createTftpServer(options: TftpServerOptions): TftpServer {
 
 const KIB = 1024;
 const DEFAULT_PORT = 69;
+const ETHERNET_MTU = 1500;
+/** Longer than a datagram is held up on a LAN, shorter than a client waits before it begins again. */
+const LATE_COPY_MS = 1000;
+const ANY_ADDRESSES: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 /** A socket's last datagram leaves after this turn of the event loop; closing at once would drop it. */
 const FAREWELL_MS = 20;
 
@@ -109,7 +131,9 @@ class Server implements TftpServer {
   private readonly logger: Logger;
   private readonly sessionsMax: number;
   private readonly sessionsPerSource: number;
-  private readonly negotiation: NegotiationLimits;
+  private readonly negotiation: Omit<NegotiationLimits, 'blockBytesMax'>;
+  /** In single-port mode: who is served over the listener. */
+  private readonly clients = new Map<string, SendSession>();
   private readonly limits: SessionLimits;
 
   constructor(private readonly options: TftpServerOptions) {
@@ -117,7 +141,6 @@ class Server implements TftpServer {
     this.sessionsMax = options.sessionsMax ?? 1024;
     this.sessionsPerSource = options.sessionsPerSource ?? 64;
     this.negotiation = {
-      blockBytesMax: options.blockBytesMax ?? MAX_BLOCK_BYTES,
       windowBlocksMax: options.windowBlocksMax ?? 64,
       windowBytesMax: options.windowBytesMax ?? 128 * KIB,
     };
@@ -148,7 +171,7 @@ class Server implements TftpServer {
     this.listener = await network.udp(
       { port, ...(address !== undefined && { address }), ...(fd !== undefined && { fd }) },
       {
-        onMessage: (data, from, socket) => this.onRequest(data, from, socket),
+        onMessage: (data, from, socket) => this.onDatagram(data, from, socket),
         onError: (error) => this.logger.debug({ error: error.message }, 'TFTP answer not sent'),
       },
     );
@@ -174,6 +197,12 @@ class Server implements TftpServer {
     while (this.pending.size > 0) await Promise.all(this.pending);
   }
 
+  private onDatagram(data: Uint8Array, from: Endpoint, socket: UdpSocket): void {
+    const session = this.options.singlePort && data[1] !== OPCODE.rrq && this.clients.get(keyOf(from));
+    if (session) session.onMessage(data, from);
+    else this.onRequest(data, from, socket);
+  }
+
   private onRequest(data: Uint8Array, from: Endpoint, socket: UdpSocket): void {
     // Too short to be anything, ERROR, or from a port that nobody can answer: silence
     if (this.closing || data.length < 2 || data[0] !== 0 || data[1] === OPCODE.error || from.port === 0) return;
@@ -195,7 +224,7 @@ class Server implements TftpServer {
     // A repeated request, while the answer to the first is still on its way: that transfer's own timer repeats the answer.
     // After the first ACK the same port may mean a client that began anew, or a copy held up on the way; both are served,
     // the client answers the transfer that it follows, and onEstablished drops the other.
-    if (known) for (const other of known) if (!other.established && sameRequest(other, request, remote)) return;
+    if (known) for (const other of known) if ((!other.established || this.isLateCopy(other)) && sameRequest(other, request, remote)) return;
     const transfer: Transfer = {
       request,
       remote,
@@ -223,19 +252,30 @@ class Server implements TftpServer {
       listener.send(packError(code, answer.message), transfer.remote);
       this.finish(transfer, 'refused', answer.message);
     } else if (transfer.ended) closeQuietly(answer);
-    else this.track(this.begin(transfer, answer));
+    else this.track(this.begin(transfer, answer, listener));
   }
 
-  private async begin(transfer: Transfer, file: TftpFile): Promise<void> {
+  private async begin(transfer: Transfer, file: TftpFile, listener: UdpSocket): Promise<void> {
+    if (this.options.singlePort) {
+      this.runOverListener(transfer, file, listener);
+      return;
+    }
     const { network, address } = this.options;
+    const { remote } = transfer;
     let socket: UdpSocket;
     try {
-      socket = await network.udp(address === undefined ? {} : { address }, {
-        onMessage: (data, from) => transfer.session?.onMessage(data, from),
-      });
+      // to one peer only: cheaper to send on, and the network answers strangers (ICMP). Blocks are never written to again
+      const local = address === undefined || ANY_ADDRESSES.has(address) ? {} : { address };
+      socket = await network.udp(
+        { ...local, peer: remote, stable: true },
+        {
+          onMessage: (data, from) => transfer.session?.onMessage(data, from),
+          onError: (error) => 'code' in error && error.code === 'ECONNREFUSED' && transfer.session?.onRefused(),
+        },
+      );
     } catch (error) {
       // Out of ports or descriptors: the client asks again in a moment
-      this.logger.error({ error: String(error), remote: transfer.remote.address }, 'no socket for a TFTP transfer');
+      this.logger.error({ error: String(error), remote: remote.address }, 'no socket for a TFTP transfer');
       closeQuietly(file);
       this.finish(transfer, 'failed', String(error));
       return;
@@ -243,7 +283,22 @@ class Server implements TftpServer {
     if (transfer.ended) {
       closeQuietly(file);
       await socket.close();
-    } else this.run(transfer, file, socket);
+    } else this.run(transfer, file, socket, (farewell) => this.release(socket, farewell));
+  }
+
+  /** A client port has one transfer at a time here: what begins anew ends what was. */
+  private runOverListener(transfer: Transfer, file: TftpFile, listener: UdpSocket): void {
+    const key = keyOf(transfer.remote);
+    this.clients.get(key)?.stop('superseded');
+    const session = this.run(transfer, file, listener, async () => {
+      if (this.clients.get(key) === transfer.session) this.clients.delete(key);
+    });
+    if (!transfer.ended) this.clients.set(key, session);
+  }
+
+  /** One port cannot tell a late copy of the request from a new beginning: while the transfer gets on, it is a copy. */
+  private isLateCopy(other: Transfer): boolean {
+    return this.options.singlePort === true && other.session !== undefined && other.session.quietMs < LATE_COPY_MS;
   }
 
   private async ask(transfer: Transfer, listener: UdpSocket): Promise<TftpFile | TftpRefusal> {
@@ -256,25 +311,27 @@ class Server implements TftpServer {
     }
   }
 
-  private run(transfer: Transfer, file: TftpFile, socket: UdpSocket): void {
+  private run(transfer: Transfer, file: TftpFile, socket: UdpSocket, release: (farewell: boolean) => Promise<void>): SendSession {
     const { request, remote } = transfer;
-    const { clock, random } = this.options;
+    const { clock, random, blockBytesMax } = this.options;
+    const limits = { ...this.negotiation, blockBytesMax: blockBytesMax ?? unfragmentedBlock(socket, remote) };
     const session = new SendSession({
       clock,
       random,
       remote,
       file,
       mode: request.mode,
-      negotiation: negotiate(request.options, request.mode, file.size, this.negotiation),
+      negotiation: negotiate(request.options, request.mode, file.size, limits),
       limits: this.limits,
       onEstablished: () => this.onEstablished(transfer),
       onEnd: (outcome, farewell, detail) => {
-        this.track(this.release(socket, farewell));
+        this.track(release(farewell));
         this.finish(transfer, outcome, detail);
       },
     });
     transfer.session = session;
     session.start(socket);
+    return session;
   }
 
   /** The client follows `transfer`: older ones from the same port are abandoned. */
@@ -333,6 +390,16 @@ class Server implements TftpServer {
   private untrack(work: Promise<void>): void {
     this.pending.delete(work);
   }
+}
+
+function keyOf({ address, port }: Endpoint): string {
+  return `${port} ${address}`;
+}
+
+/** The block that fits one IP packet on the way out. RFC 2348's largest where the interface carries more (loopback). */
+function unfragmentedBlock({ mtu = ETHERNET_MTU }: UdpSocket, { address }: Endpoint): number {
+  const headers = (address.includes(':') ? 40 : 20) + 8 + DATA_HEADER_BYTES; // IPv6 or IPv4, UDP, TFTP
+  return Math.max(DEFAULT_BLOCK_BYTES, Math.min(mtu - headers, MAX_BLOCK_BYTES));
 }
 
 function sameRequest(transfer: Transfer, request: TftpRequestPacket, remote: Endpoint): boolean {

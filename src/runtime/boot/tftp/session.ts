@@ -57,6 +57,7 @@ export interface SessionOptions {
 
 /** A stranger's datagram is answered a few times (RFC 1350 section 4), not without end. */
 const STRANGER_ANSWERS_MAX = 8;
+const REFUSALS_BELIEVED = 3;
 /** A repetition may come this much late rather than that every ACK re-arms the timer. */
 const REARM_SLACK_MS = 10;
 
@@ -66,7 +67,9 @@ export class SendSession {
   retransmits = 0;
 
   private readonly blocks: BlockStream;
+  /** The window's frames and one more, which is cut while the client is busy with what it has. */
   private readonly frames: (Uint8Array | undefined)[];
+  private readonly slots: number;
   private readonly window: number;
   private readonly rto: RetransmitTimer;
   private socket: UdpSocket | undefined;
@@ -86,6 +89,9 @@ export class SendSession {
   /** Duplicate ACKs that earlier repetitions explain; only what goes beyond them means loss. */
   private explained = 0;
 
+  /** How often the network has said, since the last progress, that nobody is at the client's port. */
+  private refusals = 0;
+
   private timer: Timer | undefined;
   private wakeAt = 0;
   private repeatAt = 0;
@@ -96,7 +102,8 @@ export class SendSession {
     const { terms, oack } = options.negotiation;
     this.blocks = new BlockStream(options.file, terms.blockBytes, options.mode);
     this.window = terms.windowBlocks;
-    this.frames = new Array<Uint8Array | undefined>(this.window);
+    this.slots = this.window + 1;
+    this.frames = new Array<Uint8Array | undefined>(this.slots);
     this.rto = new RetransmitTimer(options.random, terms.timeoutMs);
     if (oack.size > 0) {
       this.frames[0] = packOack(oack); // takes part as block 0: sent, repeated and confirmed like the others
@@ -108,12 +115,19 @@ export class SendSession {
     }
   }
 
+  /** Time since the client last confirmed something, or since the start. */
+  get quietMs(): number {
+    return this.options.clock.monotonic() - this.progressAt;
+  }
+
   start(socket: UdpSocket): void {
     this.socket = socket;
     this.startedAt = this.progressAt = this.options.clock.monotonic();
     this.pump();
     this.waitFrom(this.startedAt);
-    if (!this.ended) this.arm(this.startedAt);
+    if (this.ended) return;
+    this.arm(this.startedAt);
+    this.prepare();
   }
 
   onMessage(data: Uint8Array, from: Endpoint): void {
@@ -127,6 +141,12 @@ export class SendSession {
     if (block >= 0) this.onAck(block);
     else if (data.length >= 2 && data[0] === 0 && data[1] === OPCODE.error) this.onError(data);
     // Anything else from the client (nothing, one byte, DATA, a request) has no meaning here; the timer goes on
+  }
+
+  /** The network says that the client's port is closed (ICMP). Believed when it says so again: a single packet is easily forged or stray. */
+  onRefused(): void {
+    this.refusals++;
+    if (!this.ended && this.refusals >= REFUSALS_BELIEVED) this.end('aborted', undefined, 'the client’s port is closed');
   }
 
   /** Ends the transfer and, where it helps the client, says so. */
@@ -145,29 +165,38 @@ export class SendSession {
 
   private advance(count: number, whole: boolean): void {
     const now = this.options.clock.monotonic();
-    if (whole && this.copies === 1) this.rto.sample(now - this.windowSentAt);
-    this.rto.progress(this.timedOut);
-    this.timedOut = false;
-    this.progressAt = now;
+    const sentOnce = this.copies === 1;
     this.acked += count;
-    this.countConfirmed();
-    if (!this.established) {
-      this.established = true;
-      this.options.onEstablished();
-    }
+    this.progressAt = now;
+    this.refusals = 0;
     if (this.acked === this.blocks.lastBlock) {
+      this.establish();
+      this.countConfirmed();
       this.end('complete');
       return;
     }
     // RFC 7440 section 4: an ACK inside the window means a gap behind it; go on with the block after it
     const repeated = this.next - 1 - this.acked;
-    this.retransmits += repeated;
-    this.explained = this.copies > 1 || repeated > 0 ? this.window : 0;
+    this.explained = !sentOnce || repeated > 0 ? this.window : 0;
     this.duplicates = 0;
     this.copies = repeated > 0 ? 2 : 1;
     this.next = this.acked + 1;
-    this.pump();
-    if (!this.ended) this.waitFrom(now);
+    this.pump(); // first of all: the client waits for it, and the rest can be done meanwhile
+    this.retransmits += repeated;
+    if (whole && sentOnce) this.rto.sample(now - this.windowSentAt);
+    this.rto.progress(this.timedOut);
+    this.timedOut = false;
+    this.countConfirmed();
+    this.establish();
+    if (this.ended) return;
+    this.waitFrom(now);
+    this.prepare();
+  }
+
+  private establish(): void {
+    if (this.established) return;
+    this.established = true;
+    this.options.onEstablished();
   }
 
   /**
@@ -195,17 +224,26 @@ export class SendSession {
     if (!socket) return;
     const last = this.acked + (this.acked < 0 ? 1 : this.window);
     while (this.next <= last) {
-      if (this.next > this.produced) {
-        if (this.reading || this.blocks.lastBlock !== undefined) return;
-        const frame = this.nextFrame();
-        if (!frame) return;
-        this.produced++;
-        this.frames[this.produced % this.window] = frame;
-      }
-      const frame = this.frames[this.next % this.window];
+      if (this.next > this.produced && !this.produce()) return;
+      const frame = this.frames[this.next % this.slots];
       if (frame) socket.send(frame, this.options.remote);
       this.next++;
     }
+  }
+
+  /** Cuts the block that will be sent next, while the client is busy with the last one. */
+  private prepare(): void {
+    if (this.acked >= 0 && this.produced < this.acked + this.slots && this.next > this.produced) this.produce();
+  }
+
+  /** Cuts one more block; false when there is none, or none yet. */
+  private produce(): boolean {
+    if (this.reading || this.blocks.lastBlock !== undefined) return false;
+    const frame = this.nextFrame();
+    if (!frame) return false;
+    this.produced++;
+    this.frames[this.produced % this.slots] = frame;
+    return true;
   }
 
   private nextFrame(): Uint8Array | undefined {
@@ -227,7 +265,9 @@ export class SendSession {
         if (this.ended) return;
         const now = this.options.clock.monotonic();
         this.pump();
-        if (!this.ended) this.waitFrom(now);
+        if (this.ended) return;
+        this.waitFrom(now);
+        this.prepare();
       },
       (error) => this.fail(error),
     );
@@ -288,7 +328,7 @@ export class SendSession {
     const { blockBytes } = this.options.negotiation.terms;
     if (this.acked !== this.blocks.lastBlock) this.confirmedBytes = this.acked * blockBytes;
     else {
-      const last = this.frames[this.acked % this.window]?.length ?? DATA_HEADER_BYTES;
+      const last = this.frames[this.acked % this.slots]?.length ?? DATA_HEADER_BYTES;
       this.confirmedBytes = (this.acked - 1) * blockBytes + last - DATA_HEADER_BYTES;
     }
   }

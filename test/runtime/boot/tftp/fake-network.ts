@@ -164,6 +164,8 @@ export class FakeNetwork implements Pick<Network, 'udp'> {
   readonly sent: Sent[] = [];
   sentCount = 0;
   record = false;
+  /** As on loopback. */
+  mtu = 65_536;
   private readonly sockets = new Map<string, { socket: UdpSocket; handlers: UdpHandlers }>();
   private nextPort = 40_000;
   private readonly chance: () => number;
@@ -187,6 +189,7 @@ export class FakeNetwork implements Pick<Network, 'udp'> {
     let closed = false;
     const socket: UdpSocket = {
       local,
+      mtu: this.mtu,
       // By reference on purpose: whoever writes into a datagram after sending it corrupts the transfer here
       send: (data, to) => {
         if (!closed) this.carry(data, local, to);
