@@ -17,17 +17,18 @@ export interface FakeKubelet {
   stop(): Promise<void>;
 }
 
+/** For the pods of one namespace; of all, when it is undefined. */
 export async function startFakeKubelet(
   api: KubeApi,
-  namespace: string,
+  namespace: string | undefined,
   labels: Readonly<Record<string, string>> = {},
 ): Promise<FakeKubelet> {
-  const name = `fake-${namespace}`;
+  const name = `fake-${namespace ?? 'everywhere'}`;
   const node: KubeObject = { apiVersion: 'v1', kind: 'Node', metadata: { name, labels: { 'kubernetes.io/hostname': name, ...labels } } };
   await api.apply(resourceTypes.nodes, node, { fieldManager: 'fake-kubelet', force: true });
   const bad = new Set<string>();
   const common = { api, clock: nodeClock, random: nodeRandom, logger: silentLogger };
-  const pods = createInformer({ ...common, type: resourceTypes.pods, namespace });
+  const pods = createInformer({ ...common, type: resourceTypes.pods, ...(namespace !== undefined && { namespace }) });
   const run = async (pod: LiveObject): Promise<void> => {
     if (pod.metadata.deletionTimestamp !== undefined || textAt(pod, 'status', 'phase') === 'Running') return;
     const status = statusOf(pod, bad);
