@@ -2,7 +2,7 @@
  * One pass over one OnecloudCluster: from its spec to objects, layer by layer, and back into its status. Nothing is remembered
  * between passes but since when a layer is waited for; everything else is read from the objects.
  */
-import { type ClusterContext, type ComponentManifests, clusterManifests } from 'cdk8s-baremetal/onecloud/index';
+import type { ClusterContext, ComponentManifests } from 'cdk8s-baremetal/onecloud/index';
 import {
   type ClusterSpec,
   type ClusterStatus,
@@ -22,6 +22,7 @@ import { configMapKey, configStateOf } from './config-drift.ts';
 import { operatorOnecloudErrors } from './errors.ts';
 import { finalize } from './finalize.ts';
 import { applyLayers, type ComponentResult } from './layers.ts';
+import { ManifestCache } from './manifest-cache.ts';
 import { clusterType, FINALIZER, INSTANCE_LABEL, operatorAnnotation } from './names.ts';
 import type { ObjectView } from './object-view.ts';
 import { begin, conclude, effectiveVersion, imageChanges, lastChange, planOf, waitsForWindow } from './rollout.ts';
@@ -47,12 +48,14 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
   const { view, random, events } = options;
   /** By cluster: what is waited for, and since when by the monotonic clock. */
   const waiting = new Map<string, { readonly what: string; readonly since: number }>();
+  const cache = new ManifestCache();
 
   return async (key, context) => {
     const { api, clock, logger } = context;
     const found = view.get(clusterType.kind, parseKey(key));
     if (found === undefined) {
       waiting.delete(key);
+      cache.forget(key);
       return done;
     }
     let cluster = found;
@@ -104,16 +107,17 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
       secretChecksums,
       ...(options.renderImage !== undefined && { renderImage: options.renderImage }),
     };
-    const withoutNodes = componentsWithoutNodes(clusterManifests(spec, bare), view);
+    const manifests = cache.of(key);
+    const withoutNodes = componentsWithoutNodes(manifests(spec, bare), view);
     const configs = new Map(
-      clusterManifests(spec, bare).map(({ component }) => [
+      manifests(spec, bare).map(({ component }) => [
         component,
         configStateOf(view.get('ConfigMap', configMapKey(name, namespace, component))),
       ]),
     );
     const keptConfigs = Object.fromEntries([...configs].flatMap(([component, { kept }]) => (kept ? [[component, kept]] : [])));
-    const build = (heldImages: ClusterContext['heldImages'] = {}): ComponentManifests[] =>
-      clusterManifests({ ...spec, version }, { ...bare, withoutNodes, keptConfigs, heldImages });
+    const build = (heldImages: ClusterContext['heldImages'] = {}): readonly ComponentManifests[] =>
+      manifests({ ...spec, version }, { ...bare, withoutNodes, keptConfigs, heldImages });
 
     const changes = imageChanges(build(), live);
     const wait =
@@ -142,7 +146,7 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
           metadata: { annotations: { [operatorAnnotation.resetConfig]: null } },
         });
     }
-    const desired = build(held).flatMap(({ manifests }) => manifests);
+    const desired = build(held).flatMap((component) => component.manifests);
     const secrets = new Set(['Secret', 'PersistentVolumeClaim']);
     const inventory = { label: INSTANCE_LABEL, value: instance };
     await prune({
