@@ -27,12 +27,53 @@ export const powerErrors = defineErrors('POWER', {
   }),
   IPMI_WRONG_PASSWORD: entry<Bmc & { user: string }>({
     message: ({ bmc, user }) => `BMC ${bmc} has another password for the user "${user}"`,
-    cure: 'Correct pm_password; no further try is made until it changes or the cool-down ends, since BMCs lock accounts',
+    cure: 'Correct pm_password; no further try is made until it changes or bmctl bmc retry says so, since BMCs lock accounts',
   }),
-  IPMI_AUTH_HELD: entry<Bmc & { user: string; secondsLeft: number }>({
-    message: ({ bmc, user, secondsLeft }) =>
-      `the user "${user}" failed to log in to BMC ${bmc} before; the next try waits another ${secondsLeft} s so that the BMC does not lock the account`,
-    cure: 'Correct the credentials: a change lifts the wait at once',
+  IPMI_AUTH_HELD: entry<Bmc & { user: string; minutesLeft: number }>({
+    message: ({ bmc, user, minutesLeft }) =>
+      `BMC ${bmc} refused the user "${user}" before; nothing is sent to it for another ${minutesLeft} min so that it does not lock the account`,
+    cure: 'Correct the credentials (a change lifts the stop at once), or correct the BMC and run bmctl bmc retry',
+  }),
+  IPMI_BMC_RESTING: entry<Bmc & { silences: number; secondsLeft: number }>({
+    message: ({ bmc, silences, secondsLeft }) =>
+      `BMC ${bmc} left ${silences} commands in a row unanswered; it is asked again in ${secondsLeft} s`,
+    cure: 'Check its power, address and network; bmctl bmc retry asks it at once',
+  }),
+  IPMI_SOL_REFUSED: entry<Bmc & { why: string }>({
+    message: ({ bmc, why }) => `BMC ${bmc} refuses the serial console: ${why}`,
+    cure: "Enable Serial over LAN on the BMC and for the user, or end another person's console with --force",
+  }),
+  IPMI_CONSOLE_LOST: entry<Bmc & { why: string }>({
+    message: ({ bmc, why }) => `the serial console of BMC ${bmc} ended: ${why}`,
+    cure: 'Open it again; bmctl power status tells whether the BMC answers',
+  }),
+  IPMI_BOOT_NOT_KEPT: entry<Bmc & { device: string; found: string }>({
+    message: ({ bmc, device, found }) => `BMC ${bmc} accepted the boot device ${device} and reads back ${found}`,
+    cure: "Update the BMC's firmware, or set the boot order in the machine's own setup",
+  }),
+  POWER_URL: entry<{ url: string; problem: string }>({
+    message: ({ url, problem }) => `${url} is no address of a power driver: ${problem}`,
+    cure: 'Write ipmi://ADDRESS[:PORT], iboot://ADDRESS[:PORT]/RELAY, virtual+ssh://USER@HOST/MACHINE or virtual+exec:///MACHINE; never with a password',
+  }),
+  POWER_NOT_SUPPORTED: entry<{ driver: string; what: string }>({
+    message: ({ driver, what }) => `the power driver ${driver} cannot ${what}`,
+    cure: 'Do it by hand, or leave it: machines behind such a driver boot in the order of their own setup',
+  }),
+  IBOOT_REFUSED: entry<{ device: string; what: string }>({
+    message: ({ device, what }) => `the iBoot ${device} refused ${what}`,
+    cure: 'Check user, password and the number of the relay',
+  }),
+  IBOOT_NO_ANSWER: entry<{ device: string; what: string; why: string }>({
+    message: ({ device, what, why }) => `the iBoot ${device} did not answer ${what}: ${why}`,
+    cure: 'Check its power and address, and that TCP port 9100 is open on the way; it serves one connection at a time',
+  }),
+  VIRTUAL_FAILED: entry<{ machine: string; what: string; why: string }>({
+    message: ({ machine, what, why }) => `${what} of the virtual machine ${machine} failed: ${why}`,
+    cure: 'Run the same command by hand as the same user on the host of the machine',
+  }),
+  VIRTUAL_UNKNOWN: entry<{ machine: string; why: string }>({
+    message: ({ machine, why }) => `the host knows no virtual machine ${machine}: ${why}`,
+    cure: 'Correct the name in the address',
   }),
   IPMI_PRIVILEGE_REFUSED: entry<Bmc & { user: string; privilege: string; why: string }>({
     message: ({ bmc, user, privilege, why }) => `BMC ${bmc} refuses the user "${user}" the privilege ${privilege}: ${why}`,
@@ -40,7 +81,7 @@ export const powerErrors = defineErrors('POWER', {
   }),
   IPMI_CIPHER_SUITE_UNSUPPORTED: entry<Bmc & { suites: readonly number[] }>({
     message: ({ bmc, suites }) => `BMC ${bmc} accepts none of the cipher suites ${suites.join(', ')}`,
-    cure: 'Enable cipher suite 17 or 3 on the BMC; suites without integrity or encryption are not supported',
+    cure: 'Enable cipher suite 17 or 3 on the BMC; suites without integrity or encryption are spoken only when one is named',
   }),
   IPMI_SESSION_REFUSED: entry<Bmc & { status: string; step: string }>({
     message: ({ bmc, status, step }) => `BMC ${bmc} refuses a session at ${step}: ${status}`,
@@ -69,6 +110,10 @@ const PERMANENT_CODES: ReadonlySet<string> = new Set([
   'IPMI_NO_RMCP_PLUS',
   'IPMI_PRIVILEGE_REFUSED',
   'IPMI_CIPHER_SUITE_UNSUPPORTED',
+  'POWER_URL',
+  'POWER_NOT_SUPPORTED',
+  'IBOOT_REFUSED',
+  'VIRTUAL_UNKNOWN',
 ]);
 
 /** The BMC does not accept these credentials: trying them again can lock the account. */
@@ -79,6 +124,11 @@ export function isAuthenticationFailure(error: unknown): boolean {
 /** Trying again without a change of configuration cannot help. */
 export function isPermanent(error: unknown): boolean {
   return PERMANENT_CODES.has(codeOf(error));
+}
+
+/** How long trying again is useless, in ms; 0 when nothing is known. */
+export function retryAfterMsOf(error: unknown): number {
+  return error instanceof Error && 'retryAfterMs' in error && typeof error.retryAfterMs === 'number' ? error.retryAfterMs : 0;
 }
 
 export function codeOf(error: unknown): string {

@@ -10,7 +10,7 @@
 import type { Clock } from '../core/clock.ts';
 import { sleep } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
-import { isPermanent } from './errors.ts';
+import { isPermanent, retryAfterMsOf } from './errors.ts';
 import type { BootDeviceOptions, PowerManager, PowerState } from './power-manager.ts';
 
 /** nova's names: `active` after a power-on, `deleted` after a power-off. */
@@ -36,6 +36,8 @@ export interface PowerCycleOptions {
 
 const DEFAULT_POWER_RETRY = 10;
 const DEFAULT_INTERVAL_MS = 1000;
+/** A BMC that restarts takes about as long. */
+const LONGEST_WAIT_MS = 30_000;
 
 export function powerOn(power: PowerManager, options: PowerCycleOptions): Promise<PowerOutcome> {
   return reach(power, 'on', options);
@@ -81,15 +83,18 @@ async function reach(power: PowerManager, wanted: PowerState, options: PowerCycl
   let retries = 0;
   let accepted = false;
   let lastError: unknown;
+  let restMs = 0;
   const note = (error: unknown, doing: string): void => {
     if (signal?.aborted || isPermanent(error)) throw error;
     lastError = error;
+    restMs = retryAfterMsOf(error);
     logger.warn({ error: String(error), retries }, doing);
   };
   const outcome = (state: PowerOutcomeState): PowerOutcome => ({ state, retries, ...(lastError !== undefined && { lastError }) });
 
   for (;;) {
     signal?.throwIfAborted();
+    restMs = 0;
     let state: PowerState | undefined;
     try {
       state = await power.status(signal);
@@ -107,6 +112,7 @@ async function reach(power: PowerManager, wanted: PowerState, options: PowerCycl
         note(error, `the power ${wanted} command failed`);
       }
     }
-    await sleep(clock, options.intervalMs ?? DEFAULT_INTERVAL_MS, signal);
+    // a BMC that is known to rest is not counted silent once a second
+    await sleep(clock, Math.max(options.intervalMs ?? DEFAULT_INTERVAL_MS, Math.min(restMs, LONGEST_WAIT_MS)), signal);
   }
 }

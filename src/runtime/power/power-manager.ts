@@ -45,8 +45,8 @@ export interface BmcAccess {
   readonly username: string;
   /** At most 20 bytes. */
   readonly password: Secret;
-  /** Default: 17 (HMAC-SHA256), then 3 (HMAC-SHA1). Naming one rules out a downgrade by someone on the path. */
-  readonly cipherSuite?: 3 | 17;
+  /** Default: 17 (HMAC-SHA256), then 3 (HMAC-SHA1). Naming one rules out a downgrade by someone on the path. 0 to 2 are weak and never a default. */
+  readonly cipherSuite?: 0 | 1 | 2 | 3 | 17;
   /** Session privilege. Default operator: the least that may switch power and set the boot device. */
   readonly privilege?: Privilege;
 }

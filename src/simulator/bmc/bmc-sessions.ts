@@ -78,6 +78,9 @@ export class BmcSessions {
     this.#options = options;
   }
 
+  /** Log-ins that went through since the start. */
+  logIns = 0;
+
   /** Established sessions that have not timed out. */
   get active(): number {
     this.#expire();
@@ -179,6 +182,7 @@ export class BmcSessions {
     this.#badPasswords.delete(user.name);
     const sik = sessionIntegrityKey(exchange);
     const maxPrivilege = Math.min(exchange.role & 0x0f || PrivilegeLevel.administrator, PrivilegeLevel[user.privilege]);
+    this.logIns += 1;
     entry.proof = Buffer.from(message.authCode);
     entry.rakp4 = rakp4IntegrityCheck(exchange, sik);
     entry.seenMs = this.#options.clock.monotonic();

@@ -60,7 +60,11 @@ export function sameSession(a: CheckedAccess, b: CheckedAccess): boolean {
 function suitesOf(id: number | undefined): readonly CipherSuite[] {
   if (id === undefined) return CIPHER_SUITES;
   const suite = cipherSuite(id);
-  if (!suite) throw powerErrors.POWER_ACCESS_INVALID({ field: 'cipher suite', problem: `${id} is not supported (3 and 17 are)` });
+  if (!suite)
+    throw powerErrors.POWER_ACCESS_INVALID({
+      field: 'cipher suite',
+      problem: `${id} is not supported (17, 3, and by name 2, 1 and 0 are)`,
+    });
   return [suite];
 }
 

@@ -1,32 +1,68 @@
 /** The line to one BMC: its kept session, the queue in front of it, keep-alive, idle close and re-opening. Part of the gateway. */
 import type { Clock, Timer } from '../../core/clock.ts';
 import type { Logger } from '../../core/logger.ts';
-import { codeOf, powerErrors } from '../errors.ts';
+import type { Random } from '../../core/random.ts';
+import { codeOf, isAuthenticationFailure, powerErrors } from '../errors.ts';
 import { type CheckedAccess, sameSession } from './access.ts';
+import type { StopGuard } from './bmc-stop.ts';
+import { Breaker, type BreakerState } from './breaker.ts';
+import type { CipherSuite } from './cipher-suite.ts';
 import { getDeviceId, type IpmiCommand } from './commands.ts';
-import { LockoutGuard } from './lockout-guard.ts';
 import type { IpmiSession } from './session.ts';
+import { TokenBucket } from './token-bucket.ts';
 import { Turnstile, unlessAborted } from './turnstile.ts';
 
 export interface BmcLineOptions {
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly random: Random;
+  readonly guard: StopGuard;
+  readonly commandsPerSecond: number;
+  readonly burst: number;
   readonly maxInFlight: number;
   readonly keepAliveMs: number;
   readonly idleCloseMs: number;
-  readonly authCoolDownMs: number;
   /** Logs in; the gateway counts sessions here. */
-  open(access: CheckedAccess, signal: AbortSignal): Promise<IpmiSession>;
+  open(access: CheckedAccess, knownSuite: CipherSuite | undefined, signal: AbortSignal): Promise<IpmiSession>;
+  /** For the counters: `ok` or the code of the error. */
+  onResult(result: string): void;
   /** A session ended; the gateway's count goes down. */
   onSessionEnd(): void;
   /** Do others wait for a session of theirs? Then an idle one is given up. */
   pressed(): boolean;
 }
 
+/** How it stands with one BMC, as this process knows it. */
+export interface BmcStatus {
+  /** `address:port` */
+  readonly bmc: string;
+  readonly user: string;
+  /** `stopped`: it refused the credentials, and nothing is sent. `resting`: it was silent, and is left alone for a while. `new`: not asked yet. */
+  readonly state: 'new' | 'answering' | 'silent' | 'resting' | 'stopped';
+  readonly session: boolean;
+  readonly cipherSuite?: number | undefined;
+  readonly breaker: BreakerState;
+  readonly waiting: number;
+  /** Wall clock of the last answer, and what failed last. */
+  readonly answeredAtMs?: number | undefined;
+  readonly lastError?: { readonly code: string; readonly message: string; readonly atMs: number } | undefined;
+  /** When a lone probe may go to a stopped BMC. */
+  readonly probeAtMs?: number | undefined;
+}
+
 export class BmcLine {
   readonly #options: BmcLineOptions;
   readonly #queue: Turnstile;
-  readonly #guard: LockoutGuard;
+  readonly #guard: StopGuard;
+  readonly #breaker: Breaker;
+  readonly #bucket: TokenBucket;
+  /** Looks under way that others may share; emptied by every command that may change what they see. */
+  readonly #shared = new Map<string, { readonly access: CheckedAccess; readonly answer: Promise<unknown> }>();
+  readonly #closings = new Set<Promise<void>>();
+  #knownSuite: CipherSuite | undefined;
+  #stopped = false;
+  #answeredAtMs: number | undefined;
+  #lastError: BmcStatus['lastError'];
   readonly #life = new AbortController();
   #access: CheckedAccess;
   #session: IpmiSession | undefined;
@@ -39,7 +75,9 @@ export class BmcLine {
     this.#access = access;
     this.#options = options;
     this.#queue = new Turnstile(options.maxInFlight);
-    this.#guard = new LockoutGuard(options.clock, options.authCoolDownMs);
+    this.#guard = options.guard;
+    this.#breaker = new Breaker(access.bmc, options.clock, options.random);
+    this.#bucket = new TokenBucket(options.clock, options.commandsPerSecond, options.burst);
     this.#lastUseMs = this.#lastTrafficMs = options.clock.monotonic();
   }
 
@@ -52,13 +90,71 @@ export class BmcLine {
     return this.#lastUseMs;
   }
 
-  async run<T>(access: CheckedAccess, command: IpmiCommand<T>, signal: AbortSignal | undefined): Promise<T> {
+  get status(): BmcStatus {
+    const breaker = this.#breaker.state;
+    const silent = this.#lastError?.code === 'IPMI_NO_ANSWER';
+    const state =
+      this.#stopped && !this.#session
+        ? 'stopped'
+        : breaker === 'closed'
+          ? silent
+            ? 'silent'
+            : this.#answeredAtMs === undefined
+              ? 'new'
+              : 'answering'
+          : 'resting';
+    return {
+      bmc: this.#access.bmc,
+      user: this.#access.username,
+      state,
+      session: this.#session !== undefined,
+      cipherSuite: this.#session?.suiteId ?? this.#knownSuite?.id,
+      breaker,
+      waiting: this.#queue.waiting,
+      answeredAtMs: this.#answeredAtMs,
+      lastError: this.#lastError,
+      probeAtMs: state === 'stopped' ? this.#guard.stop?.probeAtMs : undefined,
+    };
+  }
+
+  /** A person says: try again, now. */
+  async retry(): Promise<void> {
+    await this.#guard.lift();
+    this.#stopped = false;
+    this.#breaker.answered();
+  }
+
+  /** Ten who look at the same moment cost the BMC one look. */
+  run<T>(access: CheckedAccess, command: IpmiCommand<T>, signal: AbortSignal | undefined): Promise<T> {
+    if (!command.shared) {
+      this.#shared.clear();
+      return this.#runAlone(access, command, signal);
+    }
+    const key = `${command.netFn}.${command.command}.${command.data.length === 0 ? '' : Buffer.from(command.data).toString('hex')}`;
+    const under = this.#shared.get(key);
+    if (under && sameSession(under.access, access)) return unlessAborted(under.answer as Promise<T>, signal);
+    const answer = this.#runAlone(access, command, undefined);
+    const entry = { access, answer };
+    this.#shared.set(key, entry);
+    const forget = (): void => {
+      if (this.#shared.get(key) === entry) this.#shared.delete(key);
+    };
+    answer.then(forget, forget);
+    return unlessAborted(answer, signal);
+  }
+
+  async #runAlone<T>(access: CheckedAccess, command: IpmiCommand<T>, signal: AbortSignal | undefined): Promise<T> {
     await this.#queue.enter(signal);
     try {
       this.#life.signal.throwIfAborted();
       this.#lastUseMs = this.#options.clock.monotonic();
       await this.#adopt(access);
-      return await this.#runKept(command, signal);
+      const answer = await this.#tried(command, signal);
+      this.#noteAnswer();
+      return answer;
+    } catch (error) {
+      this.#noteFailure(error, signal);
+      throw error;
     } finally {
       this.#lastUseMs = this.#lastTrafficMs = this.#options.clock.monotonic();
       this.#queue.leave();
@@ -71,14 +167,25 @@ export class BmcLine {
     const session = this.#session;
     if (!session) return;
     this.#forget(session);
-    await session.close();
-    this.#options.onSessionEnd();
+    // said once and not waited for: whether the BMC confirms changes nothing for the caller, and is heard (or said again) meanwhile
+    const closing = session.close().finally(() => {
+      this.#closings.delete(closing);
+      this.#options.onSessionEnd();
+    });
+    this.#closings.add(closing);
   }
 
   async close(reason: Error): Promise<void> {
     this.#life.abort(reason);
     await this.#opening?.catch(() => undefined); // whoever asked for it has the error
     await this.drop();
+    await Promise.all(this.#closings);
+  }
+
+  /** A session beside the kept one, for who keeps it busy (a console). Whoever has it closes it. */
+  async dedicated(access: CheckedAccess, signal: AbortSignal | undefined): Promise<IpmiSession> {
+    const life = signal ? AbortSignal.any([signal, this.#life.signal]) : this.#life.signal;
+    return this.#enter(access, life);
   }
 
   /** Other credentials, suite or privilege than the session's: it ends, the new ones count from now on. */
@@ -120,17 +227,67 @@ export class BmcLine {
   }
 
   async #logIn(access: CheckedAccess): Promise<IpmiSession> {
-    this.#guard.check(access);
+    const session = await this.#enter(access, this.#life.signal);
+    this.#session = session;
+    this.#lastTrafficMs = this.#options.clock.monotonic();
+    this.#watch();
+    return session;
+  }
+
+  async #enter(access: CheckedAccess, life: AbortSignal): Promise<IpmiSession> {
     try {
-      const session = await this.#options.open(access, this.#life.signal);
-      this.#session = session;
-      this.#lastTrafficMs = this.#options.clock.monotonic();
-      this.#watch();
+      await this.#guard.enter(access);
+      const session = await this.#openOnce(access, life);
+      this.#knownSuite = session.suite;
+      this.#stopped = false;
+      await this.#guard.succeeded(access);
       return session;
     } catch (error) {
-      if (codeOf(error) !== 'IPMI_AUTH_HELD') this.#guard.note(access, error);
+      if (codeOf(error) === 'IPMI_AUTH_HELD') this.#stopped = true;
+      else if (isAuthenticationFailure(error)) {
+        this.#stopped = true;
+        await this.#guard.failed(access, error);
+      }
       throw error;
     }
+  }
+
+  /** A BMC with room for one session may not have heard yet that our last one is over. */
+  async #openOnce(access: CheckedAccess, life: AbortSignal): Promise<IpmiSession> {
+    try {
+      return await this.#options.open(access, this.#knownSuite, life);
+    } catch (error) {
+      if (codeOf(error) !== 'IPMI_SESSION_REFUSED' || this.#closings.size === 0) throw error;
+      await Promise.all(this.#closings);
+      return this.#options.open(access, this.#knownSuite, life);
+    }
+  }
+
+  async #tried<T>(command: IpmiCommand<T>, signal: AbortSignal | undefined): Promise<T> {
+    this.#breaker.enter();
+    const turn = this.#bucket.take(signal);
+    if (turn) await turn;
+    return this.#runKept(command, signal);
+  }
+
+  #noteAnswer(): void {
+    this.#breaker.answered();
+    this.#answeredAtMs = this.#options.clock.now();
+    this.#lastError = undefined;
+    this.#options.onResult('ok');
+  }
+
+  #noteFailure(error: unknown, signal: AbortSignal | undefined): void {
+    const code = codeOf(error);
+    if (signal?.aborted || this.#life.signal.aborted || code === '') this.#breaker.undecided();
+    else if (code === 'IPMI_NO_ANSWER') this.#breaker.silent();
+    else if (code !== 'IPMI_BMC_RESTING' && code !== 'IPMI_AUTH_HELD') {
+      this.#breaker.answered(); // it refused: it is there
+      this.#answeredAtMs = this.#options.clock.now();
+    }
+    if (code !== '') this.#options.onResult(code);
+    if (code !== '' && code !== 'IPMI_BMC_RESTING')
+      this.#lastError = { code, message: (error as Error).message, atMs: this.#options.clock.now() };
   }
 
   #lost(session: IpmiSession, reason: Error): void {

@@ -1,42 +1,59 @@
 /**
- * The two cipher suites that are worth speaking (IPMI v2.0 rev 1.1 section 22.15.2; 17 from the 2013 addenda). All others leave out
- * authentication, integrity or encryption, or stand on MD5. Suite 0 lets anybody in without a password.
+ * Cipher suites (IPMI v2.0 rev 1.1 section 22.15.2; 17 from the 2013 addenda). Two are worth speaking. 0, 1 and 2 leave out authentication, integrity or
+ * encryption and are spoken only when a person names one: for a laboratory, or for a BMC whose firmware knows nothing better. Those on MD5 are left out.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
+export type CipherSuiteId = 0 | 1 | 2 | 3 | 17;
+
 export interface CipherSuite {
-  readonly id: 3 | 17;
+  readonly id: CipherSuiteId;
   /** Table 13-17, Authentication Algorithm Numbers. */
   readonly authentication: number;
-  /** Table 13-18, Integrity Algorithm Numbers. */
+  /** Table 13-18, Integrity Algorithm Numbers. 0: packets carry no code. */
   readonly integrity: number;
-  /** Table 13-19, Confidentiality Algorithm Numbers. */
+  /** Table 13-19, Confidentiality Algorithm Numbers. 0: payloads go in clear. */
   readonly confidentiality: number;
-  readonly hash: 'sha1' | 'sha256';
+  /** Undefined for suite 0: nobody proves anything. */
+  readonly hash: 'sha1' | 'sha256' | undefined;
   /** Key exchange authentication code of RAKP 2 and 3. */
   readonly authCodeBytes: number;
-  /** Integrity check value of RAKP 4 and of every packet: the leading bytes of the HMAC. */
+  /** Integrity check value of RAKP 4: the leading bytes of the HMAC. */
+  readonly rakp4Bytes: number;
+  /** Authentication code of every packet: the leading bytes of the HMAC. */
   readonly checkBytes: number;
 }
 
+/** In order of preference: what is tried when no suite is named. */
 export const CIPHER_SUITES: readonly CipherSuite[] = [
   // RAKP-HMAC-SHA256, HMAC-SHA256-128, AES-CBC-128
-  { id: 17, authentication: 3, integrity: 4, confidentiality: 1, hash: 'sha256', authCodeBytes: 32, checkBytes: 16 },
+  { id: 17, authentication: 3, integrity: 4, confidentiality: 1, hash: 'sha256', authCodeBytes: 32, rakp4Bytes: 16, checkBytes: 16 },
   // RAKP-HMAC-SHA1, HMAC-SHA1-96, AES-CBC-128
-  { id: 3, authentication: 1, integrity: 1, confidentiality: 1, hash: 'sha1', authCodeBytes: 20, checkBytes: 12 },
+  { id: 3, authentication: 1, integrity: 1, confidentiality: 1, hash: 'sha1', authCodeBytes: 20, rakp4Bytes: 12, checkBytes: 12 },
 ];
 
+/** Only by name. */
+export const WEAK_CIPHER_SUITES: readonly CipherSuite[] = [
+  { id: 2, authentication: 1, integrity: 1, confidentiality: 0, hash: 'sha1', authCodeBytes: 20, rakp4Bytes: 12, checkBytes: 12 },
+  { id: 1, authentication: 1, integrity: 0, confidentiality: 0, hash: 'sha1', authCodeBytes: 20, rakp4Bytes: 12, checkBytes: 0 },
+  { id: 0, authentication: 0, integrity: 0, confidentiality: 0, hash: undefined, authCodeBytes: 0, rakp4Bytes: 0, checkBytes: 0 },
+];
+
+const ALL = [...CIPHER_SUITES, ...WEAK_CIPHER_SUITES];
+
 export function cipherSuite(id: number): CipherSuite | undefined {
-  return CIPHER_SUITES.find((suite) => suite.id === id);
+  return ALL.find((suite) => suite.id === id);
 }
 
 export function cipherSuiteOf(authentication: number, integrity: number, confidentiality: number): CipherSuite | undefined {
-  return CIPHER_SUITES.find(
+  return ALL.find(
     (suite) => suite.authentication === authentication && suite.integrity === integrity && suite.confidentiality === confidentiality,
   );
 }
 
+/** Empty for suite 0. */
 export function hmac(suite: CipherSuite, key: Uint8Array, ...parts: readonly Uint8Array[]): Buffer {
+  if (suite.hash === undefined) return Buffer.alloc(0);
   const code = createHmac(suite.hash, key);
   for (const part of parts) code.update(part);
   return code.digest();
@@ -45,4 +62,24 @@ export function hmac(suite: CipherSuite, key: Uint8Array, ...parts: readonly Uin
 /** Compares in time that does not depend on where the codes differ. Lengths are public. */
 export function sameCode(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
+}
+
+const RECORD_STANDARD = 0xc0;
+const RECORD_OEM = 0xc1;
+
+/**
+ * The ids in the records of Get Channel Cipher Suites (Table 22-18): C0h, id, then algorithm bytes whose two highest bits say what they are; an OEM record (C1h) has
+ * three bytes of IANA number behind its id and is skipped. What cannot be read ends the list.
+ */
+export function cipherSuiteIds(records: Uint8Array): readonly number[] {
+  const ids: number[] = [];
+  for (let i = 0; i < records.length; ) {
+    const start = records[i];
+    if (start !== RECORD_STANDARD && start !== RECORD_OEM) break;
+    const id = records[i + 1];
+    if (start === RECORD_STANDARD && id !== undefined) ids.push(id);
+    i += start === RECORD_STANDARD ? 2 : 5;
+    while (i < records.length && records[i] !== RECORD_STANDARD && records[i] !== RECORD_OEM) i += 1;
+  }
+  return ids;
 }

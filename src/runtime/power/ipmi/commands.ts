@@ -8,6 +8,10 @@ export interface IpmiCommand<T> {
   readonly netFn: number;
   readonly command: number;
   readonly data: Uint8Array;
+  /** Callers that ask at the same time may share one answer: it only reads, and is one packet. */
+  readonly shared?: true;
+  /** Enough for it is the level that every session starts with (Appendix G): no raise of privilege goes before it. */
+  readonly userLevel?: true;
   /** `data` without the completion code. */
   parse(data: Buffer): T;
 }
@@ -17,11 +21,36 @@ export const Command = {
   getChannelAuthCapabilities: 0x38,
   setSessionPrivilege: 0x3b,
   closeSession: 0x3c,
+  getSystemGuid: 0x37,
+  setUserAccess: 0x43,
+  getUserAccess: 0x44,
+  setUserName: 0x45,
+  getUserName: 0x46,
+  setUserPassword: 0x47,
+  activatePayload: 0x48,
+  deactivatePayload: 0x49,
+  coldReset: 0x02,
   getChannelCipherSuites: 0x54,
   getChassisStatus: 0x01,
   chassisControl: 0x02,
   setBootOptions: 0x08,
   getBootOptions: 0x09,
+  getRestartCause: 0x07,
+  setLanParameter: 0x01,
+  getLanParameter: 0x02,
+  getSensorFactors: 0x23,
+  getSensorThresholds: 0x27,
+  getSensorReading: 0x2d,
+  getDeviceSdrInfo: 0x20,
+  getDeviceSdr: 0x21,
+  reserveDeviceSdrs: 0x22,
+  getSdrInfo: 0x20,
+  reserveSdrs: 0x22,
+  getSdr: 0x23,
+  getSelInfo: 0x40,
+  reserveSel: 0x42,
+  getSelEntry: 0x43,
+  clearSel: 0x47,
 } as const;
 
 /** "The channel that this request came in on." */
@@ -99,6 +128,7 @@ export function setSessionPrivilege(level: number): IpmiCommand<number> {
     netFn: NetFn.app,
     command: Command.setSessionPrivilege,
     data: Uint8Array.of(level),
+    userLevel: true,
     parse: (data) => new ByteReader(data, 'Set Session Privilege Level').u8() & 0x0f,
   };
 }
@@ -107,7 +137,7 @@ export function setSessionPrivilege(level: number): IpmiCommand<number> {
 export function closeSession(bmcSessionId: number): IpmiCommand<void> {
   const data = Buffer.alloc(4);
   data.writeUInt32LE(bmcSessionId);
-  return { name: 'Close Session', netFn: NetFn.app, command: Command.closeSession, data, parse: () => undefined };
+  return { name: 'Close Session', netFn: NetFn.app, command: Command.closeSession, data, userLevel: true, parse: () => undefined };
 }
 
 export interface DeviceId {
@@ -117,6 +147,12 @@ export interface DeviceId {
   readonly firmware: string;
   /** e.g. `2.0`. */
   readonly ipmiVersion: string;
+  /** Firmware is being written, or the BMC initialises itself. */
+  readonly busy: boolean;
+  /** Table 20-2, additional device support. */
+  readonly hasSensors: boolean;
+  readonly hasSdrRepository: boolean;
+  readonly hasSel: boolean;
   /** IANA enterprise number. */
   readonly manufacturer: number;
   readonly product: number;
@@ -134,18 +170,32 @@ export const getDeviceId: IpmiCommand<DeviceId> = {
   netFn: NetFn.app,
   command: Command.getDeviceId,
   data: new Uint8Array(0),
+  shared: true,
+  userLevel: true,
   parse(data) {
     const reader = new ByteReader(data, 'Get Device ID');
     const deviceId = reader.u8();
     const deviceRevision = reader.u8() & 0x0f;
-    const major = reader.u8() & 0x7f;
+    const majorByte = reader.u8();
+    const major = majorByte & 0x7f;
     const minor = reader.u8();
     const version = reader.u8();
-    reader.skip(1);
+    const support = reader.u8();
     const manufacturer = reader.u16() | ((reader.u8() & 0x0f) << 16);
     const product = reader.u16();
     const firmware = `${major}.${minor.toString(16).padStart(2, '0')}`;
-    return { deviceId, deviceRevision, firmware, ipmiVersion: `${version & 0x0f}.${version >> 4}`, manufacturer, product };
+    return {
+      deviceId,
+      deviceRevision,
+      firmware,
+      ipmiVersion: `${version & 0x0f}.${version >> 4}`,
+      busy: (majorByte & 0x80) !== 0,
+      hasSensors: (support & 0x01) !== 0,
+      hasSdrRepository: (support & 0x02) !== 0,
+      hasSel: (support & 0x04) !== 0,
+      manufacturer,
+      product,
+    };
   },
 };
 
@@ -155,7 +205,14 @@ export interface ChassisStatus {
   readonly overload: boolean;
   /** What the machine does when mains power returns. */
   readonly restorePolicy: 'stays-off' | 'previous' | 'on' | 'unknown';
+  /** Why the power changed last; empty when the BMC says nothing of it. */
+  readonly lastPowerEvent: readonly string[];
+  readonly intrusion: boolean;
+  readonly driveFault: boolean;
+  readonly fanFault: boolean;
 }
+
+const POWER_EVENTS = ['mains failed', 'overload', 'interlock', 'power fault', 'switched on by IPMI'] as const;
 
 const RESTORE_POLICIES = ['stays-off', 'previous', 'on', 'unknown'] as const;
 
@@ -171,9 +228,18 @@ export const getChassisStatus: IpmiCommand<ChassisStatus> = {
   netFn: NetFn.chassis,
   command: Command.getChassisStatus,
   data: new Uint8Array(0),
+  shared: true,
+  userLevel: true,
   parse(data) {
-    const power = new ByteReader(data, 'Get Chassis Status').u8();
+    const reader = new ByteReader(data, 'Get Chassis Status');
+    const power = reader.u8();
+    const event = reader.remaining > 0 ? reader.u8() : 0; // some answer the first byte only
+    const misc = reader.remaining > 0 ? reader.u8() : 0;
     return {
+      lastPowerEvent: POWER_EVENTS.filter((_, bit) => (event >> bit) & 1),
+      intrusion: (misc & 0x01) !== 0,
+      driveFault: (misc & 0x04) !== 0,
+      fanFault: (misc & 0x08) !== 0,
       powerOn: (power & 0x01) !== 0,
       overload: (power & 0x02) !== 0,
       powerFault: (power & 0x08) !== 0,
@@ -182,10 +248,11 @@ export const getChassisStatus: IpmiCommand<ChassisStatus> = {
   },
 };
 
-/** Table 28-4. `cycle` and `reset` are for the simulator's side: the client sends absolute commands only. */
+/** Table 28-4. `cycle`, `reset` and `diagnosticInterrupt` are for a person at bmctl: a PowerManager sends absolute commands only. */
 export const ChassisAction = { off: 0, on: 1, cycle: 2, reset: 3, diagnosticInterrupt: 4, softOff: 5 } as const;
+export type ChassisActionName = keyof typeof ChassisAction;
 
-export function chassisControl(action: 'on' | 'off' | 'softOff'): IpmiCommand<void> {
+export function chassisControl(action: ChassisActionName): IpmiCommand<void> {
   return {
     name: `Chassis Control (${action})`,
     netFn: NetFn.chassis,
@@ -194,6 +261,69 @@ export function chassisControl(action: 'on' | 'off' | 'softOff'): IpmiCommand<vo
     parse: () => undefined,
   };
 }
+
+export interface RestartCause {
+  /** Table 28-11, e.g. `Chassis Control command`. */
+  readonly cause: string;
+  readonly code: number;
+}
+
+const RESTART_CAUSES = [
+  'unknown',
+  'Chassis Control command',
+  'reset button',
+  'power button',
+  'watchdog expired',
+  'OEM',
+  'mains returned: always on',
+  'mains returned: as before',
+  'reset by PEF',
+  'power cycle by PEF',
+  'soft reset (e.g. ctrl-alt-del)',
+  'real-time clock',
+] as const;
+
+/** Table 28-11. */
+export const getRestartCause: IpmiCommand<RestartCause> = {
+  name: 'Get System Restart Cause',
+  netFn: NetFn.chassis,
+  command: Command.getRestartCause,
+  data: new Uint8Array(0),
+  shared: true,
+  userLevel: true,
+  parse(data) {
+    const code = new ByteReader(data, 'Get System Restart Cause').u8() & 0x0f;
+    return { code, cause: RESTART_CAUSES[code] ?? `reserved code ${code}` };
+  },
+};
+
+/**
+ * Section 22.14: the GUID as the BMC sends it. RFC 4122 text of it: the specification wants the bytes reversed (least significant first), SMBIOS mixes both,
+ * and vendors do either; so the bytes are given as they come, and `smbios` as most servers print them.
+ */
+export const getSystemGuid: IpmiCommand<{ readonly raw: string; readonly smbios: string }> = {
+  name: 'Get System GUID',
+  netFn: NetFn.app,
+  command: Command.getSystemGuid,
+  data: new Uint8Array(0),
+  shared: true,
+  userLevel: true,
+  parse(data) {
+    const raw = new ByteReader(data, 'Get System GUID').bytes(16);
+    const hex = (from: number, to: number): string => raw.subarray(from, to).toString('hex');
+    const swapped = (from: number, to: number): string => Buffer.from(raw.subarray(from, to)).reverse().toString('hex');
+    return { raw: raw.toString('hex'), smbios: `${swapped(0, 4)}-${swapped(4, 6)}-${swapped(6, 8)}-${hex(8, 10)}-${hex(10, 16)}` };
+  },
+};
+
+/** Section 20.2: the BMC restarts and ends every session; the machine is not touched. Many never answer it. */
+export const coldReset: IpmiCommand<void> = {
+  name: 'Cold Reset',
+  netFn: NetFn.app,
+  command: Command.coldReset,
+  data: new Uint8Array(0),
+  parse: () => undefined,
+};
 
 /** Tables 28-12 and 28-13: `parameter` as in Table 28-14. */
 export function setBootOption(parameter: number, data: Uint8Array): IpmiCommand<void> {

@@ -12,6 +12,10 @@ export const CompletionCode = {
   parameterOutOfRange: 0xc9,
   invalidDataField: 0xcc,
   insufficientPrivilege: 0xd4,
+  reservationCancelled: 0xc5,
+  cannotReturnBytes: 0xca,
+  notPresent: 0xcb,
+  lengthLimitExceeded: 0xc8,
   notInPresentState: 0xd5,
   disabled: 0xd6,
 } as const;
@@ -54,6 +58,22 @@ const SPECIFIC: Readonly<Record<number, Readonly<Record<number, string>>>> = {
   },
   // Table 22-24, Close Session
   1596: { 135: 'invalid session ID in request', 136: 'invalid session handle in request' },
+  // Table 22-30, Set User Password
+  1607: { 128: 'the password does not match', 129: 'the password has another length' },
+  // Table 24-2, Activate Payload, and 24-4, Deactivate Payload
+  1608: {
+    128: 'payload already active on another session',
+    129: 'payload type is disabled',
+    130: 'payload activation limit reached',
+    131: 'cannot activate the payload with encryption',
+    132: 'cannot activate the payload without encryption',
+  },
+  1609: { 128: 'payload already deactivated', 129: 'payload type is disabled' },
+  // Table 23-4, Get LAN Configuration Parameters
+  3074: { 128: 'parameter not supported' },
+  // Table 31-5 and 31-9, Get SEL Entry and Clear SEL
+  2627: { 129: 'cannot execute: the SEL is being erased' },
+  2631: { 129: 'cannot execute: the SEL is being erased' },
   // Tables 28-12 and 28-13, Set and Get System Boot Options
   8: { 128: 'parameter not supported', 129: 'another party is setting parameters', 130: 'parameter is read-only' },
   9: { 128: 'parameter not supported' },

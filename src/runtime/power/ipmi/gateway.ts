@@ -10,8 +10,10 @@ import type { Random } from '../../core/random.ts';
 import { powerErrors } from '../errors.ts';
 import type { BmcAccess } from '../power-manager.ts';
 import { type CheckedAccess, checkAccess } from './access.ts';
-import { BmcLine } from './bmc-line.ts';
+import { BmcLine, type BmcStatus } from './bmc-line.ts';
 import { BmcSocket, type BmcSocketStats } from './bmc-socket.ts';
+import { MemoryStopKeeper, StopGuard, type StopKeeper } from './bmc-stop.ts';
+import type { CipherSuite } from './cipher-suite.ts';
 import type { IpmiCommand } from './commands.ts';
 import { pooledRandom } from './pooled-random.ts';
 import { defaultSchedule, type RetransmissionSchedule } from './retransmission.ts';
@@ -31,8 +33,13 @@ export interface IpmiGatewayOptions {
   readonly keepAliveMs?: number;
   /** A session that nobody used for so long is closed. Default 300,000. */
   readonly idleCloseMs?: number;
-  /** How long credentials that a BMC refused are not tried again. Default 600,000. */
-  readonly authCoolDownMs?: number;
+  /** Credentials that a BMC refused are tried again by themselves this often at most. Default 3,600,000. */
+  readonly probeEveryMs?: number;
+  /** Where stops of BMCs outlive this process. Default: its memory. */
+  readonly stops?: StopKeeper;
+  /** Most commands to one BMC, on average and at once. Default 100 and 200. */
+  readonly commandsPerSecond?: number;
+  readonly burst?: number;
   readonly schedule?: RetransmissionSchedule;
 }
 
@@ -40,37 +47,56 @@ export interface IpmiGatewayStats extends Readonly<BmcSocketStats> {
   readonly lines: number;
   readonly sessions: number;
   readonly waitingForSession: number;
+  /** Commands by result: `ok` or the code of the error. */
+  readonly results: ReadonlyMap<string, number>;
 }
 
 const DEFAULT_MAX_SESSIONS = 16_384;
 const MAX_IN_FLIGHT = 16;
 const DEFAULT_KEEP_ALIVE_MS = 30_000;
 const DEFAULT_IDLE_CLOSE_MS = 300_000;
-const DEFAULT_AUTH_COOL_DOWN_MS = 600_000;
+const DEFAULT_PROBE_EVERY_MS = 3_600_000;
+const DEFAULT_COMMANDS_PER_SECOND = 100;
+const DEFAULT_BURST = 200;
 
 export class IpmiGateway {
   readonly #options: IpmiGatewayOptions;
   readonly #socket: BmcSocket;
   readonly #sessions: Turnstile;
   readonly #lines = new Map<string, BmcLine>();
+  readonly #results = new Map<string, number>();
+  readonly #stops: StopKeeper;
   #closing: Promise<void> | undefined;
 
   constructor(options: IpmiGatewayOptions) {
     this.#options = { ...options, random: pooledRandom(options.random) };
     this.#socket = new BmcSocket(this.#options);
     this.#sessions = new Turnstile(options.maxSessions ?? DEFAULT_MAX_SESSIONS);
+    this.#stops = options.stops ?? new MemoryStopKeeper();
   }
 
   /** Opens or uses the BMC's session. Errors: POWER_* and IPMI_* of `errors.ts`. A lost session is opened again once. */
   async run<T>(access: BmcAccess | CheckedAccess, command: IpmiCommand<T>, signal?: AbortSignal): Promise<T> {
     const checked = 'suites' in access ? access : checkAccess(access);
-    if (this.#closing) throw powerErrors.POWER_GATEWAY_CLOSED({ bmc: checked.bmc });
-    let line = this.#lines.get(checked.bmc);
-    if (!line) {
-      line = this.#newLine(checked);
-      this.#lines.set(checked.bmc, line);
-    }
-    return line.run(checked, command, signal);
+    return this.#line(checked).run(checked, command, signal);
+  }
+
+  /** A session of its own beside the kept one, e.g. for a console. Whoever has it closes it. */
+  async session(access: BmcAccess | CheckedAccess, signal?: AbortSignal): Promise<IpmiSession> {
+    const checked = 'suites' in access ? access : checkAccess(access);
+    return this.#line(checked).dedicated(checked, signal);
+  }
+
+  /** Every BMC that was asked so far. */
+  statuses(): readonly BmcStatus[] {
+    return [...this.#lines.values()].map((line) => line.status);
+  }
+
+  /** Lifts the stop of a BMC that refused credentials, on every replica, and ends its rest on this one. */
+  async retry(bmc: string): Promise<void> {
+    const line = this.#lines.get(bmc);
+    if (line) await line.retry();
+    else await this.#guard(bmc).lift();
   }
 
   /** Ends the session with one BMC. What is known of refused credentials stays known. */
@@ -84,6 +110,7 @@ export class IpmiGateway {
       lines: this.#lines.size,
       sessions: this.#sessions.inside,
       waitingForSession: this.#sessions.waiting,
+      results: this.#results,
     };
   }
 
@@ -97,28 +124,48 @@ export class IpmiGateway {
     return this.#closing;
   }
 
+  #line(access: CheckedAccess): BmcLine {
+    if (this.#closing) throw powerErrors.POWER_GATEWAY_CLOSED({ bmc: access.bmc });
+    const known = this.#lines.get(access.bmc);
+    if (known) return known;
+    const line = this.#newLine(access);
+    this.#lines.set(access.bmc, line);
+    return line;
+  }
+
+  #guard(bmc: string): StopGuard {
+    const { clock, random, logger, probeEveryMs = DEFAULT_PROBE_EVERY_MS } = this.#options;
+    const onKeeperFailure = (error: unknown): void =>
+      logger.warn({ bmc, error: String(error) }, 'the stop of a BMC could not be read or written; this replica keeps to what it knows');
+    return new StopGuard({ bmc, clock, random, keeper: this.#stops, probeEveryMs, onKeeperFailure });
+  }
+
   #newLine(access: CheckedAccess): BmcLine {
-    const { clock, logger, maxInFlight = 1, keepAliveMs, idleCloseMs, authCoolDownMs } = this.#options;
+    const { clock, logger, random, maxInFlight = 1, keepAliveMs, idleCloseMs, commandsPerSecond, burst } = this.#options;
     return new BmcLine(access, {
       clock,
       logger,
+      random,
+      guard: this.#guard(access.bmc),
+      commandsPerSecond: commandsPerSecond ?? DEFAULT_COMMANDS_PER_SECOND,
+      burst: burst ?? DEFAULT_BURST,
       maxInFlight: Math.min(maxInFlight, MAX_IN_FLIGHT),
       keepAliveMs: keepAliveMs ?? DEFAULT_KEEP_ALIVE_MS,
       idleCloseMs: idleCloseMs ?? DEFAULT_IDLE_CLOSE_MS,
-      authCoolDownMs: authCoolDownMs ?? DEFAULT_AUTH_COOL_DOWN_MS,
-      open: (checked, signal) => this.#open(checked, signal),
+      open: (checked, knownSuite, signal) => this.#open(checked, knownSuite, signal),
+      onResult: (result) => this.#results.set(result, (this.#results.get(result) ?? 0) + 1),
       onSessionEnd: () => this.#sessions.leave(),
       pressed: () => this.#sessions.waiting > 0,
     });
   }
 
-  async #open(access: CheckedAccess, signal: AbortSignal): Promise<IpmiSession> {
+  async #open(access: CheckedAccess, knownSuite: CipherSuite | undefined, signal: AbortSignal): Promise<IpmiSession> {
     if (this.#sessions.full) void this.#evict();
     await this.#sessions.enter(signal);
     try {
       const { clock, random, logger, schedule = defaultSchedule } = this.#options;
       const channel = await this.#socket.channel(access.address, access.port);
-      return await openSession({ clock, random, logger, channel, access, schedule }, signal);
+      return await openSession({ clock, random, logger, channel, access, schedule, knownSuite }, signal);
     } catch (error) {
       this.#sessions.leave();
       throw error;

@@ -2,8 +2,9 @@
  * Logging in: from nothing to the keys of a session.
  *
  *   console                                          BMC
- *      │ ── Get Channel Authentication Capabilities ──▶ │  does it speak 2.0?
- *      │ ── Open Session Request (suite 17, then 3) ──▶ │  ◀── its session ID
+ *      │ ── Get Channel Authentication Capabilities ──▶ │  does it speak 2.0?              (the first time only)
+ *      │ ── Get Channel Cipher Suites ────────────────▶ │  which suites?                   (unless one is named, the first time only)
+ *      │ ── Open Session Request (the best suite) ────▶ │  ◀── its session ID
  *      │ ── RAKP 1 (random, user) ─────────────────────▶ │  ◀── RAKP 2: the BMC proves that it knows the password
  *      │ ── RAKP 3 (the proof of the console) ─────────▶ │  ◀── RAKP 4: both hold the same keys
  *
@@ -13,15 +14,15 @@
 import type { Clock } from '../../core/clock.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Random } from '../../core/random.ts';
-import { powerErrors } from '../errors.ts';
+import { codeOf, powerErrors } from '../errors.ts';
 import type { CheckedAccess } from './access.ts';
 import type { BmcChannel } from './bmc-socket.ts';
 import { MalformedPacket } from './bytes.ts';
-import { type CipherSuite, sameCode } from './cipher-suite.ts';
-import { getChannelAuthCapabilities } from './commands.ts';
+import { type CipherSuite, cipherSuiteIds, sameCode } from './cipher-suite.ts';
+import { getChannelAuthCapabilities, getChannelCipherSuites, type IpmiCommand } from './commands.ts';
 import { completionName } from './completion-code.ts';
 import { Exchange } from './exchange.ts';
-import { decodeResponse, encodeRequest } from './message.ts';
+import { decodeResponse, encodeRequest, type IpmiResponse } from './message.ts';
 import type { Packet } from './packet.ts';
 import {
   decodeOpenSessionResponse,
@@ -44,7 +45,7 @@ import {
   sessionIntegrityKey,
   sessionKeys,
 } from './rakp.ts';
-import type { RetransmissionSchedule } from './retransmission.ts';
+import { jittered, type RetransmissionSchedule } from './retransmission.ts';
 import { encodeUnsealed, PayloadType, type SessionKeys } from './rmcp-plus.ts';
 import { encodeSessionless } from './session-v15.ts';
 
@@ -55,6 +56,8 @@ export interface HandshakeContext {
   readonly channel: BmcChannel;
   readonly access: CheckedAccess;
   readonly schedule: RetransmissionSchedule;
+  /** A log-in with this suite went through before: it is tried first, and what it implies is not asked again. */
+  readonly knownSuite?: CipherSuite | undefined;
 }
 
 export interface Established {
@@ -73,17 +76,18 @@ class Desynchronised extends Error {
 }
 
 export async function handshake(context: HandshakeContext, signal?: AbortSignal): Promise<Established> {
-  const { access, logger } = context;
-  await checkVersion(context, signal);
+  const { access, logger, knownSuite } = context;
+  if (!knownSuite) await checkVersion(context, signal);
+  const suites = await inOrder(context, signal);
   try {
-    return await logIn(context, signal);
+    return await logIn(context, suites, signal);
   } catch (error) {
     if (!(error instanceof Desynchronised)) throw error;
     logger.debug({ bmc: access.bmc, reason: error.message }, 'logging in once more');
   }
   // Once only: a refusal at RAKP 4 may have been counted as a bad password.
   try {
-    return await logIn(context, signal);
+    return await logIn(context, suites, signal);
   } catch (error) {
     if (!(error instanceof Desynchronised)) throw error;
     if (error.status === RakpStatus.invalidIntegrityCheck)
@@ -92,16 +96,55 @@ export async function handshake(context: HandshakeContext, signal?: AbortSignal)
   }
 }
 
-async function checkVersion(context: HandshakeContext, signal: AbortSignal | undefined): Promise<void> {
-  const { access, random } = context;
-  const command = getChannelAuthCapabilities(access.privilegeLevel);
-  const sequence = (random.bytes(1)[0] ?? 0) & 0x3f;
+/**
+ * The suites to try, best first. A BMC that lists its suites is asked for one of them at once: some firmware leaves a suite that it does not know unanswered. The
+ * list is not protected and may be wrong, so it changes the order and rules nothing out.
+ */
+async function inOrder(context: HandshakeContext, signal: AbortSignal | undefined): Promise<readonly CipherSuite[]> {
+  const { access, knownSuite } = context;
+  if (access.suites.length === 1) return access.suites;
+  if (knownSuite) return [...access.suites].sort((a, b) => Number(b.id === knownSuite.id) - Number(a.id === knownSuite.id));
+  const listed = await discoverSuites(context, signal);
+  return [...access.suites].sort((a, b) => Number(listed.includes(b.id)) - Number(listed.includes(a.id)));
+}
+
+/** Tables 22-17 and 22-18, at most 64 pieces of 16 bytes. Empty when the BMC does not say. */
+export async function discoverSuites(context: HandshakeContext, signal: AbortSignal | undefined): Promise<readonly number[]> {
+  const pieces: Uint8Array[] = [];
+  try {
+    for (let index = 0; index < MOST_LIST_PIECES; index++) {
+      const command = getChannelCipherSuites(index);
+      const response = await askSessionless({ ...context, schedule: (random) => jittered(DISCOVERY_WAITS_MS, random) }, command, signal);
+      if (response.completionCode !== 0) break;
+      const piece = command.parse(response.data as Buffer);
+      pieces.push(piece);
+      if (piece.length < LIST_PIECE_BYTES) break;
+    }
+  } catch (error) {
+    if (!(error instanceof MalformedPacket) && codeOf(error) !== 'IPMI_NO_ANSWER') throw error;
+  }
+  return cipherSuiteIds(Buffer.concat(pieces));
+}
+
+const MOST_LIST_PIECES = 64;
+const LIST_PIECE_BYTES = 16;
+/** It answered a moment ago; what it does not know it may leave unanswered. */
+const DISCOVERY_WAITS_MS = [1000, 1500];
+
+function askSessionless(context: HandshakeContext, command: IpmiCommand<unknown>, signal: AbortSignal | undefined): Promise<IpmiResponse> {
+  const sequence = (context.random.bytes(1)[0] ?? 0) & 0x3f;
   const request = encodeSessionless(encodeRequest({ netFn: command.netFn, command: command.command, sequence, data: command.data }));
-  const response = await ask(context, signal, command.name, request, (packet) => {
+  return ask(context, signal, command.name, request, (packet) => {
     if (packet.kind !== 'v15' || packet.sessionId !== 0) return undefined;
     const answer = decodeResponse(packet.payload);
     return answer.command === command.command && answer.sequence === sequence ? answer : undefined;
   });
+}
+
+async function checkVersion(context: HandshakeContext, signal: AbortSignal | undefined): Promise<void> {
+  const { access } = context;
+  const command = getChannelAuthCapabilities(access.privilegeLevel);
+  const response = await askSessionless(context, command, signal);
   if (response.completionCode !== 0) {
     const completion = completionName(response.completionCode, command.netFn, command.command);
     throw powerErrors.IPMI_COMPLETION({ bmc: access.bmc, command: command.name, completion });
@@ -114,11 +157,11 @@ async function checkVersion(context: HandshakeContext, signal: AbortSignal | und
   throw powerErrors.IPMI_NO_RMCP_PLUS({ bmc: access.bmc });
 }
 
-async function logIn(context: HandshakeContext, signal: AbortSignal | undefined): Promise<Established> {
+async function logIn(context: HandshakeContext, suites: readonly CipherSuite[], signal: AbortSignal | undefined): Promise<Established> {
   const { access, channel, random } = context;
   const { bmc } = access;
   const user = access.username;
-  const { suite, bmcSessionId } = await openSession(context, signal);
+  const { suite, bmcSessionId } = await openSession(context, suites, signal);
 
   const { consoleSessionId } = channel;
   const tag = randomTag(context);
@@ -179,10 +222,11 @@ const SUITE_STATUSES: ReadonlySet<number> = new Set([
 
 async function openSession(
   context: HandshakeContext,
+  suites: readonly CipherSuite[],
   signal: AbortSignal | undefined,
 ): Promise<{ suite: CipherSuite; bmcSessionId: number }> {
   const { access, channel } = context;
-  for (const suite of access.suites) {
+  for (const suite of suites) {
     const { authentication, integrity, confidentiality } = suite;
     const { consoleSessionId } = channel;
     const tag = randomTag(context);

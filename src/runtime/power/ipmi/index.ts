@@ -1,5 +1,7 @@
 export * from './access.ts';
+export type { BmcStatus } from './bmc-line.ts';
 export { type BmcChannel, BmcSocket, type BmcSocketStats, type PacketHandler } from './bmc-socket.ts';
+export { type BmcStop, MemoryStopKeeper, type RefusedCredential, StopGuard, type StopKeeper } from './bmc-stop.ts';
 export * from './boot-options.ts';
 export * from './bytes.ts';
 export * from './cipher-suite.ts';

@@ -10,7 +10,7 @@ export const CONSOLE_ADDRESS = 0x81;
 export const REQUEST_SEQUENCES = 64;
 
 /** Even numbers are requests; a response carries the number above. */
-export const NetFn = { chassis: 0x00, app: 0x06, transport: 0x0c, group: 0x2c } as const;
+export const NetFn = { chassis: 0x00, sensor: 0x04, app: 0x06, storage: 0x0a, transport: 0x0c, group: 0x2c } as const;
 
 export interface IpmiRequest {
   readonly netFn: number;

@@ -283,7 +283,7 @@ export function sessionIntegrityKey(x: RakpExchange): Buffer {
 
 /** RAKP 4: the first bytes of HMAC(SIK, Rm SIDc GUIDc). */
 export function rakp4IntegrityCheck(x: RakpExchange, sik: Uint8Array): Buffer {
-  return hmac(x.suite, sik, x.consoleRandom, le32(x.bmcSessionId), x.bmcGuid).subarray(0, x.suite.checkBytes);
+  return hmac(x.suite, sik, x.consoleRandom, le32(x.bmcSessionId), x.bmcGuid).subarray(0, x.suite.rakp4Bytes);
 }
 
 /** Section 13.32: K1 for integrity, K2 for AES. The constants are 20 bytes for SHA256 too, as every implementation has it. */

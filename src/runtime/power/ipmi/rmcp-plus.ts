@@ -8,6 +8,7 @@ import { encodeRmcp, RMCP_HEADER_BYTES, writeRmcpHeader } from './rmcp.ts';
 /** Table 13-16, RMCP+ Payload Type Numbers. */
 export const PayloadType = {
   ipmi: 0x00,
+  sol: 0x01,
   openSessionRequest: 0x10,
   openSessionResponse: 0x11,
   rakp1: 0x12,
@@ -70,23 +71,25 @@ export function encodeSealed(
   keys: SessionKeys,
   random: Random,
 ): Buffer {
-  const payload = encrypt(packet.payload, keys.aesKey, random);
-  const unpadded = HEADER_BYTES + payload.length + 2; // 2: pad length and next header
-  const padBytes = -unpadded & 3;
+  const { integrity, confidentiality, checkBytes } = keys.suite;
+  const payload = confidentiality === 0 ? packet.payload : encrypt(packet.payload, keys.aesKey, random);
+  const unpadded = HEADER_BYTES + payload.length + (integrity === 0 ? 0 : 2); // 2: pad length and next header
+  const padBytes = integrity === 0 ? 0 : -unpadded & 3;
   const coveredBytes = unpadded + padBytes;
-  const datagram = Buffer.allocUnsafe(RMCP_HEADER_BYTES + coveredBytes + keys.suite.checkBytes);
+  const datagram = Buffer.allocUnsafe(RMCP_HEADER_BYTES + coveredBytes + checkBytes);
   writeRmcpHeader(datagram, 'ipmi');
   const covered = datagram.subarray(RMCP_HEADER_BYTES, RMCP_HEADER_BYTES + coveredBytes);
   covered[0] = RMCP_PLUS_FORMAT;
-  covered[1] = ENCRYPTED | AUTHENTICATED | packet.payloadType;
+  covered[1] = (confidentiality === 0 ? 0 : ENCRYPTED) | (integrity === 0 ? 0 : AUTHENTICATED) | packet.payloadType;
   covered.writeUInt32LE(packet.sessionId, 2);
   covered.writeUInt32LE(packet.sequence, 6);
   covered.writeUInt16LE(payload.length, 10);
   covered.set(payload, HEADER_BYTES);
+  if (integrity === 0) return datagram; // suites 0 and 1 have no trailer
   covered.fill(0xff, HEADER_BYTES + payload.length, coveredBytes - 2);
   covered[coveredBytes - 2] = padBytes;
   covered[coveredBytes - 1] = NEXT_HEADER;
-  datagram.set(hmac(keys.suite, keys.k1, covered).subarray(0, keys.suite.checkBytes), RMCP_HEADER_BYTES + coveredBytes);
+  datagram.set(hmac(keys.suite, keys.k1, covered).subarray(0, checkBytes), RMCP_HEADER_BYTES + coveredBytes);
   return datagram;
 }
 
@@ -111,16 +114,19 @@ export function decodeRmcpPlus(message: Uint8Array): RmcpPlusPacket {
   };
 }
 
-/** The payload in clear. Throws when the packet is not protected by these keys: within a session nothing unprotected is listened to. */
+/** The payload in clear. Throws when the packet is not protected as the suite demands: within a session nothing weaker is listened to. */
 export function openSealed(packet: RmcpPlusPacket, keys: SessionKeys): Buffer {
-  if (!packet.authenticated || !packet.encrypted) throw new MalformedPacket('an unprotected packet inside a session');
+  const { integrity, confidentiality } = keys.suite;
+  if ((integrity !== 0 && !packet.authenticated) || packet.encrypted !== (confidentiality !== 0))
+    throw new MalformedPacket('an unprotected packet inside a session');
+  if (integrity === 0) return confidentiality === 0 ? packet.payload : decrypt(packet.payload, keys.aesKey);
   const { message } = packet;
   const coveredBytes = message.length - keys.suite.checkBytes;
   if (coveredBytes < HEADER_BYTES + packet.payload.length + 2)
     throw new MalformedPacket('the packet has no room for its authentication code');
   const code = hmac(keys.suite, keys.k1, message.subarray(0, coveredBytes)).subarray(0, keys.suite.checkBytes);
   if (!sameCode(code, message.subarray(coveredBytes))) throw new MalformedPacket("the packet's authentication code is wrong");
-  return decrypt(packet.payload, keys.aesKey);
+  return confidentiality === 0 ? packet.payload : decrypt(packet.payload, keys.aesKey);
 }
 
 /*

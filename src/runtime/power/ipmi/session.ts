@@ -5,6 +5,7 @@ import { codeOf, powerErrors } from '../errors.ts';
 import type { CheckedAccess } from './access.ts';
 import type { BmcChannel } from './bmc-socket.ts';
 import { MalformedPacket } from './bytes.ts';
+import type { CipherSuite } from './cipher-suite.ts';
 import { closeSession, type IpmiCommand, setSessionPrivilege } from './commands.ts';
 import { CompletionCode, completionName, isBusy } from './completion-code.ts';
 import { Exchange } from './exchange.ts';
@@ -15,6 +16,7 @@ import { PrivilegeLevel } from './rakp.ts';
 import type { RetransmissionSchedule } from './retransmission.ts';
 import { encodeSealed, openSealed, PayloadType } from './rmcp-plus.ts';
 import { nextSequence, SequenceWindow } from './sequence-window.ts';
+import { unlessAborted } from './turnstile.ts';
 
 export type SessionOptions = HandshakeContext;
 
@@ -29,26 +31,14 @@ export interface SessionStats {
 }
 
 /**
- * Logs in and raises the privilege. Takes over the channel, and closes it on failure.
+ * Logs in. Takes over the channel, and closes it on failure.
  * Throws the IPMI_* errors of `errors.ts`; never tries credentials a second time after the BMC refused them.
  */
 export async function openSession(options: SessionOptions, signal?: AbortSignal): Promise<IpmiSession> {
-  const { access, channel } = options;
-  let session: IpmiSession | undefined;
   try {
-    session = new IpmiSession(options, await handshake(options, signal));
-    // A session starts at user level (section 22.18) whatever RAKP 1 asked for.
-    if (access.privilegeLevel > PrivilegeLevel.user) {
-      const granted = await session.run(setSessionPrivilege(access.privilegeLevel), signal);
-      if (granted < access.privilegeLevel) {
-        const { bmc, username: user, privilege } = access;
-        throw powerErrors.IPMI_PRIVILEGE_REFUSED({ bmc, user, privilege, why: `it granted level ${granted}` });
-      }
-    }
-    return session;
+    return new IpmiSession(options, await handshake(options, signal));
   } catch (error) {
-    if (session) await session.close();
-    else channel.close();
+    options.channel.close();
     throw error;
   }
 }
@@ -67,6 +57,17 @@ export class IpmiSession {
   #outbound = 0;
   #requestSequence = 0;
   #closing: Promise<void> | undefined;
+  #raising: Promise<void> | undefined;
+  #payloadHandler: ((payload: Buffer) => void) | undefined;
+
+  get suite(): CipherSuite {
+    return this.#established.keys.suite;
+  }
+
+  /** For errors. */
+  get bmc(): string {
+    return this.#access.bmc;
+  }
 
   constructor(options: SessionOptions, established: Established) {
     this.#clock = options.clock;
@@ -84,7 +85,11 @@ export class IpmiSession {
    * which is harmless since all of ours are absolute. Throws IPMI_NO_ANSWER, IPMI_COMPLETION, IPMI_PRIVILEGE_REFUSED, IPMI_BAD_ANSWER.
    */
   async run<T>(command: IpmiCommand<T>, signal?: AbortSignal): Promise<T> {
-    const { bmc } = this.#access;
+    const { bmc, privilegeLevel } = this.#access;
+    if (!command.userLevel && privilegeLevel > PrivilegeLevel.user) {
+      this.#raising ??= this.#raise();
+      await unlessAborted(this.#raising, signal);
+    }
     let response = await this.#exchange(command, this.#schedule(this.#random), signal);
     for (const waitMs of BUSY_WAITS_MS) {
       if (!isBusy(response.completionCode)) break;
@@ -97,6 +102,31 @@ export class IpmiSession {
     } catch (error) {
       if (!(error instanceof MalformedPacket)) throw error;
       throw powerErrors.IPMI_BAD_ANSWER({ bmc, command: command.name, problem: error.message }, { cause: error });
+    }
+  }
+
+  /** Another payload than commands, e.g. serial over LAN: sealed in the same session. */
+  sendPayload(payloadType: number, payload: Uint8Array): void {
+    if (this.#closing === undefined) this.#seal(payloadType, payload);
+  }
+
+  /** Only Serial over LAN comes unasked; one listener. */
+  onPayload(handler: ((payload: Buffer) => void) | undefined): void {
+    this.#payloadHandler = handler;
+  }
+
+  /**
+   * A session starts at user level (section 22.18) whatever RAKP 1 asked for, which is enough for every look; so a poller that only looks saves a round trip, and
+   * no session holds more rights than it has used. Asked for once, when the first command needs it.
+   */
+  async #raise(): Promise<void> {
+    const { bmc, username: user, privilege, privilegeLevel } = this.#access;
+    try {
+      const granted = await this.run(setSessionPrivilege(privilegeLevel));
+      if (granted < privilegeLevel) throw powerErrors.IPMI_PRIVILEGE_REFUSED({ bmc, user, privilege, why: `it granted level ${granted}` });
+    } catch (error) {
+      this.#raising = undefined;
+      throw error;
     }
   }
 
@@ -127,7 +157,7 @@ export class IpmiSession {
     const sequence = this.#freeRequestSequence();
     const { netFn, command: number, data } = command;
     const payload = encodeRequest({ netFn, command: number, sequence, data });
-    const send = (): void => this.#send(payload);
+    const send = (): void => this.#seal(PayloadType.ipmi, payload);
     const exchange = new Exchange<IpmiResponse>({ clock: this.#clock, waits, bmc: this.#access.bmc, what: command.name, signal, send });
     this.#waiting.set(sequence, { command, exchange });
     try {
@@ -138,21 +168,28 @@ export class IpmiSession {
   }
 
   /** Every packet, a resent one too, gets a session sequence number of its own; the BMC drops repeated numbers. */
-  #send(payload: Uint8Array): void {
+  #seal(payloadType: number, payload: Uint8Array): void {
     const { keys, bmcSessionId } = this.#established;
     this.#outbound = nextSequence(this.#outbound);
-    const packet = { payloadType: PayloadType.ipmi, sessionId: bmcSessionId, sequence: this.#outbound, payload };
+    const packet = { payloadType, sessionId: bmcSessionId, sequence: this.#outbound, payload };
     this.#channel.send(encodeSealed(packet, keys, this.#random));
   }
 
   #receive(packet: Packet): void {
-    if (packet.kind !== 'plus' || packet.sessionId !== this.#channel.consoleSessionId || packet.payloadType !== PayloadType.ipmi) {
+    const forUs = packet.kind === 'plus' && packet.sessionId === this.#channel.consoleSessionId;
+    if (!forUs || (packet.payloadType !== PayloadType.ipmi && packet.payloadType !== PayloadType.sol)) {
       this.stats.dropped += 1; // e.g. a late answer of the log-in
       return;
     }
     try {
       const payload = openSealed(packet, this.#established.keys);
-      const response = this.#window.accept(packet.sequence) ? decodeResponse(payload) : undefined;
+      // suites without integrity have sequence numbers too, but anybody could push the window forward; and some firmware then leaves them at 0
+      const fresh = this.#established.keys.suite.integrity === 0 || this.#window.accept(packet.sequence);
+      if (fresh && packet.payloadType === PayloadType.sol && this.#payloadHandler) {
+        this.#payloadHandler(payload);
+        return;
+      }
+      const response = fresh && packet.payloadType === PayloadType.ipmi ? decodeResponse(payload) : undefined;
       const waiting = response && this.#waiting.get(response.sequence);
       if (!response || !waiting || waiting.command.netFn !== response.netFn || waiting.command.command !== response.command) {
         this.stats.dropped += 1;

@@ -149,8 +149,23 @@ describe('recorded packets, both directions', () => {
       manufacturer: 0x000222,
       product: 9,
     });
-    expect(getChassisStatus.parse(bytes('2b0000'))).toEqual({ powerOn: true, overload: true, powerFault: true, restorePolicy: 'previous' });
-    expect(getChassisStatus.parse(bytes('60'))).toEqual({ powerOn: false, overload: false, powerFault: false, restorePolicy: 'unknown' });
+    expect(getChassisStatus.parse(bytes('2b0000'))).toMatchObject({
+      powerOn: true,
+      overload: true,
+      powerFault: true,
+      restorePolicy: 'previous',
+    });
+    expect(getChassisStatus.parse(bytes('011009'))).toMatchObject({
+      lastPowerEvent: ['switched on by IPMI'],
+      intrusion: true,
+      fanFault: true,
+    });
+    expect(getChassisStatus.parse(bytes('60'))).toMatchObject({
+      powerOn: false,
+      overload: false,
+      powerFault: false,
+      restorePolicy: 'unknown',
+    });
     expect(getChannelCipherSuites(1).data).toEqual(Uint8Array.of(0x0e, 0, 0x81));
   });
 

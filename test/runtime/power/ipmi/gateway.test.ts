@@ -1,16 +1,139 @@
 import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { IpmiGateway, IpmiPower, Secret } from 'cdk8s-baremetal-runtime/power/index';
-import { getChassisStatus } from 'cdk8s-baremetal-runtime/power/ipmi/index';
+import { chassisControl, getBootOption, getChassisStatus, MemoryStopKeeper } from 'cdk8s-baremetal-runtime/power/ipmi/index';
 import { SimulatedBmc } from 'cdk8s-baremetal-simulator/bmc/index';
 import { describe, expect, it } from 'vitest';
 import { FakeNetwork, failure, makeLab, seededRandom, TestChassis, USERS, VirtualClock } from '../support.ts';
+
+describe('manners', () => {
+  it('002-2: ten who look at the same moment cost one poll; a look after a command is a new one', async () => {
+    const lab = await makeLab();
+    const access = lab.access();
+    const power = new IpmiPower(lab.gateway, access);
+    await lab.clock.until(power.status());
+    const before = lab.bmc.count(0, 1);
+    expect(await lab.clock.until(Promise.all(Array.from({ length: 10 }, () => power.status())))).toEqual(Array(10).fill('off'));
+    expect(lab.bmc.count(0, 1)).toBe(before + 1);
+    // looks before and after a command must not share: the first saw the machine off
+    const early = power.status();
+    const command = lab.gateway.run(access, chassisControl('on'));
+    const late = power.status();
+    expect(await lab.clock.until(Promise.all([early, command, late]))).toEqual(['off', undefined, 'on']);
+    await lab.close();
+  });
+
+  it('002-2: one caller that gives up takes nothing from the others who share its look', async () => {
+    const lab = await makeLab({ bmc: { faults: { replyDelayMs: 50 } } });
+    const power = new IpmiPower(lab.gateway, lab.access());
+    const controller = new AbortController();
+    const gone = power.status(controller.signal).catch((error: Error) => error.message);
+    const stays = power.status();
+    controller.abort(new Error('enough'));
+    expect(await lab.clock.until(gone)).toBe('enough');
+    expect(await lab.clock.until(stays)).toBe('off');
+    await lab.close();
+  });
+
+  it('002-2: a BMC gets so many commands a second and no more', async () => {
+    const lab = await makeLab({ gateway: { commandsPerSecond: 10, burst: 5 } });
+    const start = lab.clock.monotonic();
+    await lab.clock.until(Promise.all(Array.from({ length: 25 }, () => lab.gateway.run(lab.access(), getBootOption(5)))));
+    const took = lab.clock.monotonic() - start;
+    expect(took).toBeGreaterThan(1900); // 20 beyond the burst
+    expect(took).toBeLessThan(2500);
+    await lab.close();
+  });
+
+  it('002-2: a silent BMC is left alone, then probed by one command, and is back with its first answer', async () => {
+    const lab = await makeLab({ gateway: { schedule: () => [100] } });
+    const power = new IpmiPower(lab.gateway, lab.access());
+    lab.bmc.faults.dead = true;
+    for (let i = 0; i < 3; i++) expect(await failure(lab, power.status())).toBe('IPMI_NO_ANSWER');
+    expect(lab.gateway.statuses()).toMatchObject([{ state: 'resting', breaker: 'open' }]);
+    const packets = lab.network.log.length;
+    for (let i = 0; i < 20; i++) expect(await failure(lab, power.status())).toBe('IPMI_BMC_RESTING');
+    expect(lab.network.log).toHaveLength(packets);
+    await lab.clock.advance(6_100); // 5 s and 20 %
+    expect(lab.gateway.statuses()).toMatchObject([{ breaker: 'half-open' }]);
+    expect(await failure(lab, power.status())).toBe('IPMI_NO_ANSWER');
+    expect(await failure(lab, power.status())).toBe('IPMI_BMC_RESTING'); // twice as long now
+    lab.bmc.faults.dead = false;
+    await lab.clock.advance(12_100);
+    expect(await lab.clock.until(power.status())).toBe('off');
+    expect(lab.gateway.statuses()).toMatchObject([{ state: 'answering', breaker: 'closed', lastError: undefined }]);
+    await lab.close();
+  });
+
+  it('002-2: a person ends the rest', async () => {
+    const lab = await makeLab({ gateway: { schedule: () => [100] } });
+    const power = new IpmiPower(lab.gateway, lab.access());
+    lab.bmc.faults.dead = true;
+    for (let i = 0; i < 4; i++) await failure(lab, power.status());
+    lab.bmc.faults.dead = false;
+    expect(await failure(lab, power.status())).toBe('IPMI_BMC_RESTING');
+    await lab.clock.until(lab.gateway.retry('10.0.0.20:623'));
+    expect(await lab.clock.until(power.status())).toBe('off');
+    await lab.close();
+  });
+
+  it('002-2: one refusal stops all traffic, after a restart and on other replicas too, until a person lifts it', async () => {
+    const stops = new MemoryStopKeeper();
+    const lab = await makeLab({ gateway: { stops } });
+    const access = lab.access({ password: 'stale' });
+    expect(await failure(lab, new IpmiPower(lab.gateway, access).status())).toBe('IPMI_WRONG_PASSWORD');
+    const packets = lab.network.log.length;
+    const replica = new IpmiGateway({ clock: lab.clock, network: lab.network, logger: silentLogger, random: seededRandom(77), stops });
+    expect(await failure(lab, new IpmiPower(replica, lab.access({ password: 'stale' })).status())).toBe('IPMI_AUTH_HELD');
+    expect(replica.statuses()).toMatchObject([{ state: 'stopped', session: false }]);
+    expect(lab.network.log).toHaveLength(packets);
+    expect(JSON.stringify(await stops.read('10.0.0.20:623'))).not.toContain('stale');
+    await lab.clock.until(replica.retry('10.0.0.20:623'));
+    expect(await failure(lab, new IpmiPower(lab.gateway, access).status())).toBe('IPMI_WRONG_PASSWORD'); // asked again, and refused again
+    expect(await failure(lab, new IpmiPower(replica, lab.access({ password: 'stale' })).status())).toBe('IPMI_AUTH_HELD');
+    await lab.clock.until(replica.close());
+    await lab.close();
+  });
+
+  it('002-2: of all replicas one probes a stopped BMC, once an hour', async () => {
+    const stops = new MemoryStopKeeper();
+    const lab = await makeLab({ gateway: { stops } });
+    const replica = new IpmiGateway({ clock: lab.clock, network: lab.network, logger: silentLogger, random: seededRandom(77), stops });
+    const powers = [lab.gateway, replica].map((gateway) => new IpmiPower(gateway, lab.access({ password: 'stale' })));
+    await failure(lab, powers[0]?.status() ?? Promise.resolve());
+    let tries = 0;
+    for (let minute = 0; minute < 6 * 60; minute += 10) {
+      await lab.clock.advance(600_000);
+      for (const power of powers) if ((await failure(lab, power.status())) === 'IPMI_WRONG_PASSWORD') tries += 1;
+    }
+    expect(tries).toBe(6);
+    await lab.clock.until(replica.close());
+    await lab.close();
+  });
+
+  it('002-2: a third different password within the hour is guessing, and not tried', async () => {
+    const lab = await makeLab();
+    const attempt = (password: string): Promise<string> => failure(lab, new IpmiPower(lab.gateway, lab.access({ password })).status());
+    expect([await attempt('one'), await attempt('two'), await attempt('three')]).toEqual(Array(3).fill('IPMI_WRONG_PASSWORD'));
+    expect(await attempt('four')).toBe('IPMI_AUTH_HELD');
+    await lab.close();
+  });
+
+  it('002-2: a store that fails does not open the way', async () => {
+    const broken = { read: () => Promise.reject(new Error('no store')), swap: () => Promise.reject(new Error('no store')) };
+    const lab = await makeLab({ gateway: { stops: broken } });
+    const power = new IpmiPower(lab.gateway, lab.access({ password: 'stale' }));
+    expect(await failure(lab, power.status())).toBe('IPMI_WRONG_PASSWORD');
+    expect(await failure(lab, power.status())).toBe('IPMI_AUTH_HELD');
+    await lab.close();
+  });
+});
 
 describe('the gateway', () => {
   it('002-2: one log-in serves all commands of all callers', async () => {
     const lab = await makeLab();
     const polls = Array.from({ length: 40 }, () => new IpmiPower(lab.gateway, lab.access()).status());
     expect(await lab.clock.until(Promise.all(polls))).toEqual(Array(40).fill('off'));
-    expect(lab.bmc.count(6, 0x3b)).toBe(1);
+    expect(lab.bmc.sessions.logIns).toBe(1);
     expect(lab.gateway.stats()).toMatchObject({ lines: 1, sessions: 1, malformed: 0, unclaimed: 0 });
     await lab.close();
   });
@@ -33,7 +156,8 @@ describe('the gateway', () => {
         return inner.fate(data, from, to);
       },
     };
-    await lab.clock.until(Promise.all(Array.from({ length: 32 }, () => lab.gateway.run(access, getChassisStatus))));
+    // boot options are not shared: each is a packet of its own
+    await lab.clock.until(Promise.all(Array.from({ length: 32 }, () => lab.gateway.run(access, getBootOption(5)))));
     expect(peak).toBe(most);
     await lab.close();
   });
@@ -45,7 +169,7 @@ describe('the gateway', () => {
     lab.bmc.restart();
     lab.chassis.powered = true;
     expect(await lab.clock.until(power.status())).toBe('on');
-    expect(lab.bmc.count(6, 0x3b)).toBe(2);
+    expect(lab.bmc.sessions.logIns).toBe(2);
     lab.bmc.faults.dead = true;
     expect(await failure(lab, power.status())).toBe('IPMI_NO_ANSWER');
     expect(lab.gateway.stats().sessions).toBe(0);
@@ -60,7 +184,7 @@ describe('the gateway', () => {
     await lab.clock.until(power.status());
     await lab.clock.advance(150_000); // the BMC's own limit is 60 s
     expect(await lab.clock.until(power.status())).toBe('off');
-    expect(lab.bmc.count(6, 0x3b)).toBe(1);
+    expect(lab.bmc.sessions.logIns).toBe(1);
     expect(lab.bmc.count(6, 0x01)).toBeGreaterThanOrEqual(4);
     await lab.clock.advance(231_000);
     expect(lab.gateway.stats().sessions).toBe(0);

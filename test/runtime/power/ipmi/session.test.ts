@@ -124,7 +124,7 @@ describe('refusals, each with its own code', () => {
 
 describe('manners towards account lock-out', () => {
   it('002-2: a wrong password is noticed before the BMC could count it, tried once, and held', async () => {
-    const lab = await makeLab({ bmc: { faults: { lockoutAfter: 1 } }, gateway: { authCoolDownMs: 60_000 } });
+    const lab = await makeLab({ bmc: { faults: { lockoutAfter: 1 } }, gateway: { probeEveryMs: 60_000 } });
     const wrong = new IpmiPower(lab.gateway, lab.access({ password: 'stale' }));
     expect(await failure(lab, wrong.status())).toBe('IPMI_WRONG_PASSWORD');
     const packets = lab.network.log.length;
@@ -258,7 +258,7 @@ describe('a bad network and a bad BMC', () => {
     const random = seededRandom(11);
     const byte = (): number => random.bytes(1)[0] ?? 0;
     for (let seed = 0; seed < 60; seed++) {
-      const lab = await makeLab({ seed, gateway: { schedule: () => [20, 20, 20, 20, 20, 20, 20, 20], authCoolDownMs: 0 } });
+      const lab = await makeLab({ seed, gateway: { schedule: () => [20, 20, 20, 20, 20, 20, 20, 20], probeEveryMs: 0 } });
       lab.network.wire = {
         fate(data) {
           if (byte() < 60) data[byte() % data.length] = byte();

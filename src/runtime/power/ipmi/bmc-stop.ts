@@ -1,0 +1,168 @@
+/**
+ * Manners towards a BMC's account lock-out. Many BMCs lock a user after three to five bad passwords, and a poller with a stale password keeps it
+ * locked for everybody. So ONE refusal stops all traffic with those credentials, on every replica and across restarts, until they change or a
+ * person lifts the stop. Beside that one lone probe an hour, far below any lockout, notices a BMC whose own password was corrected.
+ *
+ * A stop is written where all replicas read it (`StopKeeper`). It never holds the password: only what scrypt makes of it, to tell whether it changed.
+ */
+import { scryptSync } from 'node:crypto';
+import type { Clock } from '../../core/clock.ts';
+import type { Random } from '../../core/random.ts';
+import { isAuthenticationFailure, powerErrors } from '../errors.ts';
+import type { CheckedAccess } from './access.ts';
+import { sameCode } from './cipher-suite.ts';
+
+/** What is kept of a BMC that refused somebody. Plain data: it is stored as JSON. */
+export interface BmcStop {
+  /** `address:port` */
+  readonly bmc: string;
+  readonly user: string;
+  /** IPMI_WRONG_USER, IPMI_WRONG_PASSWORD or IPMI_IMPOSTOR. */
+  readonly code: string;
+  /** Wall clock of the last refusal, and when one probe may go. */
+  readonly atMs: number;
+  readonly probeAtMs: number;
+  /** Newest last. */
+  readonly refused: readonly RefusedCredential[];
+}
+
+export interface RefusedCredential {
+  readonly atMs: number;
+  readonly salt: string;
+  /** scrypt of user and password. */
+  readonly digest: string;
+}
+
+/** Where stops live. Failing calls do not open the way: what this process knows still counts. */
+export interface StopKeeper {
+  read(bmc: string): Promise<BmcStop | undefined>;
+  /** Puts `next` (absent: nothing) where `before` was. False when another replica was faster: read again. */
+  swap(bmc: string, before: BmcStop | undefined, next: BmcStop | undefined): Promise<boolean>;
+}
+
+/** For tools and tests: stops end with the process. */
+export class MemoryStopKeeper implements StopKeeper {
+  readonly #stops = new Map<string, BmcStop>();
+
+  async read(bmc: string): Promise<BmcStop | undefined> {
+    return this.#stops.get(bmc);
+  }
+
+  async swap(bmc: string, before: BmcStop | undefined, next: BmcStop | undefined): Promise<boolean> {
+    if (this.#stops.get(bmc) !== before) return false;
+    if (next) this.#stops.set(bmc, next);
+    else this.#stops.delete(bmc);
+    return true;
+  }
+}
+
+/** Different credentials that may fail within one probe interval before any further ones count as guessing. */
+const MOST_REFUSED = 3;
+const FORGOTTEN_AFTER_MS = 7 * 24 * 3_600_000;
+const SALT_BYTES = 16;
+/** 2 MiB and some milliseconds a digest: a password cannot be guessed cheaply from the store, and a thousand BMCs do not hold the process up. */
+const SCRYPT = { N: 2048, r: 8, p: 1 };
+
+export class StopGuard {
+  readonly #digests = new WeakMap<CheckedAccess, Map<string, Buffer>>();
+  #known: BmcStop | undefined;
+
+  constructor(
+    private readonly options: {
+      readonly bmc: string;
+      readonly clock: Clock;
+      readonly random: Random;
+      readonly keeper: StopKeeper;
+      readonly probeEveryMs: number;
+      readonly onKeeperFailure: (error: unknown) => void;
+    },
+  ) {}
+
+  /** As last read. */
+  get stop(): BmcStop | undefined {
+    return this.#known;
+  }
+
+  /** Before a log-in. Throws IPMI_AUTH_HELD; resolves when this caller may try: nothing is held, its credentials are new, or it is the probe. */
+  async enter(access: CheckedAccess): Promise<void> {
+    const { bmc, clock, probeEveryMs } = this.options;
+    const stop = await this.#read();
+    if (!stop) return;
+    const now = clock.now();
+    const recent = stop.refused.filter(({ atMs }) => now - atMs < probeEveryMs);
+    const tried = stop.refused.some((one) => this.#matches(access, one));
+    if (!tried && recent.length < MOST_REFUSED) return;
+    if (now >= stop.probeAtMs && (await this.#swap(stop, { ...stop, probeAtMs: now + probeEveryMs }))) return;
+    const minutesLeft = Math.ceil(Math.max((this.#known ?? stop).probeAtMs - now, 0) / 60_000);
+    throw powerErrors.IPMI_AUTH_HELD({ bmc, user: access.username, minutesLeft });
+  }
+
+  /** After a log-in that worked. Others that were refused stay so: two configurations that disagree must not take turns. */
+  async succeeded(access: CheckedAccess): Promise<void> {
+    const stop = this.#known;
+    if (!stop) return;
+    const now = this.options.clock.now();
+    const refused = stop.refused.filter((one) => now - one.atMs < FORGOTTEN_AFTER_MS && !this.#matches(access, one));
+    if (refused.length === stop.refused.length) return;
+    await this.#swap(stop, refused.length > 0 ? { ...stop, refused } : undefined);
+  }
+
+  /** After one that failed. */
+  async failed(access: CheckedAccess, error: unknown): Promise<void> {
+    if (!isAuthenticationFailure(error)) return;
+    const { bmc, clock, probeEveryMs } = this.options;
+    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    for (let tries = 0; tries < 5; tries++) {
+      const before = tries === 0 ? this.#known : await this.#read();
+      const atMs = clock.now();
+      const others = (before?.refused ?? []).filter((one) => !this.#matches(access, one));
+      const refused = [...others, this.#refused(access, atMs)].slice(-2 * MOST_REFUSED);
+      const next: BmcStop = { bmc, user: access.username, code, atMs, probeAtMs: atMs + probeEveryMs, refused };
+      if (await this.#swap(before, next)) return;
+    }
+  }
+
+  /** A person says: try again. */
+  async lift(): Promise<void> {
+    const stop = await this.#read();
+    if (stop) await this.#swap(stop, undefined);
+    this.#known = undefined;
+  }
+
+  async #read(): Promise<BmcStop | undefined> {
+    try {
+      this.#known = await this.options.keeper.read(this.options.bmc);
+    } catch (error) {
+      this.options.onKeeperFailure(error); // the last known stop counts
+    }
+    return this.#known;
+  }
+
+  async #swap(before: BmcStop | undefined, next: BmcStop | undefined): Promise<boolean> {
+    try {
+      if (!(await this.options.keeper.swap(this.options.bmc, before, next))) return false;
+    } catch (error) {
+      this.options.onKeeperFailure(error); // held in this process at least
+    }
+    this.#known = next;
+    return true;
+  }
+
+  #refused(access: CheckedAccess, atMs: number): RefusedCredential {
+    const salt = Buffer.from(this.options.random.bytes(SALT_BYTES)).toString('hex');
+    return { atMs, salt, digest: this.#digest(access, salt).toString('hex') };
+  }
+
+  #matches(access: CheckedAccess, { salt, digest }: RefusedCredential): boolean {
+    return sameCode(this.#digest(access, salt), Buffer.from(digest, 'hex'));
+  }
+
+  #digest(access: CheckedAccess, salt: string): Buffer {
+    const known = this.#digests.get(access) ?? new Map<string, Buffer>();
+    this.#digests.set(access, known);
+    const digest = known.get(salt) ?? scryptSync(`${access.username}\0${access.password.reveal()}`, Buffer.from(salt, 'hex'), 32, SCRYPT);
+    if (known.size > 4 * MOST_REFUSED) known.clear();
+    known.set(salt, digest);
+    return digest;
+  }
+}
