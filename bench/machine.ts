@@ -137,7 +137,7 @@ async function transitions(name: string, store: Store, count: number): Promise<s
     for (const { id, value } of await store.list(nodeKind)) {
       if (value.state !== 'available' || spawned.has(id)) continue;
       spawned.add(id);
-      await spawn({ store, clock: nodeClock }, id, { uuid: `i-${id}`, name: 'i', imageId: 'image' });
+      await spawn({ store, clock: nodeClock }, id, { uuid: `i-${id}`, name: 'i', imageId: 'image', approval: { yes: true } });
     }
     await sleep(nodeClock, 50);
   }

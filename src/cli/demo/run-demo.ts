@@ -296,6 +296,7 @@ async function spawnOn(store: Store, name: string, imageId: string, { clock, ran
     uuid: randomUuid(random),
     name: `instance-on-${name}`,
     imageId,
+    approval: { yes: true }, // who starts the demo wants it, and its disk is a file of its own
   });
   if (outcome.kind === 'refused') throw demoErrors.DEMO_NOT_ACTIVE({ name, state: 'not spawned', reason: outcome.reason });
 }

@@ -26,7 +26,7 @@ export const machineErrors = defineErrors('MACHINE', {
     cure: 'End the maintenance first',
   }),
   MACHINE_NOT_APPROVED: entry<{ node: string; verb: string }>({
-    message: ({ node, verb }) => `"${verb}" wipes the disk of ${node}, and nobody has agreed to that`,
+    message: ({ node, verb }) => `"${verb}" loses what is on ${node}, and nobody has agreed to that`,
     cure: 'Look at the plan and give its hash, or say yes without looking',
   }),
   MACHINE_PLAN_CHANGED: entry<{ node: string; verb: string }>({

@@ -58,13 +58,14 @@ export function planOf(
   return { node: node.name, verb: request.verb, steps, wipes, expectedMinutes, hash };
 }
 
-/** Throws MACHINE_NOT_APPROVED or MACHINE_PLAN_CHANGED; a plan that wipes nothing needs no approval. */
+/** Throws MACHINE_NOT_APPROVED or MACHINE_PLAN_CHANGED; a plan that loses nothing needs no approval. */
 export function checkApproval(node: NodeRecord, plan: Plan, approval: Approval | undefined): void {
   if (approval !== undefined && 'hash' in approval) {
     if (approval.hash !== plan.hash) throw machineErrors.MACHINE_PLAN_CHANGED({ node: node.name, verb: plan.verb });
     return;
   }
-  if (plan.wipes && approval?.yes !== true) throw machineErrors.MACHINE_NOT_APPROVED({ node: node.name, verb: plan.verb });
+  if ((plan.wipes || plan.verb === 'destroy') && approval?.yes !== true)
+    throw machineErrors.MACHINE_NOT_APPROVED({ node: node.name, verb: plan.verb });
 }
 
 function describe(

@@ -17,19 +17,21 @@ import {
   verbs,
 } from './node-record.ts';
 import { type Approval, checkApproval, type PlannedRequest, planOf } from './plan.ts';
-import { defaultSettings } from './settings.ts';
+import { defaultSettings, type MachineSettings } from './settings.ts';
 import { states } from './states.ts';
 
 export interface VerbContext {
   readonly store: Store;
   readonly clock: Clock;
+  /** What a destroy does to the disk is part of its plan. @default the defaults */
+  readonly settings?: Partial<Pick<MachineSettings, 'cleanAfterDestroy'>>;
 }
 
 export interface AskOptions {
   readonly args?: RequestArgs;
   /** Who asks, for the record; never a token. */
   readonly by?: string;
-  /** Needed by verbs that wipe: rebuild and clean. */
+  /** Needed by what loses data: destroy, rebuild and clean. Checked against the record that is changed, so nobody gets past it. */
   readonly approval?: Approval;
   /** Only if an instance of this UUID is on it. */
   readonly instanceUuid?: string;
@@ -37,16 +39,16 @@ export interface AskOptions {
 
 export type SpawnRequest = Omit<Instance, 'at' | 'vifs' | 'volumes' | 'adopted' | 'preserveEphemeral'> &
   Partial<Pick<Instance, 'vifs' | 'volumes'>> & {
-    /** Checked against the record that is changed. The API asks for it; a caller inside that has asked a person may leave it out. */
-    readonly approval?: Approval;
+    /** Of the plan for this machine, checked against the record that is changed. */
+    readonly approval: Approval;
   };
 
 export type SpawnOutcome =
   /** Also when the same instance was associated before. */
   { readonly kind: 'associated'; readonly node: NodeRecord } | { readonly kind: 'refused'; readonly reason: string };
 
-/** Verbs that end in a disk without its former content. */
-const wiping: ReadonlySet<Verb> = new Set(['rebuild', 'clean']);
+/** Verbs that end in a disk without its former content, or in an instance that is no more. */
+const harmful: ReadonlySet<Verb> = new Set(['destroy', 'rebuild', 'clean']);
 /** These come through whatever else is under way or waiting. */
 const urgent: ReadonlySet<Verb> = new Set(['destroy', 'abort', 'unstick', 'retry']);
 
@@ -57,11 +59,12 @@ export function possibleVerbs(node: NodeRecord): Verb[] {
 
 /**
  * Leaves a request on the record for the owner. Resolves to the record with it. Throws MACHINE_UNKNOWN, MACHINE_WRONG_STATE (with what is
- * possible), MACHINE_BUSY, MACHINE_IN_MAINTENANCE, and for verbs that wipe MACHINE_NOT_APPROVED or MACHINE_PLAN_CHANGED. Asking for the same thing
+ * possible), MACHINE_BUSY, MACHINE_IN_MAINTENANCE, and for verbs that lose data MACHINE_NOT_APPROVED or MACHINE_PLAN_CHANGED. Asking for the same thing
  * again before it has begun changes nothing.
  */
 export async function ask(context: VerbContext, nodeId: string, verb: Verb, options: AskOptions = {}): Promise<NodeRecord> {
   const { store, clock } = context;
+  const settings = { ...defaultSettings, ...context.settings };
   const { args, by, approval, instanceUuid } = options;
   const image = verb === 'rebuild' ? await imageOf(store, nodeId, args) : undefined;
   return change(store, nodeId, (node) => {
@@ -70,23 +73,26 @@ export async function ask(context: VerbContext, nodeId: string, verb: Verb, opti
     if (pending?.verb === verb && JSON.stringify(pending.args ?? {}) === JSON.stringify(args ?? {})) return undefined;
     const refusal = refuse(node, verb);
     if (refusal !== undefined) throw refusal;
-    if (wiping.has(verb)) checkApproval(node, planOf(plannedRequest(verb, args), node, image), approval);
+    if (harmful.has(verb)) checkApproval(node, planOf(plannedRequest(verb, args), node, image, settings), approval);
     const request = { verb, at: clock.now(), ...(args && { args }), ...(by !== undefined && { by }) };
     // Whatever else is wrong with it, a replica that holds a machine without looking after it lets it go now.
     return verb === 'unstick' ? { ...node, request, owner: undefined, epoch: node.epoch + 1 } : { ...node, request };
   });
 }
 
-/** Associates an instance with a machine, atomically: of two spawns on one machine one is refused. Building it is the owner's work. */
+/**
+ * Associates an instance with a machine, atomically: of two spawns on one machine one is refused. Building it is the owner's work. Throws
+ * MACHINE_NOT_APPROVED, MACHINE_PLAN_CHANGED.
+ */
 export async function spawn({ store, clock }: VerbContext, nodeId: string, request: SpawnRequest): Promise<SpawnOutcome> {
   const { approval, ...wanted } = request;
-  const image = approval === undefined ? undefined : (await store.get(imageKind, wanted.imageId))?.value;
+  const image = (await store.get(imageKind, wanted.imageId))?.value;
   let outcome: SpawnOutcome | undefined;
   const node = await change(store, nodeId, (value) => {
     const refusal = refuseSpawn(value, wanted.uuid);
     outcome = refusal === undefined ? undefined : { kind: 'refused', reason: refusal };
     if (refusal !== undefined || value.instance?.uuid === wanted.uuid) return undefined;
-    if (approval !== undefined) checkApproval(value, planOf({ verb: 'spawn', imageId: wanted.imageId }, value, image), approval);
+    checkApproval(value, planOf({ verb: 'spawn', imageId: wanted.imageId }, value, image), approval);
     return {
       ...value,
       instance: { vifs: [], volumes: [], ...wanted, at: clock.now() },
@@ -130,13 +136,20 @@ export function adopt(
 
 /**
  * Asks for the end of the instance on this machine, whatever state it is in: what runs is interrupted, everything is cleaned up, and the machine is
- * free again. False when there is no instance (or not this one): a destroy of nothing is no error.
+ * free again. False when there is no instance (or not this one): a destroy of nothing is no error. Throws MACHINE_NOT_APPROVED, MACHINE_PLAN_CHANGED.
  */
-export async function destroy({ store, clock }: VerbContext, nodeId: string, instanceUuid?: string): Promise<boolean> {
+export async function destroy(
+  { store, clock, settings }: VerbContext,
+  nodeId: string,
+  approval: Approval,
+  instanceUuid?: string,
+): Promise<boolean> {
   let asked = false;
   await change(store, nodeId, (value) => {
     asked = value.instance !== undefined && (instanceUuid === undefined || value.instance.uuid === instanceUuid);
-    return asked ? { ...value, request: { verb: 'destroy', at: clock.now() } } : undefined;
+    if (!asked) return undefined;
+    checkApproval(value, planOf({ verb: 'destroy' }, value, undefined, { ...defaultSettings, ...settings }), approval);
+    return { ...value, request: { verb: 'destroy', at: clock.now() } };
   });
   return asked;
 }
@@ -197,6 +210,7 @@ function wrongState(node: NodeRecord, verb: string) {
 }
 
 function plannedRequest(verb: Verb, args: RequestArgs | undefined): PlannedRequest {
+  if (verb === 'destroy') return { verb };
   if (verb === 'clean') return { verb, ...(args?.wipe && { wipe: args.wipe }) };
   return { verb: 'rebuild', ...(args?.imageId && { imageId: args.imageId }), ...(args?.preserveEphemeral && { preserveEphemeral: true }) };
 }

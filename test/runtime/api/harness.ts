@@ -97,6 +97,7 @@ export class Harness {
       uuid: `00000000-0000-4000-8000-${String(number).padStart(12, '0')}`,
       name: `host-${number}`,
       imageId: 'image-1',
+      approval: { yes: true },
     });
     return this.change(node.uuid, (value) => ({ ...value, state: 'active', stateDeadline: undefined }));
   }

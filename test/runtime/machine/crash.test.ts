@@ -61,7 +61,7 @@ async function live(run: Run): Promise<{ world: World; machine: Machine; node: N
   let destroyed = false;
   if (run.destroyAtMs !== undefined) {
     void sleep(world.clock, run.destroyAtMs).then(async () => {
-      destroyed = await destroy(world, machine.uuid);
+      destroyed = await destroy(world, machine.uuid, { yes: true });
     });
   }
   let latest = await world.node(machine);

@@ -25,7 +25,7 @@ export interface Told {
 }
 
 const VERBS: readonly { readonly verb: Verb; readonly options?: AskOptions }[] = [
-  { verb: 'destroy' },
+  { verb: 'destroy', options: { approval: { yes: true } } },
   { verb: 'retry' },
   { verb: 'abort' },
   { verb: 'unstick' },
@@ -190,7 +190,7 @@ async function pause(world: World, machine: Machine, daemon: Daemon | undefined,
 async function release(world: World, node: NodeRecord): Promise<void> {
   if (node.state === 'error') await retryNode(world, node.uuid);
   else if (node.state === 'manageable') await ask(world, node.uuid, 'provide');
-  else await ask(world, node.uuid, 'destroy');
+  else await ask(world, node.uuid, 'destroy', { approval: { yes: true } });
 }
 
 function check(world: World, machine: Machine, node: NodeRecord, pauses: boolean): void {

@@ -70,13 +70,13 @@ describe('the life of a machine', () => {
     await world.spawn(machine);
     await world.until(machine, 'active');
     world.calls.length = 0;
-    expect(await destroy(world, machine.uuid, 'another')).toBe(false);
-    expect(await destroy(world, machine.uuid)).toBe(true);
+    expect(await destroy(world, machine.uuid, { yes: true }, 'another')).toBe(false);
+    expect(await destroy(world, machine.uuid, { yes: true })).toBe(true);
     const node = await world.until(machine, 'available');
     expect(world.calls).toEqual(cleanupCalls);
     expect(node.history.slice(-3).map(({ to }) => to)).toEqual(['deleting', 'deleted', 'available']);
     expect([node.instance, node.deployment, node.generation]).toEqual([undefined, undefined, 1]);
-    expect(await destroy(world, machine.uuid)).toBe(false);
+    expect(await destroy(world, machine.uuid, { yes: true })).toBe(false);
     await world.spawn(machine, 'inst-2');
     expect((await world.until(machine, 'active')).generation).toBe(2);
     expect(world.violations).toEqual([]);
@@ -227,7 +227,7 @@ describe('the life of a machine', () => {
     await world.spawn(machine);
     await world.until(machine, 'active');
     world.calls.length = 0;
-    await destroy(world, machine.uuid);
+    await destroy(world, machine.uuid, { yes: true });
     const node = await world.until(machine, 'available');
     expect(world.calls).toEqual([...cleanupCalls, ...cleanupCalls]);
     expect(node.state).toBe('available');
@@ -271,7 +271,7 @@ describe('the life of a machine', () => {
       await world.spawn(machine);
       await world.until(machine, state);
       await world.clock.runFor(150);
-      await destroy(world, machine.uuid);
+      await destroy(world, machine.uuid, { yes: true });
       const node = await world.until(machine, 'available');
       expect(node.history.slice(-4).map(({ to }) => to)).toEqual([state, 'deleting', 'deleted', 'available']);
       expect(node.history.map(({ to }) => to)).not.toContain('active');
@@ -311,7 +311,7 @@ describe('the life of a machine', () => {
     });
     expect(world.calls).toHaveLength(5);
     world.knobs.hangs.clear();
-    await destroy(world, machine.uuid);
+    await destroy(world, machine.uuid, { yes: true });
     expect(await setPower(world, machine.uuid, 'power on')).toBe(false);
     await world.until(machine, 'available');
     expect(world.violations).toEqual([]);
@@ -326,7 +326,7 @@ describe('the life of a machine', () => {
     await setPower(world, machine.uuid, 'reboot');
     await world.clock.runFor(10_000);
     const at = world.clock.now();
-    await destroy(world, machine.uuid);
+    await destroy(world, machine.uuid, { yes: true });
     await world.until(machine, 'available');
     expect(world.clock.now() - at).toBeLessThan(5_000);
     await world.close();
@@ -371,7 +371,7 @@ describe('the life of a machine', () => {
     await world.clock.runUntil(() => world.calls.includes('attach'));
     await world.clock.runFor(150);
     const at = world.clock.now();
-    await destroy(world, machine.uuid);
+    await destroy(world, machine.uuid, { yes: true });
     await world.until(machine, 'available');
     expect(world.clock.now() - at).toBeGreaterThan(29_000);
     expect(world.clock.now() - at).toBeLessThan(40_000);

@@ -85,7 +85,7 @@ describe('work with a ramdisk', () => {
     await site.until(machine, ({ state }) => state === 'building');
     const node = await site.settled(machine);
     expect([node.state, node.generation, site.holdsImage(machine)]).toEqual(['active', 2, true]);
-    await site.clock.run(destroy(site, machine.uuid));
+    await site.clock.run(destroy(site, machine.uuid, { yes: true }));
     await site.until(machine, ({ state }) => state === 'available');
     expect(machine.server.activity).toBe('off');
   });
@@ -112,7 +112,7 @@ describe('work with a ramdisk', () => {
     const flavor = { id: 'parts', name: 'parts', cpus: 1, memoryMb: 1, localGb: 0, swapMb: 4, ephemeralGb: 0 };
     await site.clock.run(site.store.create(flavorKind, 'parts', flavor));
     const instance = { uuid: 'b9a4c1de-7a1c-4a53-8a8d-3f6f2c0e9a11', name: 'parts-1', imageId: 'root-image', flavorId: 'parts' };
-    await site.clock.run(spawn(site, machine.uuid, instance));
+    await site.clock.run(spawn(site, machine.uuid, { ...instance, approval: { yes: true } }));
     const node = await site.settled(machine);
     expect([node.state, node.deployment?.written?.root]).toEqual(['active', `UUID=${uuid}`]);
     await site.clock.runUntil(() => machine.server.activity === 'running from the network');
@@ -138,7 +138,7 @@ describe('work with a ramdisk', () => {
     const { site, machine } = await newSite({ settings: { cleanAfterDestroy: 'metadata' } });
     await site.spawn(machine);
     await site.settled(machine);
-    await site.clock.run(destroy(site, machine.uuid));
+    await site.clock.run(destroy(site, machine.uuid, { yes: true }));
     const node = await site.until(machine, ({ state }) => state === 'available');
     expect(node.history.map(({ to }) => to).slice(-5)).toEqual(['deleted', 'cleaning', 'manageable', 'initializing', 'available']);
     expect(zeros(await machine.disk.read(0, 16 * MIB))).toBe(true);

@@ -188,7 +188,7 @@ describe('inspection', () => {
 describe('cleaning', () => {
   it('after each instance, where the site asks for it', async () => {
     const { world, machine } = await inUse({ settings: { cleanAfterDestroy: 'metadata' } });
-    await destroy(world, machine.uuid);
+    await destroy(world, machine.uuid, { yes: true });
     const node = await world.until(machine, 'available');
     expect(path(node).slice(-6)).toEqual(['deleting', 'deleted', 'cleaning', 'manageable', 'initializing', 'available']);
     expect([machine.content, machine.power, node.installed, world.violations]).toEqual([undefined, 'off', undefined, []]);
@@ -266,7 +266,7 @@ describe('002-1: verbs on a machine in use', () => {
       code: 'MACHINE_BUSY',
       message: expect.stringContaining('attach volume'),
     });
-    await destroy(world, machine.uuid);
+    await destroy(world, machine.uuid, { yes: true });
     await world.until(machine, 'available');
     await world.close();
   });
@@ -332,7 +332,7 @@ describe('002-1: verbs on a machine in use', () => {
     const { world, machine } = await inUse();
     await ask(world, machine.uuid, 'rescue');
     await world.until(machine, 'rescue');
-    await destroy(world, machine.uuid);
+    await destroy(world, machine.uuid, { yes: true });
     await world.until(machine, 'available');
     expect([machine.power, [...machine.held], world.secrets.names()]).toEqual(['off', [], [`bmc.${machine.uuid}`]]);
     await world.close();
@@ -358,7 +358,7 @@ describe('abort and unstick', () => {
   it('unstick restarts a cleanup that hangs, and one that gave up', async () => {
     const { world, machine } = await inUse({ settings: { cleanupStepMs: 3_000_000 } });
     world.knobs.hangs.add('detach');
-    await destroy(world, machine.uuid);
+    await destroy(world, machine.uuid, { yes: true });
     await world.clock.runUntil(() => world.calls.includes('detach'));
     world.knobs.hangs.clear();
     await ask(world, machine.uuid, 'unstick');
@@ -366,7 +366,7 @@ describe('abort and unstick', () => {
     await world.spawn(machine, 'inst-2');
     await world.until(machine, 'active');
     world.knobs.failures.detach = Infinity;
-    await destroy(world, machine.uuid);
+    await destroy(world, machine.uuid, { yes: true });
     await world.until(machine, 'error');
     world.knobs.failures = {};
     await ask(world, machine.uuid, 'unstick');
@@ -534,11 +534,52 @@ describe('plan before harm', () => {
     await world.until(machine, 'building');
     await world.until(machine, 'active');
     await expect(ask(world, machine.uuid, 'rebuild', { approval: { hash } })).rejects.toMatchObject({ code: 'MACHINE_PLAN_CHANGED' });
-    await destroy(world, machine.uuid);
+    await destroy(world, machine.uuid, { yes: true });
     await world.until(machine, 'available');
     await expect(ask(world, machine.uuid, 'clean')).rejects.toMatchObject({ code: 'MACHINE_NOT_APPROVED' });
     await world.close();
   });
+
+  it('spawn asks for an approval, whoever calls it, and names the disk, the image and the generation in the hash', async () => {
+    const { world, machine } = await site({}, { rootDiskSerial: 'DISK-1' });
+    const node = await world.until(machine, 'available');
+    const image = (await world.store.get(imageKind, 'image-1'))?.value;
+    const plan = (of: NodeRecord, imageOf = image) => planOf({ verb: 'spawn', imageId: 'image-1' }, of, imageOf).hash;
+    const others = [
+      plan({ ...node, rootDiskSerial: 'DISK-2' }),
+      plan({ ...node, generation: node.generation + 1 }),
+      plan({ ...node, uuid: 'another' }),
+      plan(node, image && { ...image, sha256: 'f'.repeat(64) }),
+      plan(node, image && { ...image, sizeBytes: 1 }),
+    ];
+    expect(new Set([plan(node), ...others]).size).toBe(6);
+    const request = { uuid: 'i', name: 'i', imageId: 'image-1' };
+    // as a caller without types could
+    await expect(spawn(world, machine.uuid, request as Parameters<typeof spawn>[2])).rejects.toMatchObject({
+      code: 'MACHINE_NOT_APPROVED',
+    });
+    for (const hash of others)
+      await expect(spawn(world, machine.uuid, { ...request, approval: { hash } })).rejects.toMatchObject({ code: 'MACHINE_PLAN_CHANGED' });
+    expect((await world.node(machine)).instance).toBeUndefined();
+    await world.close();
+  });
+
+  it.each(['none', 'metadata', 'full'] as const)(
+    'destroy asks for an approval when it cleans the disk by %s',
+    async (cleanAfterDestroy) => {
+      const { world, machine } = await inUse({ settings: { cleanAfterDestroy } });
+      const node = await world.node(machine);
+      const hashOf = (mode: typeof cleanAfterDestroy) => planOf({ verb: 'destroy' }, node, undefined, { cleanAfterDestroy: mode }).hash;
+      await expect(ask(world, machine.uuid, 'destroy')).rejects.toMatchObject({ code: 'MACHINE_NOT_APPROVED' });
+      const other = cleanAfterDestroy === 'full' ? 'none' : 'full';
+      const stale = { hash: hashOf(other) };
+      await expect(destroy(world, machine.uuid, stale)).rejects.toMatchObject({ code: 'MACHINE_PLAN_CHANGED' });
+      expect((await world.node(machine)).request).toBeUndefined();
+      await ask(world, machine.uuid, 'destroy', { approval: { hash: hashOf(cleanAfterDestroy) } });
+      await world.until(machine, 'available');
+      await world.close();
+    },
+  );
 
   it.each(['destroy', 'reboot', 'power off', 'inspect', 'rescue', 'unrescue', 'clean', 'rebuild'] as const)(
     '%s has a plan',

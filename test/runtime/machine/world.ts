@@ -254,7 +254,7 @@ export class World {
   }
 
   spawn(machine: Machine, uuid = 'inst-1') {
-    return spawn(this, machine.uuid, { uuid, name: `host-${uuid}`, imageId: 'image-1' });
+    return spawn(this, machine.uuid, { uuid, name: `host-${uuid}`, imageId: 'image-1', approval: { yes: true } });
   }
 
   async node(machine: Machine): Promise<NodeRecord> {

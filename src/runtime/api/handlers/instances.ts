@@ -60,8 +60,9 @@ export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOp
       const { nodes, image } = await choose(uuid, body);
       let refusal: Refusal | undefined;
       for (const node of nodes) {
-        confirmed({ request: { verb: 'spawn', imageId }, node, image, settings }, { yes, plan });
+        const approval = confirmed({ request: { verb: 'spawn', imageId }, node, image, settings }, { yes, plan });
         const request = {
+          approval,
           uuid,
           name,
           imageId,
@@ -81,10 +82,14 @@ export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOp
 
     destroyInstance: async ({ parameters, body, ifMatch, principal }) => {
       const node = await existing(context, parameters.instance);
-      confirmed({ request: { verb: 'destroy' }, node, settings }, body);
+      const approval = confirmed({ request: { verb: 'destroy' }, node, settings }, body);
       const instanceUuid = node.instance?.uuid;
-      const on = { store: guarded(store, node.uuid, ifMatch), clock };
-      const after = await ask(on, node.uuid, 'destroy', { by: principal.name, ...(instanceUuid !== undefined && { instanceUuid }) });
+      const on = { store: guarded(store, node.uuid, ifMatch), clock, settings };
+      const after = await ask(on, node.uuid, 'destroy', {
+        by: principal.name,
+        approval,
+        ...(instanceUuid !== undefined && { instanceUuid }),
+      });
       return { answer: { node: nodeSummary(after), asked: 'destroy' } };
     },
 

@@ -55,7 +55,7 @@ export function verbHandlers(context: HandlerContext): HandlersOf<VerbOperation>
     ): VerbHandler<Body> =>
     async (call) => {
       const node = await nodeOf(store, call.parameters.node);
-      await change({ store: guarded(store, node.id, call.ifMatch), clock }, node, call);
+      await change({ store: guarded(store, node.id, call.ifMatch), clock, settings }, node, call);
       const after = (await store.get(nodeKind, node.id)) ?? node;
       return { answer: { node: nodeSummary(after.value), asked }, etag: etagOf(after) };
     };

@@ -174,21 +174,21 @@ describe('002-11: association', () => {
   it('of as many requests at once as there are machines, each gets its own; one more is told why', async () => {
     const context = await fleet(20);
     const requests = Array.from({ length: 20 }, (_, index) =>
-      place(context, { uuid: `i${index}`, name: `i${index}`, imageId: 'm', flavor }),
+      place(context, { uuid: `i${index}`, name: `i${index}`, imageId: 'm', flavor, approval: { yes: true } }),
     );
     const placed = await Promise.all(requests);
     expect(new Set(placed.map(({ uuid }) => uuid)).size).toBe(20);
     const [first] = placed;
-    const again = await place(context, { uuid: first?.instance?.uuid ?? '', name: 'x', imageId: 'm', flavor });
+    const again = await place(context, { uuid: first?.instance?.uuid ?? '', name: 'x', imageId: 'm', flavor, approval: { yes: true } });
     expect([again.uuid, again.instance?.flavorId]).toEqual([first?.uuid, 'f']);
-    await expect(place(context, { uuid: 'late', name: 'late', imageId: 'm', flavor })).rejects.toMatchObject({
+    await expect(place(context, { uuid: 'late', name: 'late', imageId: 'm', flavor, approval: { yes: true } })).rejects.toMatchObject({
       code: 'MACHINE_NO_HOST',
       message: expect.stringMatching(/^none of 20 machines can carry bm\.small: bm-1: is associated with another instance/),
     });
   });
 
   it('an empty site says that', async () => {
-    await expect(place(await fleet(0), { uuid: 'x', name: 'x', imageId: 'm', flavor })).rejects.toMatchObject({
+    await expect(place(await fleet(0), { uuid: 'x', name: 'x', imageId: 'm', flavor, approval: { yes: true } })).rejects.toMatchObject({
       message: 'no machine is enrolled that could carry bm.small',
     });
   });
