@@ -1,0 +1,1 @@
+direct() { fail 'this ramdisk does not know deploy_method=direct'; }
