@@ -158,6 +158,79 @@ export const bmsCoreConfig = defineConfig({
         default: 17,
         help: 'RMCP+ cipher suite: 17 (SHA-256), or 3 (SHA-1) for BMCs that know nothing newer.',
       }),
+      credentials_dir: option(absolutePath(), {
+        default: path.credentialsDirectory,
+        help: 'Mounted Secrets with BMC credentials, a folder each with the files `username` and `password`.',
+      }),
+    },
+    power_sync: {
+      enabled: role('Look at the power of every machine at rest.'),
+      interval: option(integer({ min: 5, max: 86_400 }), {
+        default: 60,
+        unit: 's',
+        help: 'Every machine is looked at once in this time, spread evenly over it.',
+      }),
+      policy: option(choice(['record-follows-bmc', 'bmc-follows-record', 'report']), {
+        default: 'record-follows-bmc',
+        help:
+          'Where record and BMC disagree: believe the BMC; switch a machine in use back to where its last verb left it; or only say so on its ' +
+          'timeline.',
+      }),
+      workers: option(integer({ min: 1, max: 1024 }), { default: 64, help: 'BMCs that are asked at the same time.' }),
+      unreachable_after: option(integer({ min: 1, max: 100 }), {
+        default: 3,
+        help: 'Looks in a row without an answer before a BMC counts as unreachable.',
+      }),
+    },
+    remedies: {
+      patience: option(integer({ min: 1, max: 86_400 }), { default: 180, unit: 's', help: 'How long a fault may pass by itself.' }),
+      grace: option(integer({ min: 1, max: 86_400 }), {
+        default: 900,
+        unit: 's',
+        help: 'What a remedy gets before the next grade: soft reset, power cycle, quarantine.',
+      }),
+      budget: option(integer({ min: 0, max: 10_000 }), {
+        default: 3,
+        help: 'Remedies in the whole pod within the window; quarantine counts as one. 0: none at all.',
+      }),
+      window: option(integer({ min: 1, max: 86_400 }), { default: 600, unit: 's', help: 'The time that the budget is for.' }),
+    },
+    cleaning: {
+      after_destroy: option(choice(['none', 'metadata', 'full']), {
+        default: 'none',
+        help:
+          'What is erased when an instance is gone, before its machine is free again: nothing, as the original; what makes the disk look used; or ' +
+          'every block.',
+      }),
+    },
+    volumes: {
+      driver: option(choice(['none', 'tgt']), {
+        default: 'none',
+        help: '`tgt` exports volumes of this management node over iSCSI with tgtadm; with `none` an instance that asks for volumes is refused.',
+      }),
+      dir: option(absolutePath(), {
+        default: `${path.stateDirectory}/volumes`,
+        help: 'Volumes as files, or links to block devices, named by their ids.',
+      }),
+      iqn_prefix: option(
+        string({ pattern: /^iqn\.\d{4}-\d{2}\.[a-z0-9.-]+(:[a-z0-9.:-]+)?$/, what: 'iSCSI name such as iqn.2010-10.org.example' }),
+        {
+          default: 'iqn.2010-10.org.openstack.baremetal',
+          help: 'Begins the names of targets: volumes, and the disks that deploy ramdisks export.',
+        },
+      ),
+      use_unsafe_iscsi: option(boolean(), {
+        default: false,
+        help: 'Any initiator may log in to a volume while no address of its machine is known. Otherwise that is refused.',
+      }),
+    },
+    vifs: {
+      driver: option(choice(['none', 'recorder']), {
+        default: 'none',
+        help:
+          '`none` gives virtual interfaces to physical ones and touches no switch; `recorder` switches the ports of a switch without hardware, and ' +
+          'logs each: for trials.',
+      }),
     },
     store: {
       url: option(string({ pattern: STORE_URL, what: 'store URL without a password' }), {
@@ -167,6 +240,11 @@ export const bmsCoreConfig = defineConfig({
           '`kubernetes://[namespace]`, or `memory://`, which forgets.',
       }),
       password: option(secret(), { help: 'Password that goes with a `mysql://` URL.' }),
+      secrets_key_file: option(absolutePath(), {
+        help:
+          'Key under which passwords are kept in the store, so that replicas share them: 32 random bytes in base64 (`openssl rand -base64 32`), one key ' +
+          'a line, the first one writes and all of them read. Mode 0400, 0440 or 0600. None: files beside the store, which only one replica can use.',
+      }),
     },
     image_cache: {
       dir: option(absolutePath(), { default: `${path.stateDirectory}/images`, help: 'Local copies of images; needs no NFS.' }),
@@ -182,6 +260,11 @@ export const bmsCoreConfig = defineConfig({
     auto_test: 'Acceptance tests of machines.',
     http_boot: 'UEFI HTTP boot, and iPXE.',
     deploy_helper: 'Deployment over iSCSI.',
+    power_sync: 'What the records say of power, held against what the BMCs say.',
+    remedies: 'What is done about a machine in use that is faulty.',
+    cleaning: 'Disks between two users.',
+    volumes: 'Volumes of instances.',
+    vifs: 'Virtual interfaces of instances.',
   },
 });
 

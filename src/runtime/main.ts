@@ -11,7 +11,7 @@ import type { Clock } from './core/clock.ts';
 import type { Logger } from './core/logger.ts';
 import type { Network } from './core/network.ts';
 import type { Random } from './core/random.ts';
-import { BootView, FileSecretStore, type MachineSettings, type SecretStore } from './machine/index.ts';
+import { BootView, type CommandRunner, FileSecretStore, type MachineSettings, type SecretStore } from './machine/index.ts';
 import type { OpenImage } from './machine/local-image-cache.ts';
 import { startApi } from './roles/api.ts';
 import { startBoot } from './roles/boot.ts';
@@ -42,6 +42,7 @@ export interface BmsCoreOptions {
   readonly secrets?: SecretStore;
   readonly files?: FileSource;
   readonly openImage?: OpenImage;
+  readonly runner?: CommandRunner;
   readonly settings?: Partial<MachineSettings>;
 }
 
@@ -91,5 +92,15 @@ function open(options: BmsCoreOptions, closing: (close: () => unknown) => void):
   const secrets = options.secrets ?? new FileSecretStore(join(stateDirectory, 'secrets'));
   const machines = new BootView({ store, secrets });
   closing(() => machines.close());
-  return { ...options, store, coordination, secrets, machines, metrics: new MetricsRegistry() };
+  const settings = { ...settingsOf(config), ...options.settings };
+  return { ...options, store, coordination, secrets, machines, settings, metrics: new MetricsRegistry() };
+}
+
+function settingsOf(config: BmsCoreConfig): Partial<MachineSettings> {
+  return {
+    pxeDeployTimeoutMs: config.deploy_helper.deploy_timeout_s * 1000,
+    maxWrites: config.deploy_helper.workers,
+    iqnPrefix: config.volumes.iqn_prefix,
+    cleanAfterDestroy: config.cleaning.after_destroy,
+  };
 }

@@ -3,6 +3,7 @@ export { acceptReport, type ClaimOptions, type ClaimPolicy, claimDeployment, cla
 export { chapSecret, deployKeyHash, deployKeyName, doneToken, keyMatches, newDeployKey } from './deploy-key.ts';
 export { describeEvent, diagnose } from './diagnosis.ts';
 export type { CommandRunner } from './drivers/command-runner.ts';
+export { limitedSwitch, type SwitchLimits } from './drivers/limited-switch.ts';
 export { RecordingSwitch, type SwitchDriver, type SwitchPort, SwitchVifs } from './drivers/switch-vifs.ts';
 export { parseTargets, type TgtTarget } from './drivers/tgt-output.ts';
 export { TgtVolumes, type TgtVolumesOptions, targetName } from './drivers/tgt-volumes.ts';

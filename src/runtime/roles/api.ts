@@ -36,8 +36,8 @@ export function startApi(surroundings: Surroundings, { boot, notifications, notR
       notReady,
       userImages: config.pxe.user_image_dir,
       rateLimit,
+      settings,
       ...(openImage && { openImage }),
-      ...(settings && { settings }),
       ...(tokensFile !== undefined && { tokens: new FileTokens({ path: tokensFile, clock, logger }) }),
       ...(notifications.desk && { notifications: notifications.desk }),
     });

@@ -1,20 +1,14 @@
-/** The life of the machines: the reconciler, with everything that it acts through. */
-import { type MachinePorts, NoOpFirewallDriver, NoOpVifDriver, NoOpVolumeDriver, Reconciler } from '../machine/index.ts';
+/** The life of the machines: the reconciler with everything that it acts through, and the power sync of those at rest. */
+import { type MachinePorts, PowerSync, Reconciler } from '../machine/index.ts';
 import type { DeployRole } from './deploy.ts';
+import { driversOf } from './drivers.ts';
 import type { PowerRole } from './power.ts';
 import { type Role, type Surroundings, startRole } from './role.ts';
 
 export function startMachines(surroundings: Surroundings, { power }: PowerRole, deploy: DeployRole): Promise<Role> {
-  const { config, store, coordination, secrets, memberName, clock, random, logger, settings } = surroundings;
+  const { config, store, coordination, secrets, memberName, clock, random, logger, settings, runner } = surroundings;
   return startRole(async (closing) => {
-    const ports: MachinePorts = {
-      ...deploy.ports,
-      power,
-      secrets,
-      vifs: new NoOpVifDriver(),
-      volumes: new NoOpVolumeDriver(),
-      firewall: new NoOpFirewallDriver(),
-    };
+    const ports: MachinePorts = { ...deploy.ports, power, secrets, ...driversOf(surroundings, runner) };
     const reconciler = new Reconciler({
       store,
       coordination,
@@ -23,14 +17,28 @@ export function startMachines(surroundings: Surroundings, { power }: PowerRole, 
       random,
       logger,
       ports,
-      settings: {
-        pxeDeployTimeoutMs: config.deploy_helper.deploy_timeout_s * 1000,
-        maxWrites: config.deploy_helper.workers,
-        ...settings,
-      },
+      settings,
     });
     closing(() => reconciler.close()); // also of one that could not join
     await reconciler.start();
+    if (!config.power_sync.enabled) return {};
+    const { interval, policy, workers: concurrency, unreachable_after: unreachableAfter } = config.power_sync;
+    const { patience, grace, budget, window } = config.remedies;
+    const powerSync = new PowerSync({
+      store,
+      clock,
+      logger,
+      power,
+      owner: reconciler,
+      isAlive: (member) => coordination.isAlive(member),
+      policy,
+      intervalMs: interval * 1000,
+      concurrency,
+      unreachableAfter,
+      remedies: { patienceMs: patience * 1000, graceMs: grace * 1000, budget, windowMs: window * 1000 },
+    });
+    closing(() => powerSync.close());
+    await powerSync.start();
     return {};
   });
 }

@@ -10,7 +10,7 @@ import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
 import type { Network } from '../core/network.ts';
 import type { Random } from '../core/random.ts';
-import type { BootView, MachineSettings, SecretStore } from '../machine/index.ts';
+import type { BootView, CommandRunner, MachineSettings, SecretStore } from '../machine/index.ts';
 import type { OpenImage } from '../machine/local-image-cache.ts';
 import type { Store } from '../store/index.ts';
 import { coreErrors } from './errors.ts';
@@ -36,8 +36,10 @@ export interface Surroundings {
   /** In place of the folder of [tftp] root. */
   readonly files?: FileSource;
   readonly openImage?: OpenImage;
-  /** In place of the defaults, and of what the configuration says. */
-  readonly settings?: Partial<MachineSettings>;
+  /** In place of programs of this machine: tgtadm. */
+  readonly runner?: CommandRunner;
+  /** Where the configuration, or a test, says other than the defaults. */
+  readonly settings: Partial<MachineSettings>;
 }
 
 export interface Role {

@@ -63,6 +63,11 @@ export class RecordingSwitch implements SwitchDriver {
   /** The last thousand, oldest first. */
   readonly log: { readonly port: string; readonly vif: string | undefined }[] = [];
   readonly #ports = new Map<string, string>();
+  readonly #onChange: (port: string, vif: string | undefined) => void;
+
+  constructor(onChange: (port: string, vif: string | undefined) => void = () => undefined) {
+    this.#onChange = onChange;
+  }
 
   /** The virtual interface behind a port. */
   vifOf({ datapathId, portNo }: SwitchPort): string | undefined {
@@ -82,6 +87,7 @@ export class RecordingSwitch implements SwitchDriver {
     const port = `${datapathId}/${portNo}`;
     this.log.push({ port, vif });
     if (this.log.length > 1_000) this.log.shift();
+    this.#onChange(port, vif);
     return port;
   }
 }
