@@ -104,7 +104,19 @@ function isCurrent(live: LiveObject, wanted: KubeObject, yields: readonly string
   return missing.every((path) => yields.some((prefix) => isBelow(path, prefix.split('.'))) && taken(path));
 }
 
-function prepare(desired: KubeObject, { label, value }: Inventory, owner: LiveObject | undefined): KubeObject {
+/** The same manifests come at every pass. By the object itself: manifests are never changed once they are made. */
+const prepared = new WeakMap<KubeObject, { readonly as: string; readonly wanted: KubeObject }>();
+
+function prepare(desired: KubeObject, inventory: Inventory, owner: LiveObject | undefined): KubeObject {
+  const as = `${inventory.label}=${inventory.value} ${owner?.metadata.uid ?? ''}`;
+  const known = prepared.get(desired);
+  if (known?.as === as) return known.wanted;
+  const wanted = mark(desired, inventory, owner);
+  prepared.set(desired, { as, wanted });
+  return wanted;
+}
+
+function mark(desired: KubeObject, { label, value }: Inventory, owner: LiveObject | undefined): KubeObject {
   const { metadata } = desired;
   const marked: KubeObject = {
     ...(withProtocols(desired) as KubeObject),

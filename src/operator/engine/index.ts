@@ -13,6 +13,7 @@ export * from './http-api.ts';
 export * from './informer.ts';
 export * from './leader-election.ts';
 export * from './manager.ts';
+export * from './map-at-most.ts';
 export * from './metrics.ts';
 export * from './objects.ts';
 export * from './prune.ts';

@@ -11,9 +11,10 @@ import { createInformer, type Informer } from '../engine/informer.ts';
 import type { Metrics } from '../engine/metrics.ts';
 import { keyOf, type LiveObject, type ResourceType } from '../engine/objects.ts';
 import { resourceTypes, typeTable } from '../engine/resource-types.ts';
+import { byNamespace } from '../engine/store.ts';
 import { createClusterReconciler } from './cluster-reconcile.ts';
 import { clusterType, INSTANCE_LABEL } from './names.ts';
-import { ObjectView } from './object-view.ts';
+import { NAMESPACE_INDEX, ObjectView } from './object-view.ts';
 
 export interface ClusterControllerOptions {
   readonly api: KubeApi;
@@ -57,7 +58,7 @@ export async function createClusterController(options: ClusterControllerOptions)
     if (await isServed(api, type, { ...scope, labelSelector })) served.push(type);
     else logger.warn({ kind: type.kind, apiVersion: type.apiVersion }, 'this API server does not serve the kind');
   }
-  const common = { api, clock, random, logger, metrics };
+  const common = { api, clock, random, logger, metrics, indexers: { [NAMESPACE_INDEX]: byNamespace } };
   const clusters = createInformer({ ...common, ...scope, type: clusterType });
   const parts = [...served, resourceTypes.pods].map((type) => createInformer({ ...common, ...scope, type, labelSelector }));
   const nodes = createInformer({ ...common, type: resourceTypes.nodes });

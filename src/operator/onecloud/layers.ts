@@ -5,12 +5,16 @@ import type { KubeApi } from '../engine/api.ts';
 import { isApiError } from '../engine/api-error.ts';
 import { applyObject } from '../engine/apply.ts';
 import { operatorErrors } from '../engine/errors.ts';
+import { mapAtMost } from '../engine/map-at-most.ts';
 import { describeObject, type KubeObject, type LiveObject } from '../engine/objects.ts';
 import { readinessOf } from '../engine/readiness.ts';
 import type { TypeTable } from '../engine/resource-types.ts';
 import { INSTANCE_LABEL } from './names.ts';
 import type { ObjectView } from './object-view.ts';
 import { type ImageChange, mainImage, workloadOf } from './rollout.ts';
+
+/** Components of one layer that are applied side by side. */
+const AT_ONCE = 8;
 
 export interface ComponentResult {
   readonly component: string;
@@ -53,22 +57,18 @@ export async function applyLayers(options: ApplyLayersOptions): Promise<LayersRe
   for (let layer = 0; layer < layers; layer++) {
     const open = unready.length === 0;
     const members = components.filter((component) => component.layer === layer);
-    const here: ComponentResult[] = [];
-    for (const component of members) {
+    const here = await mapAtMost(members, AT_ONCE, async (component): Promise<ComponentResult> => {
       const workload = workloadOf(component);
       const running = workload && view.get(workload.kind, { namespace, name: workload.metadata.name });
       if (!open && workload && !running) {
-        here.push({ component: component.component, kind: workload.kind, state: 'waiting', message: `waits for ${unready.join(', ')}` });
-        continue;
+        return { component: component.component, kind: workload.kind, state: 'waiting', message: `waits for ${unready.join(', ')}` };
       }
       const result = await applyComponent(component, options);
       const isHeld = held[component.component] !== undefined && changes.some((change) => change.component === component.component);
-      here.push(
-        isHeld && result.state === 'ready'
-          ? { ...result, state: 'waiting', message: open ? 'waits for the update window' : `waits for ${unready.join(', ')}` }
-          : result,
-      );
-    }
+      return isHeld && result.state === 'ready'
+        ? { ...result, state: 'waiting', message: open ? 'waits for the update window' : `waits for ${unready.join(', ')}` }
+        : result;
+    });
     results.push(...here);
     if (!open) continue;
     // nobody is served by a CronJob, so nothing waits for one

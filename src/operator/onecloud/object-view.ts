@@ -2,6 +2,9 @@
 import type { Informer } from '../engine/informer.ts';
 import { formatKey, type KubeObject, keyOf, type LiveObject, type ObjectKey } from '../engine/objects.ts';
 
+/** Informers given to a view have it. */
+export const NAMESPACE_INDEX = 'namespace';
+
 export class ObjectView {
   readonly #informers: ReadonlyMap<string, Informer>;
   readonly #written = new Map<string, LiveObject>();
@@ -26,7 +29,7 @@ export class ObjectView {
 
   /** Objects of a kind in a namespace. */
   list(kind: string, namespace: string): readonly LiveObject[] {
-    return (this.#informers.get(kind)?.store.list() ?? []).filter(({ metadata }) => metadata.namespace === namespace);
+    return this.#informers.get(kind)?.store.find(NAMESPACE_INDEX, namespace) ?? [];
   }
 
   /** All of a kind. */
