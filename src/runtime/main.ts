@@ -2,7 +2,6 @@
  * The composition root of bms-core: from its configuration to running roles. Everything real comes in through the options, so the
  * same function starts the daemon, the demo and the tests on a virtual clock.
  */
-import { join } from 'node:path';
 import type { BmsCoreConfig } from 'cdk8s-baremetal-contract';
 import { MetricsRegistry } from './api/index.ts';
 import type { FileSource } from './boot/index.ts';
@@ -11,7 +10,7 @@ import type { Clock } from './core/clock.ts';
 import type { Logger } from './core/logger.ts';
 import type { Network } from './core/network.ts';
 import type { Random } from './core/random.ts';
-import { BootView, type CommandRunner, FileSecretStore, type MachineSettings, type SecretStore } from './machine/index.ts';
+import { BootView, type CommandRunner, type MachineSettings, type SecretStore } from './machine/index.ts';
 import type { OpenImage } from './machine/local-image-cache.ts';
 import { startApi } from './roles/api.ts';
 import { startBoot } from './roles/boot.ts';
@@ -20,6 +19,7 @@ import { startMachines } from './roles/machine.ts';
 import { startNotifications } from './roles/notifications.ts';
 import { startPower } from './roles/power.ts';
 import { type Role, type Surroundings, startRole } from './roles/role.ts';
+import { startSecrets } from './roles/secrets.ts';
 import { openStore, type Store } from './store/index.ts';
 
 export { coreErrors } from './roles/errors.ts';
@@ -63,7 +63,7 @@ export function startBmsCore(options: BmsCoreOptions): Promise<BmsCore> {
       closing(() => role.close());
       return role;
     };
-    const surroundings = open(options, closing);
+    const surroundings = await open(options, closing);
     let reconciling = false;
     const notReady = (): string | undefined => (reconciling ? undefined : 'machines are being looked at for the first time');
 
@@ -83,13 +83,18 @@ export function startBmsCore(options: BmsCoreOptions): Promise<BmsCore> {
 }
 
 /** What is not handed in is opened as the configuration says, and closed again. */
-function open(options: BmsCoreOptions, closing: (close: () => unknown) => void): Surroundings {
-  const { config, clock, stateDirectory } = options;
+async function open(options: BmsCoreOptions, closing: (close: () => unknown) => void): Promise<Surroundings> {
+  const { config, clock } = options;
   const store = options.store ?? openStore(config.store.url, { clock, password: config.store.password });
   if (!options.store) closing(() => store.close());
   const coordination = options.coordination ?? openCoordination(config.sw_coordination.backend_url, { clock });
   if (!options.coordination) closing(() => coordination.close());
-  const secrets = options.secrets ?? new FileSecretStore(join(stateDirectory, 'secrets'));
+  let { secrets } = options;
+  if (!secrets) {
+    const role = await startSecrets({ ...options, store });
+    closing(() => role.close());
+    secrets = role.secrets;
+  }
   const machines = new BootView({ store, secrets });
   closing(() => machines.close());
   const settings = { ...settingsOf(config), ...options.settings };

@@ -97,7 +97,8 @@ export class MemorySecretStore implements SecretStore {
   }
 }
 
-function checkedName(name: string): string {
+/** SECRET_NAME when it cannot be one; it may become a path. */
+export function checkedName(name: string): string {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/.test(name)) throw machineErrors.SECRET_NAME({ name });
   return name;
 }
