@@ -189,6 +189,13 @@ export interface OnecloudClusterSpec {
   readonly pvcPolicy?: OnecloudClusterSpecPvcPolicy;
 
   /**
+   * Databases are dumped before an upgrade that may migrate them. Absent: they are not, and the history says so.
+   *
+   * @schema OnecloudClusterSpec#databaseBackup
+   */
+  readonly databaseBackup?: OnecloudClusterSpecDatabaseBackup;
+
+  /**
    * What becomes of the databases when the cluster is deleted.
    *
    * @schema OnecloudClusterSpec#databasePolicy
@@ -447,6 +454,7 @@ export function toJson_OnecloudClusterSpec(obj: OnecloudClusterSpec | undefined)
     'paused': obj.paused,
     'updateStrategy': toJson_OnecloudClusterSpecUpdateStrategy(obj.updateStrategy),
     'pvcPolicy': obj.pvcPolicy,
+    'databaseBackup': toJson_OnecloudClusterSpecDatabaseBackup(obj.databaseBackup),
     'databasePolicy': obj.databasePolicy,
     'keystone': toJson_OnecloudClusterSpecKeystone(obj.keystone),
     'regionServer': toJson_OnecloudClusterSpecRegionServer(obj.regionServer),
@@ -527,6 +535,13 @@ export interface OnecloudClusterSpecMysql {
    * @schema OnecloudClusterSpecMysql#passwordSecretRef
    */
   readonly passwordSecretRef?: OnecloudClusterSpecMysqlPasswordSecretRef;
+
+  /**
+   * The operator and its dumps speak TLS and verify the certificate. The services connect as their configuration says.
+   *
+   * @schema OnecloudClusterSpecMysql#tls
+   */
+  readonly tls?: OnecloudClusterSpecMysqlTls;
 }
 
 /**
@@ -541,6 +556,7 @@ export function toJson_OnecloudClusterSpecMysql(obj: OnecloudClusterSpecMysql | 
     'username': obj.username,
     'password': obj.password,
     'passwordSecretRef': toJson_OnecloudClusterSpecMysqlPasswordSecretRef(obj.passwordSecretRef),
+    'tls': toJson_OnecloudClusterSpecMysqlTls(obj.tls),
   };
   // filter undefined values
   return Object.entries(result).reduce((r, i) => (i[1] === undefined) ? r : ({ ...r, [i[0]]: i[1] }), {});
@@ -638,6 +654,66 @@ export enum OnecloudClusterSpecPvcPolicy {
   /** Delete */
   DELETE = "Delete",
 }
+
+/**
+ * Databases are dumped before an upgrade that may migrate them. Absent: they are not, and the history says so.
+ *
+ * @schema OnecloudClusterSpecDatabaseBackup
+ */
+export interface OnecloudClusterSpecDatabaseBackup {
+  /**
+   * Has bash, gzip and mariadb-dump or mysqldump.
+   *
+   * @schema OnecloudClusterSpecDatabaseBackup#image
+   */
+  readonly image?: string;
+
+  /**
+   * Size of the claim that the dumps go to.
+   *
+   * @schema OnecloudClusterSpecDatabaseBackup#storage
+   */
+  readonly storage?: OnecloudClusterSpecDatabaseBackupStorage;
+
+  /**
+   * Class of the claim.
+   *
+   * @schema OnecloudClusterSpecDatabaseBackup#storageClassName
+   */
+  readonly storageClassName?: string;
+
+  /**
+   * Dumps that stay; older ones go when a new one is complete.
+   *
+   * @schema OnecloudClusterSpecDatabaseBackup#keep
+   */
+  readonly keep?: number;
+
+  /**
+   * How long a dump may take.
+   *
+   * @schema OnecloudClusterSpecDatabaseBackup#timeoutSeconds
+   */
+  readonly timeoutSeconds?: number;
+}
+
+/**
+ * Converts an object of type 'OnecloudClusterSpecDatabaseBackup' to JSON representation.
+ */
+/* eslint-disable max-len, @stylistic/max-len, quote-props, @stylistic/quote-props */
+export function toJson_OnecloudClusterSpecDatabaseBackup(obj: OnecloudClusterSpecDatabaseBackup | undefined): Record<string, any> | undefined {
+  if (obj === undefined) { return undefined; }
+  const result = {
+    'image': obj.image,
+    'storage': obj.storage?.value,
+    'storageClassName': obj.storageClassName,
+    'keep': obj.keep,
+    'timeoutSeconds': obj.timeoutSeconds,
+  };
+  // filter undefined values
+  return Object.entries(result).reduce((r, i) => (i[1] === undefined) ? r : ({ ...r, [i[0]]: i[1] }), {});
+}
+/* eslint-enable max-len, @stylistic/max-len, quote-props, @stylistic/quote-props */
 
 /**
  * What becomes of the databases when the cluster is deleted.
@@ -4338,6 +4414,34 @@ export function toJson_OnecloudClusterSpecMysqlPasswordSecretRef(obj: OnecloudCl
 /* eslint-enable max-len, @stylistic/max-len, quote-props, @stylistic/quote-props */
 
 /**
+ * The operator and its dumps speak TLS and verify the certificate. The services connect as their configuration says.
+ *
+ * @schema OnecloudClusterSpecMysqlTls
+ */
+export interface OnecloudClusterSpecMysqlTls {
+  /**
+   * Secret with the authority; absent: those that Node knows.
+   *
+   * @schema OnecloudClusterSpecMysqlTls#caSecretRef
+   */
+  readonly caSecretRef?: OnecloudClusterSpecMysqlTlsCaSecretRef;
+}
+
+/**
+ * Converts an object of type 'OnecloudClusterSpecMysqlTls' to JSON representation.
+ */
+/* eslint-disable max-len, @stylistic/max-len, quote-props, @stylistic/quote-props */
+export function toJson_OnecloudClusterSpecMysqlTls(obj: OnecloudClusterSpecMysqlTls | undefined): Record<string, any> | undefined {
+  if (obj === undefined) { return undefined; }
+  const result = {
+    'caSecretRef': toJson_OnecloudClusterSpecMysqlTlsCaSecretRef(obj.caSecretRef),
+  };
+  // filter undefined values
+  return Object.entries(result).reduce((r, i) => (i[1] === undefined) ? r : ({ ...r, [i[0]]: i[1] }), {});
+}
+/* eslint-enable max-len, @stylistic/max-len, quote-props, @stylistic/quote-props */
+
+/**
  * Updates wait for it. Absent: they start at once.
  *
  * @schema OnecloudClusterSpecUpdateStrategyWindow
@@ -4380,6 +4484,22 @@ export function toJson_OnecloudClusterSpecUpdateStrategyWindow(obj: OnecloudClus
   return Object.entries(result).reduce((r, i) => (i[1] === undefined) ? r : ({ ...r, [i[0]]: i[1] }), {});
 }
 /* eslint-enable max-len, @stylistic/max-len, quote-props, @stylistic/quote-props */
+
+/**
+ * Size of the claim that the dumps go to.
+ *
+ * @schema OnecloudClusterSpecDatabaseBackupStorage
+ */
+export class OnecloudClusterSpecDatabaseBackupStorage {
+  public static fromNumber(value: number): OnecloudClusterSpecDatabaseBackupStorage {
+    return new OnecloudClusterSpecDatabaseBackupStorage(value);
+  }
+  public static fromString(value: string): OnecloudClusterSpecDatabaseBackupStorage {
+    return new OnecloudClusterSpecDatabaseBackupStorage(value);
+  }
+  private constructor(public readonly value: number | string) {
+  }
+}
 
 /**
  * @schema OnecloudClusterSpecKeystoneImagePullPolicy
@@ -9523,6 +9643,38 @@ export function toJson_OnecloudClusterSpecCloudmonreporthostTolerations(obj: One
     'value': obj.value,
     'effect': obj.effect,
     'tolerationSeconds': obj.tolerationSeconds,
+  };
+  // filter undefined values
+  return Object.entries(result).reduce((r, i) => (i[1] === undefined) ? r : ({ ...r, [i[0]]: i[1] }), {});
+}
+/* eslint-enable max-len, @stylistic/max-len, quote-props, @stylistic/quote-props */
+
+/**
+ * Secret with the authority; absent: those that Node knows.
+ *
+ * @schema OnecloudClusterSpecMysqlTlsCaSecretRef
+ */
+export interface OnecloudClusterSpecMysqlTlsCaSecretRef {
+  /**
+   * @schema OnecloudClusterSpecMysqlTlsCaSecretRef#name
+   */
+  readonly name: string;
+
+  /**
+   * @schema OnecloudClusterSpecMysqlTlsCaSecretRef#key
+   */
+  readonly key?: string;
+}
+
+/**
+ * Converts an object of type 'OnecloudClusterSpecMysqlTlsCaSecretRef' to JSON representation.
+ */
+/* eslint-disable max-len, @stylistic/max-len, quote-props, @stylistic/quote-props */
+export function toJson_OnecloudClusterSpecMysqlTlsCaSecretRef(obj: OnecloudClusterSpecMysqlTlsCaSecretRef | undefined): Record<string, any> | undefined {
+  if (obj === undefined) { return undefined; }
+  const result = {
+    'name': obj.name,
+    'key': obj.key,
   };
   // filter undefined values
   return Object.entries(result).reduce((r, i) => (i[1] === undefined) ? r : ({ ...r, [i[0]]: i[1] }), {});

@@ -12,6 +12,7 @@ import { createManager } from './engine/manager.ts';
 import { createMetrics } from './engine/metrics.ts';
 import type { Transport } from './engine/transport.ts';
 import { createClusterController } from './onecloud/cluster-controller.ts';
+import type { Databases } from './onecloud/databases.ts';
 
 export interface OperatorOptions {
   readonly transport: Transport;
@@ -26,6 +27,8 @@ export interface OperatorOptions {
   readonly watchNamespaces: readonly string[];
   /** Image of the init containers of clusters; the release's own when absent. */
   readonly image?: string;
+  /** Makes the clusters' databases and accounts. Absent: somebody else does. */
+  readonly databases?: Databases;
   /** Of /healthz, /readyz and /metrics. */
   readonly listen: { readonly address?: string; readonly port: number };
   /** Only for tests that cannot wait for the defaults. */
@@ -43,15 +46,15 @@ const DRAIN_MS = 30_000;
 
 /** Resolves when it listens and works; `signal` stops it. */
 export async function startOperator(options: OperatorOptions, signal: AbortSignal): Promise<Operator> {
-  const { transport, clock, random, logger, network, podName, podNamespace, watchNamespaces, image, listen, electionTimes } = options;
+  const { transport, clock, random, logger, network, podName, podNamespace, watchNamespaces, image, listen, electionTimes, databases } =
+    options;
   const metrics = createMetrics();
   const api = httpApi({ transport, clock, metrics });
   const common = { api, clock, random, logger, metrics };
   const events = createEventRecorder({ api, clock, logger, controller: 'onecloud.yunion.io/operator', instance: podName });
   const places = watchNamespaces.length === 0 ? [{}] : watchNamespaces.map((namespace) => ({ namespace }));
-  const controllers = await Promise.all(
-    places.map((place) => createClusterController({ ...common, events, ...place, ...(image !== undefined && { renderImage: image }) })),
-  );
+  const shared = { ...common, events, fleet: [], ...(databases && { databases }), ...(image !== undefined && { renderImage: image }) };
+  const controllers = await Promise.all(places.map((place) => createClusterController({ ...shared, ...place })));
   const manager = createManager({
     ...common,
     informers: controllers.flatMap(({ informers }) => informers),

@@ -173,10 +173,26 @@ const mysql = z
     username: z.string().min(1).default('root').describe('Account that may create databases and accounts.'),
     password: z.string().min(1).optional().describe('Its password. Readable for all who may read this object: prefer passwordSecretRef.'),
     passwordSecretRef: secretKeyRef('password').optional().describe('Secret of the same namespace with the password.'),
+    tls: z
+      .strictObject({
+        caSecretRef: secretKeyRef('ca.crt').optional().describe('Secret with the authority; absent: those that Node knows.'),
+      })
+      .optional()
+      .describe('The operator and its dumps speak TLS and verify the certificate. The services connect as their configuration says.'),
   })
   // oneOf and not a CEL rule: every version of Kubernetes that has structural schemas understands it
   .meta({ oneOf: [{ required: ['password'] }, { required: ['passwordSecretRef'] }] })
   .describe('Database server.');
+
+const databaseBackup = z
+  .strictObject({
+    image: image.default('docker.io/library/mariadb:11.4').describe('Has bash, gzip and mariadb-dump or mysqldump.'),
+    storage: quantity.default('20G').describe('Size of the claim that the dumps go to.'),
+    storageClassName: dnsName.default('local-path').describe('Class of the claim.'),
+    keep: z.int().min(1).max(100).default(3).describe('Dumps that stay; older ones go when a new one is complete.'),
+    timeoutSeconds: z.int().min(60).max(86400).default(3600).describe('How long a dump may take.'),
+  })
+  .describe('Databases are dumped before an upgrade that may migrate them. Absent: they are not, and the history says so.');
 
 /** Everything of `spec` beside the components. */
 const settings = {
@@ -218,6 +234,7 @@ const settings = {
     .prefault({})
     .describe('How changes roll.'),
   pvcPolicy: z.enum(['Retain', 'Delete']).default('Retain').describe('What becomes of the volumes when the cluster is deleted.'),
+  databaseBackup: databaseBackup.optional(),
   databasePolicy: z.enum(['Retain', 'Drop']).default('Retain').describe('What becomes of the databases when the cluster is deleted.'),
 };
 

@@ -25,7 +25,16 @@ const componentStatus = z.strictObject({
   ready: z.int().optional(),
   desired: z.int().optional(),
   configDrift: z.boolean().optional().describe('Its ConfigMap was edited and is kept as it is.'),
+  databaseVersion: z
+    .string()
+    .optional()
+    .describe('Version of the program that last brought its tables up. No rollback of images undoes it.'),
   message: z.string().optional(),
+});
+
+const databaseDump = z.strictObject({
+  state: z.enum(['Pending', 'Taken', 'NotTaken', 'Failed']),
+  message: z.string().optional().describe('Where the dump is, or why there is none.'),
 });
 
 const history = z.strictObject({
@@ -37,26 +46,42 @@ const history = z.strictObject({
   to: z.string(),
   outcome: z.enum(['InProgress', 'Succeeded', 'Failed', 'RolledBack', 'Superseded']),
   message: z.string().optional(),
+  databaseDump: databaseDump.optional().describe('The dump before it; absent when it could not migrate anything.'),
+  migrated: z.array(z.string()).optional().describe('Components whose tables it brought to another version.'),
+  notRolledBack: z.array(z.string()).optional().describe('Components whose tables stay newer than their program, as was accepted.'),
 });
 
 const plan = z.strictObject({
   hash: z.string().describe('Of the changes; what an approval names.'),
   waitingFor: z.string().optional().describe('Why nothing happens now, e.g. the next window.'),
   notBefore: time.optional(),
+  databaseDump: z.string().optional().describe('Whether the databases are dumped first.'),
   changes: z.array(z.strictObject({ component: z.string(), what: z.string(), from: z.string().optional(), to: z.string().optional() })),
 });
+
+const waiting = z.strictObject({ generation: z.int(), revision: z.int(), layer: z.int(), since: time });
 
 export const clusterStatusSchema = z
   .strictObject({
     observedGeneration: z.int().optional().describe('Generation of the spec that the status speaks of.'),
     phase: z.enum(['Pending', 'Installing', 'Running', 'Upgrading', 'RollingBack', 'Degraded', 'Paused', 'Deleting']).optional(),
-    conditions: z.array(condition).optional().describe('Standard conditions: Ready, Progressing, Degraded, ConfigDrift.'),
+    conditions: z
+      .array(condition)
+      .optional()
+      .describe(
+        'Ready, Progressing, Degraded, ConfigDrift, Accepted, DatabasesReady, EndpointsRegistered, DatabaseBackup, DatabasesDropped.',
+      ),
     clusterId: z.string().optional(),
     version: z.string().optional().describe('Version in force: what every component last became ready with.'),
     regionId: z.string().optional(),
     zoneId: z.string().optional(),
     components: z.record(z.string(), componentStatus).optional().describe('By component name, e.g. glance.'),
     history: z.array(history).max(HISTORY_LIMIT).optional().describe('Versions, the newest last.'),
+    waiting: waiting.optional().describe('The layer that is waited for, and since when: its deadline holds for the next operator too.'),
+    databases: z
+      .array(z.strictObject({ name: z.string(), user: z.string() }))
+      .optional()
+      .describe('Databases and accounts that were made or taken over; what databasePolicy Drop drops.'),
     plan: plan.optional().describe('What would change next.'),
   })
   .describe('The cluster as last seen.');

@@ -13,3 +13,4 @@ export * from './names.ts';
 export * from './render-secrets.ts';
 export * from './resolve.ts';
 export * from './validate.ts';
+export * from './versions.ts';

@@ -85,3 +85,21 @@ export function credentialsSecretName(cluster: string, component: string): strin
 export function defaultInstance(cluster: string): string {
   return `${NAME_LABEL_VALUE}-${cluster}`;
 }
+
+/** Component label of the Jobs that dump the databases, and of what they use. */
+export const DATABASE_DUMP = 'database-dump';
+
+/** default-database-dump-4: the Job before the change of this revision. */
+export function databaseDumpJobName(cluster: string, revision: number): string {
+  return `${componentObjectName(cluster, DATABASE_DUMP)}-${revision}`;
+}
+
+/** default-database-dumps: the claim that dumps are kept in. */
+export function databaseDumpClaimName(cluster: string): string {
+  return `${cluster}-database-dumps`;
+}
+
+/** default-database-dump: the Secret that a Job's client reads, there while it runs. */
+export function databaseDumpSecretName(cluster: string): string {
+  return componentObjectName(cluster, DATABASE_DUMP);
+}

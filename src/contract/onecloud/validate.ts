@@ -167,16 +167,29 @@ function checkComponents(spec: Fields, report: Report): void {
 }
 
 function checkNodePorts(spec: Fields, cluster: string, taken: Map<number, string>, report: Report): void {
-  for (const { key, ports = [] } of catalog) {
-    const { disable, internalOnly, nodePorts } = asObject(spec[key]);
-    if (disable === true || internalOnly === true) continue;
-    for (const { name, nodePort } of ports) {
-      const port = asObject(nodePorts)[name] ?? nodePort;
-      if (typeof port !== 'number') continue;
-      const owner = `${cluster} ${key}`;
-      const other = taken.get(port);
-      if (other === undefined) taken.set(port, owner);
-      else report(['spec', key, 'nodePorts', name], onecloudErrors.ONECLOUD_NODE_PORT_TAKEN({ port, owner, other }));
-    }
+  for (const { component, name, port } of nodePortsOf(spec)) {
+    const owner = `${cluster} ${component}`;
+    const other = taken.get(port);
+    if (other === undefined) taken.set(port, owner);
+    else report(['spec', component, 'nodePorts', name], onecloudErrors.ONECLOUD_NODE_PORT_TAKEN({ port, owner, other }));
   }
+}
+
+export interface ClusterNodePort {
+  /** Spec key. */
+  readonly component: string;
+  readonly name: string;
+  readonly port: number;
+}
+
+/** The ports that a cluster opens on every node, as a spec of any shape asks for them. */
+export function nodePortsOf(spec: unknown): ClusterNodePort[] {
+  return catalog.flatMap(({ key, ports = [] }) => {
+    const { disable, internalOnly, nodePorts } = asObject(asObject(spec)[key]);
+    if (disable === true || internalOnly === true) return [];
+    return ports.flatMap(({ name, nodePort }) => {
+      const port = asObject(nodePorts)[name] ?? nodePort;
+      return typeof port === 'number' ? [{ component: key, name, port }] : [];
+    });
+  });
 }

@@ -9,6 +9,7 @@ import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
 import { pino } from 'pino';
 import { clientNodeTransport, loadKubeConfig } from '../engine/client-node-transport.ts';
 import { startOperator } from '../main.ts';
+import { mysqlDatabases } from '../onecloud/mysql-databases.ts';
 
 const { variables, port } = operatorProgram;
 const logger = pino(
@@ -46,6 +47,7 @@ async function run(): Promise<void> {
         .filter((name) => name !== ''),
       ...(image !== undefined && image !== '' && { image }),
       listen: { port },
+      databases: mysqlDatabases({ clock: nodeClock }),
     },
     stop.signal,
   );

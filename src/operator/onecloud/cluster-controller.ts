@@ -1,5 +1,5 @@
 /** The controller of OnecloudClusters: what it follows, what wakes it, and what it is called. */
-import { defaultInstance, MANAGED_BY, onecloudLabel } from 'cdk8s-baremetal-contract/onecloud/index';
+import { DATABASE_DUMP, defaultInstance, MANAGED_BY, onecloudLabel } from 'cdk8s-baremetal-contract/onecloud/index';
 import type { Clock } from 'cdk8s-baremetal-runtime/core/clock';
 import type { Logger } from 'cdk8s-baremetal-runtime/core/logger';
 import type { Random } from 'cdk8s-baremetal-runtime/core/random';
@@ -7,14 +7,16 @@ import type { KubeApi } from '../engine/api.ts';
 import { isApiError } from '../engine/api-error.ts';
 import { type Controller, mappedSource, primarySource } from '../engine/controller.ts';
 import type { EventRecorder } from '../engine/events.ts';
-import { createInformer, type Informer } from '../engine/informer.ts';
+import { createInformer, type Informer, type ObjectEvent } from '../engine/informer.ts';
 import type { Metrics } from '../engine/metrics.ts';
 import { keyOf, type LiveObject, type ResourceType } from '../engine/objects.ts';
 import { resourceTypes, typeTable } from '../engine/resource-types.ts';
 import { byNamespace } from '../engine/store.ts';
 import { createClusterReconciler } from './cluster-reconcile.ts';
+import type { Databases } from './databases.ts';
 import { clusterType, INSTANCE_LABEL } from './names.ts';
 import { NAMESPACE_INDEX, ObjectView } from './object-view.ts';
+import { couldCollide } from './peers.ts';
 
 export interface ClusterControllerOptions {
   readonly api: KubeApi;
@@ -27,6 +29,10 @@ export interface ClusterControllerOptions {
   readonly namespace?: string;
   readonly renderImage?: string;
   readonly concurrency?: number;
+  /** Makes databases and accounts. Absent: somebody else does. */
+  readonly databases?: Databases;
+  /** The clusters' informers of all controllers: what two clusters cannot both have knows no namespaces. */
+  readonly fleet?: Informer[];
 }
 
 /** What clusters are made of, in the order in which it is deleted. */
@@ -34,6 +40,7 @@ const PARTS: readonly ResourceType[] = [
   resourceTypes.ingresses,
   resourceTypes.podDisruptionBudgets,
   resourceTypes.cronJobs,
+  resourceTypes.jobs,
   resourceTypes.deployments,
   resourceTypes.daemonSets,
   resourceTypes.services,
@@ -50,7 +57,7 @@ export interface ClusterController {
 
 /** Asks the API server which kinds it serves; the others are reported when a cluster needs them. */
 export async function createClusterController(options: ClusterControllerOptions): Promise<ClusterController> {
-  const { api, clock, random, logger, metrics, events, namespace, renderImage, concurrency = 4 } = options;
+  const { api, clock, random, logger, metrics, events, namespace, renderImage, databases, fleet = [], concurrency = 4 } = options;
   const scope = namespace === undefined ? {} : { namespace };
   const labelSelector = `${onecloudLabel.managedBy}=${MANAGED_BY}`;
   const served: ResourceType[] = [];
@@ -60,7 +67,13 @@ export async function createClusterController(options: ClusterControllerOptions)
   }
   const common = { api, clock, random, logger, metrics, indexers: { [NAMESPACE_INDEX]: byNamespace } };
   const clusters = createInformer({ ...common, ...scope, type: clusterType });
-  const parts = [...served, resourceTypes.pods].map((type) => createInformer({ ...common, ...scope, type, labelSelector }));
+  fleet.push(clusters);
+  // the Jobs of CronJobs come and go by the minute and are nobody's concern here
+  const selectorOf = (type: ResourceType): string =>
+    type === resourceTypes.jobs ? `${labelSelector},${onecloudLabel.component}=${DATABASE_DUMP}` : labelSelector;
+  const parts = [...served, resourceTypes.pods].map((type) =>
+    createInformer({ ...common, ...scope, type, labelSelector: selectorOf(type) }),
+  );
   const nodes = createInformer({ ...common, type: resourceTypes.nodes });
   const view = new ObjectView([clusters, ...parts, nodes]);
 
@@ -74,10 +87,25 @@ export async function createClusterController(options: ClusterControllerOptions)
   // a node matters by its labels alone; its status changes every few seconds
   const nodeSource = {
     informer: nodes,
-    keys: (event: Parameters<Parameters<Informer['subscribe']>[0]>[0]) => {
+    keys: (event: ObjectEvent) => {
       const same =
         event.type === 'updated' && JSON.stringify(event.previous.metadata.labels) === JSON.stringify(event.object.metadata.labels);
       return same ? [] : clusters.store.list().map(keyOf);
+    },
+  };
+  // whoever gave way to this cluster, or must now
+  const neighbours = {
+    informer: clusters,
+    keys: (event: ObjectEvent) => {
+      const { object } = event;
+      if (event.type === 'resync') return [];
+      if (event.type === 'updated' && event.previous.metadata.generation === object.metadata.generation) return [];
+      const collide = (other: LiveObject): boolean =>
+        couldCollide(object, other) || (event.type === 'updated' && couldCollide(event.previous, other));
+      return clusters.store
+        .list()
+        .filter((other) => other.metadata.uid !== object.metadata.uid && collide(other))
+        .map(keyOf);
     },
   };
   for (const informer of [clusters, ...parts]) {
@@ -92,10 +120,12 @@ export async function createClusterController(options: ClusterControllerOptions)
     random,
     events,
     ...(renderImage !== undefined && { renderImage }),
+    ...(databases && { databases }),
+    peers: () => fleet.flatMap(({ store }) => store.list()),
   });
   const controller: Controller = {
     name: 'onecloud-cluster',
-    sources: [primarySource(clusters), ...parts.map((informer) => mappedSource(informer, keysOf)), nodeSource],
+    sources: [primarySource(clusters), neighbours, ...parts.map((informer) => mappedSource(informer, keysOf)), nodeSource],
     reconcile,
     concurrency,
   };

@@ -1,12 +1,15 @@
 /**
  * One pass over one OnecloudCluster: from its spec to objects, layer by layer, and back into its status. Nothing is remembered
- * between passes but since when a layer is waited for; everything else is read from the objects.
+ * between passes but which databases were seen right a moment ago; everything else is read from the objects.
  */
 import type { ClusterContext, ComponentManifests } from 'cdk8s-baremetal/onecloud/index';
 import {
+  type ClusterSettings,
   type ClusterSpec,
   type ClusterStatus,
+  catalog,
   defaultInstance,
+  migratesDatabase,
   settingsSchema,
   validateCluster,
 } from 'cdk8s-baremetal-contract/onecloud/index';
@@ -19,15 +22,31 @@ import { at, type LiveObject, parseKey, type ResourceType, textAt } from '../eng
 import { prune } from '../engine/prune.ts';
 import type { TypeTable } from '../engine/resource-types.ts';
 import { configMapKey, configStateOf } from './config-drift.ts';
+import { dumpBefore } from './database-dump.ts';
+import { DatabaseKeeper } from './database-step.ts';
+import type { Databases } from './databases.ts';
+import { waitFor } from './deadline.ts';
 import { operatorOnecloudErrors } from './errors.ts';
 import { finalize } from './finalize.ts';
 import { applyLayers, type ComponentResult } from './layers.ts';
 import { ManifestCache } from './manifest-cache.ts';
 import { clusterType, FINALIZER, INSTANCE_LABEL, operatorAnnotation } from './names.ts';
 import type { ObjectView } from './object-view.ts';
-import { begin, conclude, effectiveVersion, imageChanges, lastChange, planOf, waitsForWindow } from './rollout.ts';
+import { peerProblems } from './peers.ts';
+import {
+  begin,
+  effectiveVersion,
+  type ImageChange,
+  imageChanges,
+  judge,
+  lastChange,
+  noteMigrations,
+  planOf,
+  waitsForWindow,
+} from './rollout.ts';
 import { ensureSecrets } from './secrets.ts';
 import { statusOf } from './status.ts';
+import { targetOf } from './steps-back.ts';
 
 export interface ReconcilerOptions {
   readonly view: ObjectView;
@@ -37,34 +56,39 @@ export interface ReconcilerOptions {
   readonly random: Random;
   readonly events: EventRecorder;
   readonly renderImage?: string;
+  /** Absent: somebody else makes databases and accounts. */
+  readonly databases?: Databases;
+  /** Every cluster that the operator knows, in whatever namespace. */
+  readonly peers?: () => readonly LiveObject[];
 }
 
 /** Certificates are looked at this often. */
 const IDLE_MS = 6 * 3_600_000;
 /** Informers tell of every change; this is for what they cannot tell. */
 const WAITING_MS = 30_000;
+/** What gives way to another cluster is looked at again, should nobody tell that the other is gone. */
+const REFUSED_MS = 60_000;
+/** Nobody's objects but people's and the storage's: never pruned while the cluster lives. */
+const KEPT_KINDS = new Set(['Secret', 'PersistentVolumeClaim', 'Job']);
+
+const MIGRATING: ReadonlySet<string> = new Set(catalog.filter(migratesDatabase).map(({ name }) => name));
 
 export function createClusterReconciler(options: ReconcilerOptions): (key: string, context: ReconcileContext) => Promise<ReconcileResult> {
-  const { view, random, events } = options;
-  /** By cluster: what is waited for, and since when by the monotonic clock. */
-  const waiting = new Map<string, { readonly what: string; readonly since: number }>();
+  const { view, random, events, databases, peers = () => [] } = options;
+  const keeper = databases && new DatabaseKeeper(databases);
   const cache = new ManifestCache();
 
   return async (key, context) => {
-    const { api, clock, logger } = context;
+    const { api, clock, logger, signal } = context;
     const found = view.get(clusterType.kind, parseKey(key));
     if (found === undefined) {
-      waiting.delete(key);
+      keeper?.forget(key);
       cache.forget(key);
       return done;
     }
     let cluster = found;
     const { name, namespace = '' } = cluster.metadata;
     const instance = cluster.metadata.labels?.[INSTANCE_LABEL] ?? defaultInstance(name);
-    if (cluster.metadata.deletionTimestamp !== undefined) {
-      waiting.delete(key);
-      return finalize({ cluster, instance, view, types: options.kinds, events }, context);
-    }
     const tell = (story: EventStory): Promise<void> => events.record(cluster, story);
     const write = async (status: ClusterStatus): Promise<void> => {
       if (sameJson(status, cluster.status)) return;
@@ -72,11 +96,13 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
       view.written(cluster);
     };
     const before = cluster.status as ClusterStatus | undefined;
+    if (cluster.metadata.deletionTimestamp !== undefined)
+      return finalize({ cluster, instance, view, types: options.kinds, tell, write, ...(keeper && { keeper }) }, context);
 
     const problems = validateCluster(cluster).filter(({ severity }) => severity === 'error');
     if (problems.length > 0) {
       const message = problems.map(({ error }) => String(error)).join(' ');
-      await write(statusOf({ cluster, before, clock, refused: message }));
+      await write(statusOf({ cluster, before, clock, refused: { reason: 'InvalidSpec', message } }));
       await tell({ type: 'Warning', reason: 'InvalidSpec', action: 'Validate', note: message });
       return { type: 'failed', reason: `${problems.length} problems in the spec` };
     }
@@ -85,6 +111,14 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
     if (settings.paused) {
       await write(statusOf({ cluster, before, clock, paused: true }));
       return done;
+    }
+    const [collision, ...more] = peerProblems(cluster, peers(), keeper !== undefined);
+    if (collision !== undefined) {
+      const { reason } = collision;
+      const message = [collision, ...more].map(({ error }) => String(error)).join(' ');
+      await write(statusOf({ cluster, before, clock, refused: { reason, message } }));
+      await tell({ type: 'Warning', reason, action: 'Validate', note: message });
+      return requeueAfter(REFUSED_MS);
     }
     if (!(cluster.metadata.finalizers ?? []).includes(FINALIZER)) {
       const metadata = {
@@ -95,38 +129,55 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
       view.written(cluster);
     }
 
-    const secretChecksums = await ensureSecrets({ api, view, clock, random, cluster, spec, instance });
+    const secrets = await ensureSecrets({ api, view, clock, random, cluster, spec, instance });
     const live = (object: { kind: string; metadata: { name: string } }): LiveObject | undefined =>
       view.get(object.kind, { namespace, name: object.metadata.name });
-    let history = [...(before?.history ?? [])];
-    const version = effectiveVersion(settings.version, history);
     const bare: ClusterContext = {
       name,
       namespace,
       instance,
-      secretChecksums,
+      secretChecksums: secrets.checksums,
       ...(options.renderImage !== undefined && { renderImage: options.renderImage }),
     };
     const manifests = cache.of(key);
-    const withoutNodes = componentsWithoutNodes(manifests(spec, bare), view);
+    const components = manifests(spec, bare);
+    const withoutNodes = componentsWithoutNodes(components, view);
     const configs = new Map(
-      manifests(spec, bare).map(({ component }) => [
-        component,
-        configStateOf(view.get('ConfigMap', configMapKey(name, namespace, component))),
-      ]),
+      components.map(({ component }) => [component, configStateOf(view.get('ConfigMap', configMapKey(name, namespace, component)))]),
     );
     const keptConfigs = Object.fromEntries([...configs].flatMap(([component, { kept }]) => (kept ? [[component, kept]] : [])));
-    const build = (heldImages: ClusterContext['heldImages'] = {}): readonly ComponentManifests[] =>
+    const buildOf = (version: string, heldImages: ClusterContext['heldImages'] = {}): readonly ComponentManifests[] =>
       manifests({ ...spec, version }, { ...bare, withoutNodes, keptConfigs, heldImages });
 
-    const changes = imageChanges(build(), live);
+    // what is to be brought about, and what of it must wait
+    let history = [...(before?.history ?? [])];
+    const accepted = cluster.metadata.annotations?.[operatorAnnotation.acceptDatabase];
+    const target = targetOf({
+      wanted: settings.version,
+      history,
+      status: before,
+      accepted,
+      migrating: MIGRATING,
+      changesTo: (version) => imageChanges(buildOf(version), live),
+    });
+    const { changes, refused } = target;
+    const wanted: ClusterSettings = { ...settings, version: target.version };
+    const version = effectiveVersion(target.version, history);
     const wait =
-      changes.length > 0 || lastChange(history)?.to !== settings.version ? waitsForWindow(settings, history, clock.now()) : undefined;
+      changes.length > 0 || lastChange(history)?.to !== target.version ? waitsForWindow(wanted, history, clock.now()) : undefined;
     const installing = before?.version === undefined && changes.length === 0;
-    const held = wait !== undefined && !installing ? Object.fromEntries(changes.map(({ component, from }) => [component, from])) : {};
-    if (wait === undefined || installing) {
+    const mayBegin = wait === undefined || installing;
+    if (mayBegin) {
       const who = cluster.metadata.annotations?.[operatorAnnotation.changedBy] ?? whoSetVersion(cluster);
-      history = begin(history, settings.version, before, changes, { who, when: isoTime(clock.now()) });
+      const beginning = {
+        who,
+        when: isoTime(clock.now()),
+        migrating: MIGRATING,
+        stepsBack: target.stepsBack,
+        ownImages: ownImages(components),
+      };
+      const open = changes.filter((change) => !target.held.includes(change));
+      history = begin(history, target.version, before, open, beginning);
       if (!sameJson(history, before?.history ?? [])) {
         const begun = history.at(-1);
         await write({ ...before, history });
@@ -138,71 +189,99 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
         });
       }
     }
+    if (accepted !== undefined && history.some(({ notRolledBack, to }) => notRolledBack !== undefined && isFor(to, accepted))) {
+      // the word was for this way back, not for the next one; the history keeps it
+      cluster = await api.patch(
+        clusterType,
+        { namespace, name },
+        { metadata: { annotations: { [operatorAnnotation.acceptDatabase]: null } } },
+      );
+      view.written(cluster);
+    }
+    const dump = await dumpBefore({
+      api,
+      view,
+      types: options.types,
+      cluster,
+      instance,
+      settings,
+      history,
+      changes,
+      from: before?.version ?? 'unknown',
+      databases: databasesInUse(components, live),
+      tell,
+    });
+    history = dump.history;
+    const refusal =
+      refused &&
+      operatorOnecloudErrors.ONECLOUD_DATABASE_NOT_ROLLED_BACK({
+        ...refused,
+        annotation: operatorAnnotation.acceptDatabase,
+        namespace,
+        name,
+      });
+    if (refusal) await tell({ type: 'Warning', reason: 'RollbackRefused', action: 'Roll out', note: String(refusal) });
+    const waits = dump.waitsFor !== undefined ? { for: dump.waitsFor } : mayBegin ? undefined : { for: wait?.reason ?? '' };
+    const kept: readonly ImageChange[] = waits ? changes : target.held;
+    const held = Object.fromEntries(kept.map(({ component, from }) => [component, from]));
+    const heldFor = waits?.for ?? (refusal && `a word: ${refusal.message}`);
+    const build = (heldImages: ClusterContext['heldImages'] = {}): readonly ComponentManifests[] => buildOf(version, heldImages);
 
-    const { results, unready } = await applyLayers({ api, types: options.types, view, cluster, instance, build, held, changes });
+    // bring it about
+    const pass = keeper?.begin(key, { api, clock, signal, namespace, mysql: settings.mysql, passwords: secrets.databasePasswords });
+    const layers = await applyLayers({
+      api,
+      types: options.types,
+      view,
+      cluster,
+      instance,
+      build,
+      held,
+      changes,
+      ...(heldFor !== undefined && { heldFor }),
+      ...(pass && { prepare: pass.ensure }),
+    }).finally(() => pass?.close());
+    const { results, unready } = layers;
+    for (const note of pass?.told ?? []) await tell({ type: 'Normal', reason: 'DatabaseEnsured', action: 'Ensure database', note });
+    if (pass?.problem) await tell({ type: 'Warning', reason: 'DatabaseFailed', action: 'Ensure database', note: String(pass.problem) });
     for (const [component, { reset }] of configs) {
       if (reset)
         await api.patch(options.types({ apiVersion: 'v1', kind: 'ConfigMap' }), configMapKey(name, namespace, component), {
           metadata: { annotations: { [operatorAnnotation.resetConfig]: null } },
         });
     }
-    const desired = build(held).flatMap((component) => component.manifests);
-    const secrets = new Set(['Secret', 'PersistentVolumeClaim']);
-    const inventory = { label: INSTANCE_LABEL, value: instance };
     await prune({
       api,
-      types: options.kinds.filter(({ kind }) => !secrets.has(kind)),
+      types: options.kinds.filter(({ kind }) => !KEPT_KINDS.has(kind)),
       namespace,
-      inventory,
-      desired,
+      inventory: { label: INSTANCE_LABEL, value: instance },
+      desired: build(held).flatMap((component) => component.manifests),
       ownerUid: cluster.metadata.uid,
       known: (type) => view.list(type.kind, namespace).filter(({ metadata }) => metadata.labels?.[INSTANCE_LABEL] === instance),
     });
 
     // how it went
-    const last = lastChange(history);
-    const failed = results.filter(({ state }) => state === 'failed');
-    const what = `${version} ${unready.join(',')}`;
-    if (unready.length === 0) waiting.delete(key);
-    else if (waiting.get(key)?.what !== what) waiting.set(key, { what, since: clock.monotonic() });
-    const waitedMs = clock.monotonic() - (waiting.get(key)?.since ?? clock.monotonic());
-    const limitMs = settings.updateStrategy.layerTimeoutSeconds * 1000;
-    const late = unready.length > 0 && waitedMs >= limitMs;
-    const complete = results.every(({ state }) => state === 'ready' || state === 'disabled') && Object.keys(held).length === 0;
-    const inProgress = history.filter(({ outcome }) => outcome === 'InProgress');
-    if (complete) {
-      history = conclude(
-        history,
-        (entry) => entry.outcome === 'InProgress' || (entry === last && entry.outcome === 'Failed' && entry.to === settings.version),
-        'Succeeded',
-      );
-      if (inProgress.length > 0)
-        await tell({
-          type: 'Normal',
-          reason: 'RolloutSucceeded',
-          action: 'Roll out',
-          note: inProgress.map(({ component, to }) => `${component ?? 'all'}: ${to}`).join(', '),
-        });
-    } else if (inProgress.length > 0 && (failed.length > 0 || late)) {
-      const who = failed.length > 0 ? failed : results.filter(({ component }) => unready.includes(component));
-      const error = operatorOnecloudErrors.ONECLOUD_LAYER_TIMEOUT({
-        components: who.map(({ component }) => component),
-        seconds: settings.updateStrategy.layerTimeoutSeconds,
-        why: who.map(({ message }) => message ?? '').join('; '),
-      });
-      const goBack = settings.updateStrategy.autoRollback && last?.outcome === 'InProgress' && last.from !== undefined;
-      history = conclude(history, ({ outcome }) => outcome === 'InProgress', goBack ? 'RolledBack' : 'Failed', error.message);
-      await tell({
-        type: 'Warning',
-        reason: goBack ? 'RollingBack' : 'RolloutFailed',
-        action: 'Roll out',
-        note: goBack ? `${error.message}; going back to ${last.from}` : String(error),
-      });
-      logger.warn({ components: who.map(({ component }) => component), goBack }, 'the rollout failed');
-    }
+    const { generation = 0 } = cluster.metadata;
+    const layerTimeoutMs = settings.updateStrategy.layerTimeoutSeconds * 1000;
+    const { waiting, leftMs } = waitFor(
+      layers.unreadyLayer === undefined ? undefined : { generation, revision: history.at(-1)?.revision ?? 0, layer: layers.unreadyLayer },
+      before?.waiting,
+      layerTimeoutMs,
+      clock.now(),
+    );
+    const late = leftMs !== undefined && leftMs <= 0;
+    history = noteMigrations(history, migratedNow(results, before));
+    const complete = results.every(({ state }) => state === 'ready' || state === 'disabled') && kept.length === 0;
+    const verdict = judge(history, { settings: wanted, results, unready, late, complete });
+    history = verdict.history;
+    if (verdict.story) await tell(verdict.story);
+    if (verdict.story?.type === 'Warning') logger.warn({ reason: verdict.story.reason, unready }, 'the rollout failed');
     const plan = planOf(
-      Object.keys(held).length > 0 ? changes : [],
-      wait && { reason: wait.reason, ...(wait.until !== undefined && { notBefore: isoTime(wait.until) }) },
+      kept,
+      heldFor === undefined
+        ? undefined
+        : { reason: heldFor, ...(wait?.until !== undefined && !mayBegin && { notBefore: isoTime(wait.until) }) },
+      dumpPlan(settings, kept),
     );
     const drift = [...configs].filter(([, state]) => state.drift).map(([component]) => component);
     try {
@@ -214,19 +293,33 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
           results,
           history,
           plan,
+          waitReason:
+            dump.waitsFor !== undefined
+              ? dump.failure
+                ? 'DumpFailed'
+                : 'DumpingDatabases'
+              : waits
+                ? 'WaitingForWindow'
+                : 'RollbackRefused',
           drift,
           complete,
-          version: effectiveVersion(settings.version, history),
+          version: effectiveVersion(target.version, history),
           withoutNodes,
+          waiting,
+          ...(refusal && { notAccepted: refusal }),
+          ...(pass && { databases: { names: pass.names, problem: pass.problem } }),
+          ...(dump.failure !== undefined && { dumpFailure: dump.failure }),
         }),
       );
     } catch (error) {
       if (!isApiError(error, 'conflict')) throw error;
       return requeueAfter(1_000); // the spec changed meanwhile: look at it first
     }
-    if (effectiveVersion(settings.version, history) !== version) return requeueAfter(1);
-    if (wait?.until !== undefined) return requeueAfter(Math.max(1_000, wait.until - clock.now()));
-    if (unready.length > 0 && !late) return requeueAfter(Math.max(1_000, Math.min(WAITING_MS, limitMs - waitedMs)));
+    if (effectiveVersion(target.version, history) !== version) return requeueAfter(1);
+    if (pass?.problem) return { type: 'retry', reason: String(pass.problem) };
+    if (waits && wait?.until !== undefined && !mayBegin) return requeueAfter(Math.max(1_000, wait.until - clock.now()));
+    if (unready.length > 0 && !late) return requeueAfter(Math.max(1_000, Math.min(WAITING_MS, leftMs ?? WAITING_MS)));
+    if (dump.waitsFor !== undefined && dump.failure === undefined) return requeueAfter(WAITING_MS);
     const broken = results.filter(({ error }) => error !== undefined);
     if (broken.length > 0)
       return { type: 'retry', reason: broken.map(({ component, error }) => `${component}: ${String(error)}`).join('; ') };
@@ -244,6 +337,46 @@ function componentsWithoutNodes(components: readonly ComponentManifests[], view:
       return wanted.length > 0 && !nodes.some(({ metadata }) => wanted.every(([label, value]) => metadata.labels?.[label] === value));
     })
     .map(({ component }) => component);
+}
+
+/** Components whose image or tag is written down for them alone. */
+function ownImages(components: readonly ComponentManifests[]): ReadonlySet<string> {
+  return new Set(
+    components
+      .filter(({ resolved: { overrides } }) => overrides.image !== undefined || overrides.tag !== undefined)
+      .map(({ component }) => component),
+  );
+}
+
+function databasesInUse(
+  components: readonly ComponentManifests[],
+  live: (object: ComponentManifests['manifests'][number]) => unknown,
+): string[] {
+  return components
+    .flatMap(({ manifests, resolved: { row } }) => {
+      const runs = manifests.some((manifest) => /^(Deployment|DaemonSet|CronJob)$/.test(manifest.kind) && live(manifest) !== undefined);
+      return row.database && runs ? [row.database.name] : [];
+    })
+    .sort();
+}
+
+/** Components whose program of another version than the last one has begun to bring their tables up. */
+function migratedNow(results: readonly ComponentResult[], before: ClusterStatus | undefined): string[] {
+  return results.flatMap(({ component, tables }) => {
+    const known = before?.components?.[component]?.databaseVersion;
+    return tables !== undefined && known !== undefined && known !== tables ? [component] : [];
+  });
+}
+
+function dumpPlan({ databaseBackup }: ClusterSettings, changes: readonly ImageChange[]): string | undefined {
+  if (!changes.some(({ component }) => MIGRATING.has(component))) return undefined;
+  return databaseBackup === undefined
+    ? 'no dump is taken: spec.databaseBackup is not set'
+    : `a dump is taken first, by ${databaseBackup.image}`;
+}
+
+function isFor(to: string, accepted: string): boolean {
+  return to === accepted || to.endsWith(`:${accepted}`);
 }
 
 /** The manager of spec.version, as the API server keeps it: kubectl-edit, bmctl … */

@@ -9,4 +9,51 @@ export const operatorOnecloudErrors = defineErrors('OneCloud operator', {
     message: ({ components, seconds, why }) => `${components.join(', ')} did not become ready within ${seconds} s: ${why}`,
     cure: 'Look at the pods named above; set spec.version back, or give the component an image of its own.',
   }),
+  ONECLOUD_DATABASE_UNREACHABLE: entry<{ server: string; reason: string }>({
+    message: ({ server, reason }) => `The database server ${server} cannot be reached: ${reason}`,
+    cure: 'Correct spec.mysql.host and port, or bring the server and the way to it back; it is tried again by itself.',
+  }),
+  ONECLOUD_DATABASE_LOGIN: entry<{ server: string; user: string; reason: string; source: string }>({
+    message: ({ server, user, reason }) => `The database server ${server} does not let ${user} in: ${reason}`,
+    cure: ({ source }) => `Correct spec.mysql.username or the password in ${source}, or let the account log in from the pods’ addresses.`,
+  }),
+  ONECLOUD_DATABASE_FORBIDDEN: entry<{ server: string; user: string; what: string; grants: string }>({
+    message: ({ server, user, what }) => `${user} may not ${what} on the database server ${server}`,
+    cure: ({ grants }) =>
+      `Give the account its rights (${grants}), or make database and account by hand with the password of the component’s Secret.`,
+  }),
+  ONECLOUD_DATABASE_REFUSED: entry<{ server: string; what: string; reason: string }>({
+    message: ({ server, what, reason }) => `The database server ${server} refuses to ${what}: ${reason}`,
+    cure: 'Look at the server: it may be read-only, full, or have rules for passwords; it is tried again by itself.',
+  }),
+  ONECLOUD_DATABASE_SHARED: entry<{ server: string; other: string }>({
+    message: ({ server, other }) => `The database server ${server} holds the databases of the cluster ${other}, which have the same names`,
+    cure: 'Give each cluster a database server of its own (spec.mysql.host and port).',
+  }),
+  ONECLOUD_DATABASE_ACCESS_OFF: entry<Record<never, never>>({
+    message: () => 'This operator was started without access to databases',
+    cure: 'Start it as its image does.',
+  }),
+  ONECLOUD_DATABASES_NOT_DROPPED: entry<{ why: string; namespace: string; name: string }>({
+    message: ({ why }) => `The cluster’s databases are not dropped yet, and its object stays until they are: ${why}`,
+    cure: ({ namespace, name }) =>
+      `Correct that, or leave the databases where they are: kubectl -n ${namespace} patch oc ${name} --type=merge -p '{"spec":{"databasePolicy":"Retain"}}'.`,
+  }),
+  ONECLOUD_DUMP_FAILED: entry<{ job: string; why: string }>({
+    message: ({ job, why }) => `The databases were not dumped (Job ${job}), so nothing was changed: ${why}`,
+    cure: ({ job }) =>
+      `Correct that and delete the Job to try again (kubectl delete job ${job}), or remove spec.databaseBackup to go on without a dump, or set the version back.`,
+  }),
+  ONECLOUD_DATABASE_NOT_ROLLED_BACK: entry<{
+    to: string;
+    components: readonly string[];
+    annotation: string;
+    namespace: string;
+    name: string;
+  }>({
+    message: ({ to, components }) =>
+      `${to} is older than what brought up the tables of ${components.join(', ')}, which a change of images does not undo; nothing is changed`,
+    cure: ({ to, annotation, namespace, name }) =>
+      `Say that it is meant: bmctl cluster rollback --to ${to} --accept-database-not-rolled-back, or kubectl -n ${namespace} annotate oc ${name} ${annotation}=${to}; or set the version forward again.`,
+  }),
 });

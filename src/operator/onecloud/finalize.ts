@@ -1,11 +1,20 @@
 /** Takes a deleted cluster apart: what it owns goes, what policy keeps stays, then the object itself may go. */
-import type { ClusterSpec } from 'cdk8s-baremetal-contract/onecloud/index';
-import { certificatesSecretName } from 'cdk8s-baremetal-contract/onecloud/index';
+import { CodedError } from 'cdk8s-baremetal-contract';
+import {
+  type ClusterSpec,
+  type ClusterStatus,
+  certificatesSecretName,
+  databaseDumpSecretName,
+  settingsSchema,
+} from 'cdk8s-baremetal-contract/onecloud/index';
+import { type Condition, setConditions } from '../engine/conditions.ts';
 import type { ReconcileContext, ReconcileResult } from '../engine/controller.ts';
 import { done, requeueAfter } from '../engine/controller.ts';
-import type { EventRecorder } from '../engine/events.ts';
+import type { EventStory } from '../engine/events.ts';
 import type { LiveObject, ResourceType } from '../engine/objects.ts';
 import { prune } from '../engine/prune.ts';
+import type { DatabaseKeeper } from './database-step.ts';
+import { operatorOnecloudErrors } from './errors.ts';
 import { clusterType, FINALIZER, INSTANCE_LABEL } from './names.ts';
 import type { ObjectView } from './object-view.ts';
 
@@ -15,40 +24,95 @@ export interface FinalizeOptions {
   readonly view: ObjectView;
   /** Everything that clusters are made of, claims and Secrets included. */
   readonly types: readonly ResourceType[];
-  readonly events: EventRecorder;
+  readonly tell: (story: EventStory) => Promise<void>;
+  readonly write: (status: ClusterStatus) => Promise<void>;
+  /** Absent: databases are not the operator's. */
+  readonly keeper?: DatabaseKeeper;
 }
 
 /** Runs in pods: must be gone before the object goes, so that a new cluster of this name does not meet its predecessor. */
 const RUNNING = ['Deployment', 'DaemonSet', 'CronJob', 'Pod'];
 const LOOK_AGAIN_MS = 5_000;
 
-export async function finalize(
-  { cluster, instance, view, types, events }: FinalizeOptions,
-  { api, logger }: ReconcileContext,
-): Promise<ReconcileResult> {
+/**
+ * Workloads first: a service that loses its database under its feet makes it again. Passwords last: until the databases are dropped,
+ * policy may still decide to keep both.
+ */
+export async function finalize(options: FinalizeOptions, context: ReconcileContext): Promise<ReconcileResult> {
+  const { cluster, instance, view, types, tell } = options;
+  const { api, logger } = context;
   const { finalizers = [], namespace = '', name, uid } = cluster.metadata;
   if (!finalizers.includes(FINALIZER)) return done;
   const { pvcPolicy = 'Retain', databasePolicy = 'Retain' } = (cluster.spec ?? {}) as Partial<ClusterSpec>;
-  const { deleted, kept } = await prune({
-    api,
-    types,
-    namespace,
-    inventory: { label: INSTANCE_LABEL, value: instance },
-    desired: [],
-    ownerUid: uid,
-    claims: pvcPolicy,
-    // the databases stay, and are of no use without their passwords
-    keep: ({ kind, metadata }) => kind === 'Secret' && databasePolicy === 'Retain' && metadata.name !== certificatesSecretName(name),
-  });
+  const sweep = (databases: 'Retain' | 'Drop') =>
+    prune({
+      api,
+      types,
+      namespace,
+      inventory: { label: INSTANCE_LABEL, value: instance },
+      desired: [],
+      ownerUid: uid,
+      claims: pvcPolicy,
+      // databases are of no use without their passwords
+      keep: ({ kind, metadata }) =>
+        kind === 'Secret' &&
+        databases === 'Retain' &&
+        metadata.name !== certificatesSecretName(name) &&
+        metadata.name !== databaseDumpSecretName(name),
+    });
+  const { deleted, kept } = await sweep('Retain');
   if (deleted.length > 0) logger.info({ deleted: deleted.length, kept }, 'deleting what the cluster owns');
   const running = RUNNING.flatMap((kind) => view.list(kind, namespace)).filter(
     ({ metadata }) => metadata.labels?.[INSTANCE_LABEL] === instance,
   );
   if (deleted.length > 0 || running.length > 0) return requeueAfter(LOOK_AGAIN_MS);
-  const note = kept.length === 0 ? 'everything is deleted' : `kept by policy: ${kept.join(', ')}`;
-  await events.record(cluster, { type: 'Normal', reason: 'Deleted', action: 'Delete', note });
-  const metadata = { resourceVersion: cluster.metadata.resourceVersion, finalizers: finalizers.filter((other) => other !== FINALIZER) };
+  const keeps = [...kept];
+  if (databasePolicy === 'Drop') {
+    const problem = await dropDatabases(options, context);
+    if (problem) return problem;
+    const secrets = await sweep('Drop');
+    keeps.splice(0, keeps.length, ...secrets.kept);
+  }
+  const note = keeps.length === 0 ? 'everything is deleted' : `kept by policy: ${keeps.join(', ')}`;
+  await tell({ type: 'Normal', reason: 'Deleted', action: 'Delete', note });
+  const live = view.get(clusterType.kind, { namespace, name }) ?? cluster;
+  const metadata = { resourceVersion: live.metadata.resourceVersion, finalizers: finalizers.filter((other) => other !== FINALIZER) };
   await api.patch(clusterType, { namespace, name }, { metadata });
   view.gone(cluster);
   return done;
+}
+
+/** What is to be done instead of going on; undefined when nothing is left of the databases. */
+async function dropDatabases(
+  { cluster, tell, write, keeper }: FinalizeOptions,
+  { api, clock, signal, logger }: ReconcileContext,
+): Promise<ReconcileResult | undefined> {
+  const { namespace = '', name, generation } = cluster.metadata;
+  const status = (cluster.status ?? {}) as ClusterStatus;
+  const wanted = status.databases ?? [];
+  if (wanted.length === 0) return undefined;
+  try {
+    if (keeper === undefined) throw operatorOnecloudErrors.ONECLOUD_DATABASE_ACCESS_OFF({});
+    const session = await keeper.open(api, namespace, settingsSchema.parse(cluster.spec).mysql, signal);
+    try {
+      for (const database of wanted) await session.drop({ database: database.name, user: database.user });
+    } finally {
+      await session.close();
+    }
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof CodedError)) throw error;
+    const problem = operatorOnecloudErrors.ONECLOUD_DATABASES_NOT_DROPPED({ why: String(error), namespace, name });
+    const message = String(problem);
+    const condition = { type: 'DatabasesDropped', status: 'False' as const, reason: 'DropFailed', message };
+    const observed = generation === undefined ? {} : { observedGeneration: generation };
+    const conditions = setConditions((status.conditions ?? []) as readonly Condition[], [{ ...condition, ...observed }], clock);
+    await write({ ...status, ...observed, phase: 'Deleting', conditions });
+    await tell({ type: 'Warning', reason: 'DatabasesNotDropped', action: 'Drop databases', note: message });
+    return { type: 'retry', reason: message };
+  }
+  const note = `dropped ${wanted.map((database) => database.name).join(', ')} and their accounts`;
+  logger.info({ databases: wanted.length }, 'databases dropped');
+  await tell({ type: 'Normal', reason: 'DatabasesDropped', action: 'Drop databases', note });
+  return undefined;
 }

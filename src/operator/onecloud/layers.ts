@@ -1,12 +1,12 @@
 /** Applies a cluster's components in order: a layer begins when those before it are ready. */
 import type { ClusterContext, ComponentManifests } from 'cdk8s-baremetal/onecloud/index';
-import { onecloudLabel } from 'cdk8s-baremetal-contract/onecloud/index';
+import { type Component, migratesDatabase, onecloudLabel, programVersion } from 'cdk8s-baremetal-contract/onecloud/index';
 import type { KubeApi } from '../engine/api.ts';
 import { isApiError } from '../engine/api-error.ts';
 import { applyObject } from '../engine/apply.ts';
 import { operatorErrors } from '../engine/errors.ts';
 import { mapAtMost } from '../engine/map-at-most.ts';
-import { describeObject, type KubeObject, type LiveObject } from '../engine/objects.ts';
+import { at, describeObject, type KubeObject, type LiveObject, listAt, textAt } from '../engine/objects.ts';
 import { readinessOf } from '../engine/readiness.ts';
 import type { TypeTable } from '../engine/resource-types.ts';
 import { INSTANCE_LABEL } from './names.ts';
@@ -24,6 +24,10 @@ export interface ComponentResult {
   readonly ready?: number;
   readonly desired?: number;
   readonly message?: string;
+  /** It serves, with an image that stays for now. */
+  readonly held?: true;
+  /** Version of the program that has begun to bring its tables up. */
+  readonly tables?: string;
   /** What went wrong when applying it. */
   readonly error?: unknown;
 }
@@ -37,22 +41,29 @@ export interface ApplyLayersOptions {
   readonly build: (held: ClusterContext['heldImages']) => readonly ComponentManifests[];
   /** Images that stay for now. */
   readonly held: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** Completes "waits for …". */
+  readonly heldFor?: string;
   readonly changes: readonly ImageChange[];
+  /** What must be there before a component's objects; the component is left as it is when it throws. */
+  readonly prepare?: (row: Component) => Promise<void>;
 }
 
 export interface LayersResult {
   readonly results: readonly ComponentResult[];
   /** Components of the first layer that is not ready: what everything after it waits for. */
   readonly unready: readonly string[];
+  /** Its number; undefined when every layer is ready. */
+  readonly unreadyLayer: number | undefined;
 }
 
 export async function applyLayers(options: ApplyLayersOptions): Promise<LayersResult> {
-  const { view, build, changes } = options;
+  const { view, build, changes, heldFor = 'the update window' } = options;
   const namespace = options.cluster.metadata.namespace ?? '';
   let held = options.held;
   let components = build(held);
   const results: ComponentResult[] = [];
   let unready: string[] = [];
+  let unreadyLayer: number | undefined;
   const layers = Math.max(-1, ...components.map(({ layer }) => layer)) + 1;
   for (let layer = 0; layer < layers; layer++) {
     const open = unready.length === 0;
@@ -66,7 +77,7 @@ export async function applyLayers(options: ApplyLayersOptions): Promise<LayersRe
       const result = await applyComponent(component, options);
       const isHeld = held[component.component] !== undefined && changes.some((change) => change.component === component.component);
       return isHeld && result.state === 'ready'
-        ? { ...result, state: 'waiting', message: open ? 'waits for the update window' : `waits for ${unready.join(', ')}` }
+        ? { ...result, state: 'waiting', held: true, message: `waits for ${open ? heldFor : unready.join(', ')}` }
         : result;
     });
     results.push(...here);
@@ -76,6 +87,7 @@ export async function applyLayers(options: ApplyLayersOptions): Promise<LayersRe
       .filter(({ state, kind }) => kind !== 'CronJob' && (state === 'progressing' || state === 'failed'))
       .map(({ component }) => component);
     if (unready.length > 0) {
+      unreadyLayer = layer;
       // what runs after this layer goes on as it is
       const later = new Set(components.filter((component) => component.layer > layer).map(({ component }) => component));
       const more = changes.filter(({ component }) => later.has(component)).map(({ component, from }) => [component, from]);
@@ -85,16 +97,26 @@ export async function applyLayers(options: ApplyLayersOptions): Promise<LayersRe
       }
     }
   }
-  return { results, unready };
+  return { results, unready, unreadyLayer };
 }
 
 async function applyComponent(
   component: ComponentManifests,
-  { api, types, view, cluster, instance }: ApplyLayersOptions,
+  { api, types, view, cluster, instance, prepare }: ApplyLayersOptions,
 ): Promise<ComponentResult> {
   const namespace = cluster.metadata.namespace ?? '';
   const workload = workloadOf(component);
   const base = { component: component.component, ...(workload && { kind: workload.kind, image: mainImage(workload) ?? '' }) };
+  if (prepare && !component.resolved.disabled) {
+    try {
+      await prepare(component.resolved.row);
+    } catch (error) {
+      if (isApiError(error) && error.transient) throw error;
+      const running = workload && view.get(workload.kind, { namespace, name: workload.metadata.name });
+      const image = running && mainImage(running);
+      return { ...base, ...(image !== undefined && { image }), state: 'progressing', message: String(error), error };
+    }
+  }
   let live: LiveObject | undefined;
   let remark: string | undefined;
   for (const manifest of component.manifests as readonly KubeObject[]) {
@@ -130,11 +152,36 @@ async function applyComponent(
     );
   const { state, message, ready, desired } = readinessOf(live, { pods });
   const told = message !== '' ? message : remark;
+  const tables = tablesOf(component, live, pods, state === 'ready' && (ready ?? 1) > 0);
   return {
     ...base,
     state,
+    ...(tables !== undefined && { tables }),
     ...(ready !== undefined && { ready }),
     ...(desired !== undefined && { desired }),
     ...(told !== undefined && { message: told }),
   };
+}
+
+/**
+ * Which version of the program has been at the tables: the one that serves, or the one whose first container has begun. An image that
+ * could not be pulled has changed nothing.
+ */
+function tablesOf(
+  { resolved: { row } }: ComponentManifests,
+  live: LiveObject,
+  pods: readonly KubeObject[],
+  serves: boolean,
+): string | undefined {
+  const image = mainImage(live);
+  if (!migratesDatabase(row) || image === undefined) return undefined;
+  if (serves) return programVersion(image);
+  const [kind, container] = row.initializesDatabase ? (['initContainer', 'init'] as const) : (['container', row.name] as const);
+  const begun = pods.some((pod) => {
+    const mine = listAt(pod, 'spec', `${kind}s`).some((one) => textAt(one, 'name') === container && textAt(one, 'image') === image);
+    const status = listAt(pod, 'status', `${kind}Statuses`).find((one) => textAt(one, 'name') === container);
+    const states = [at(status, 'state', 'running'), at(status, 'state', 'terminated'), at(status, 'lastState', 'terminated')];
+    return mine && states.some((state) => state !== undefined && state !== null);
+  });
+  return begun ? programVersion(image) : undefined;
 }

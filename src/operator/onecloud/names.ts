@@ -19,6 +19,8 @@ export const operatorAnnotation = {
   resetConfig: `${ONECLOUD_GROUP}/reset-config`,
   /** On a cluster's object: who asks for the change, told in status.history. */
   changedBy: `${ONECLOUD_GROUP}/changed-by`,
+  /** On a cluster's object: the version to which it may go back although databases stay as they are. It goes when the way back begins. */
+  acceptDatabase: `${ONECLOUD_GROUP}/accept-database-not-rolled-back`,
 } as const;
 
 export const INSTANCE_LABEL = onecloudLabel.instance;

@@ -4,7 +4,10 @@ import { createHash } from 'node:crypto';
 import type { ComponentManifests } from 'cdk8s-baremetal/onecloud/index';
 import type { ClusterSettings, ClusterStatus, UpdatePlan, VersionChange } from 'cdk8s-baremetal-contract/onecloud/index';
 import { HISTORY_LIMIT } from 'cdk8s-baremetal-contract/onecloud/index';
+import type { EventStory } from '../engine/events.ts';
 import { at, type KubeObject, listAt, textAt } from '../engine/objects.ts';
+import { operatorOnecloudErrors } from './errors.ts';
+import type { ComponentResult } from './layers.ts';
 import { isOpen, nextOpening } from './update-window.ts';
 
 /** By container name. */
@@ -85,6 +88,7 @@ export function waitsForWindow(
 export function planOf(
   changes: readonly ImageChange[],
   waiting?: { readonly reason: string; readonly notBefore?: string },
+  databaseDump?: string,
 ): UpdatePlan | undefined {
   if (changes.length === 0) return undefined;
   const told = changes.map(({ component, from, to }) => {
@@ -101,6 +105,7 @@ export function planOf(
     hash,
     ...(waiting && { waitingFor: waiting.reason }),
     ...(waiting?.notBefore !== undefined && { notBefore: waiting.notBefore }),
+    ...(databaseDump !== undefined && { databaseDump }),
     changes: told,
   };
 }
@@ -108,6 +113,12 @@ export function planOf(
 export interface Beginning {
   readonly who: string;
   readonly when: string;
+  /** Components that may migrate their tables when their program changes. */
+  readonly migrating: ReadonlySet<string>;
+  /** Components whose program becomes older than their tables, as somebody accepted. */
+  readonly stepsBack: ReadonlySet<string>;
+  /** Components whose image is their own, not the version's. */
+  readonly ownImages: ReadonlySet<string>;
 }
 
 /** Notes that the wanted version, or other images of single components, are being rolled out now. */
@@ -116,25 +127,42 @@ export function begin(
   wanted: string,
   status: ClusterStatus | undefined,
   changes: readonly ImageChange[],
-  { who, when }: Beginning,
+  { who, when, migrating, stepsBack, ownImages }: Beginning,
 ): VersionChange[] {
   const last = lastChange(history);
   const revision = (history.at(-1)?.revision ?? 0) + 1;
+  const databases = (changed: readonly ImageChange[]): Pick<VersionChange, 'databaseDump' | 'notRolledBack'> => {
+    const names = changed.map(({ component }) => component).filter((component) => migrating.has(component));
+    const back = names.filter((component) => stepsBack.has(component));
+    if (back.length > 0) return { databaseDump: { state: 'NotTaken', message: 'the way back takes none' }, notRolledBack: back };
+    return names.length > 0 ? { databaseDump: { state: 'Pending' } } : {};
+  };
   if (last?.to !== wanted) {
     const before = status?.version ?? (last?.outcome === 'RolledBack' ? last.from : last?.to);
     const superseded = history.map((entry) => (entry.outcome === 'InProgress' ? { ...entry, outcome: 'Superseded' as const } : entry));
     return limited([
       ...superseded,
-      { revision, who, when, ...(before !== undefined && { from: before }), to: wanted, outcome: 'InProgress' },
+      {
+        revision,
+        who,
+        when,
+        ...(before !== undefined && { from: before }),
+        to: wanted,
+        outcome: 'InProgress',
+        ...(before !== undefined && databases(changes)),
+      },
     ]);
   }
   if (last.outcome === 'InProgress' || last.outcome === 'RolledBack') return [...history];
   const added = changes
     .filter(
       ({ component, to }) =>
+        // what a failed version left undone is still that version's
+        (last.outcome !== 'Failed' || ownImages.has(component)) &&
         history.findLast((entry) => entry.component === component && entry.outcome === 'InProgress')?.to !== Object.values(to)[0],
     )
-    .map(({ component, from, to }, index): VersionChange => {
+    .map((change, index): VersionChange => {
+      const { component, from, to } = change;
       const [before, after = ''] = [Object.values(from)[0], Object.values(to)[0]];
       return {
         revision: revision + index,
@@ -144,9 +172,24 @@ export function begin(
         ...(before !== undefined && { from: before }),
         to: after,
         outcome: 'InProgress',
+        ...databases([change]),
       };
     });
   return limited([...history, ...added]);
+}
+
+/** Notes that the tables of these components were brought to another version, on the entry that changed their images. */
+export function noteMigrations(history: readonly VersionChange[], components: readonly string[]): VersionChange[] {
+  return components.reduce<VersionChange[]>(
+    (entries, component) => {
+      const own = entries.findLastIndex((entry) => entry.component === component && entry.outcome === 'InProgress');
+      const index = own >= 0 ? own : entries.findLastIndex((entry) => entry.component === undefined && entry.from !== undefined);
+      return entries.map((entry, place) =>
+        place === index ? { ...entry, migrated: [...new Set([...(entry.migrated ?? []), component])].sort() } : entry,
+      );
+    },
+    [...history],
+  );
 }
 
 /** Notes how what was in progress ended. */
@@ -159,6 +202,54 @@ export function conclude(
   return history.map((entry) =>
     matches(entry) && entry.outcome !== outcome ? { ...entry, outcome, ...(message !== undefined && { message }) } : entry,
   );
+}
+
+export interface JudgeOptions {
+  readonly settings: ClusterSettings;
+  readonly results: readonly ComponentResult[];
+  /** Components of the first layer that is not ready. */
+  readonly unready: readonly string[];
+  /** Their layer's deadline has passed. */
+  readonly late: boolean;
+  /** Everything is as it should be. */
+  readonly complete: boolean;
+}
+
+/** Whether what is in progress has come to its end, and what to tell of it. */
+export function judge(
+  history: readonly VersionChange[],
+  { settings, results, unready, late, complete }: JudgeOptions,
+): { readonly history: VersionChange[]; readonly story?: EventStory } {
+  const last = lastChange(history);
+  const failed = results.filter(({ state }) => state === 'failed');
+  const inProgress = history.filter(({ outcome }) => outcome === 'InProgress');
+  if (complete) {
+    const ended = conclude(
+      history,
+      (entry) => entry.outcome === 'InProgress' || (entry === last && entry.outcome === 'Failed' && entry.to === settings.version),
+      'Succeeded',
+    );
+    if (inProgress.length === 0) return { history: ended };
+    const note = inProgress.map(({ component, to }) => `${component ?? 'all'}: ${to}`).join(', ');
+    return { history: ended, story: { type: 'Normal', reason: 'RolloutSucceeded', action: 'Roll out', note } };
+  }
+  if (inProgress.length === 0 || (failed.length === 0 && !late)) return { history: [...history] };
+  const who = failed.length > 0 ? failed : results.filter(({ component }) => unready.includes(component));
+  const error = operatorOnecloudErrors.ONECLOUD_LAYER_TIMEOUT({
+    components: who.map(({ component }) => component),
+    seconds: settings.updateStrategy.layerTimeoutSeconds,
+    why: who.map(({ message }) => message ?? '').join('; '),
+  });
+  const goBack = settings.updateStrategy.autoRollback && last?.outcome === 'InProgress' && last.from !== undefined;
+  return {
+    history: conclude(history, ({ outcome }) => outcome === 'InProgress', goBack ? 'RolledBack' : 'Failed', error.message),
+    story: {
+      type: 'Warning',
+      reason: goBack ? 'RollingBack' : 'RolloutFailed',
+      action: 'Roll out',
+      note: goBack ? `${error.message}; going back to ${last.from}` : String(error),
+    },
+  };
 }
 
 function limited(history: readonly VersionChange[]): VersionChange[] {

@@ -1,5 +1,6 @@
 /** The Secrets of a cluster: passwords made once and never again, certificates that are renewed. */
 import { createHmac } from 'node:crypto';
+import { Secret } from 'cdk8s-baremetal-contract';
 import {
   type ClusterSpec,
   catalog,
@@ -32,6 +33,18 @@ export interface SecretsOptions {
   readonly instance: string;
 }
 
+export interface ClusterSecrets {
+  /** By component name, for the annotation that rolls its pods. */
+  readonly checksums: Readonly<Record<string, string>>;
+  /** Of the components that have a database of their own, by component name. */
+  readonly databasePasswords: ReadonlyMap<string, Secret>;
+  /** Of the components that have a Keystone account of their own, by component name. */
+  readonly accountPasswords: ReadonlyMap<string, Secret>;
+  /** Keystone's administrator; the authority that its certificate comes from, in PEM. */
+  readonly bootstrapPassword: Secret | undefined;
+  readonly authority: string;
+}
+
 /** 62^32 is 190 bits. No character that a shell, a URL, INI or SQL would want quoted. */
 const PASSWORD_LENGTH = 32;
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
@@ -39,14 +52,17 @@ const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 type Data = Readonly<Record<string, string>>;
 
 /**
- * Makes what is missing and leaves everything else as it is. Gives the checksum of each component's secrets, for the annotation
- * that rolls its pods: keyed with the certificate's key, since a plain hash of a short password could be guessed.
+ * Makes what is missing and leaves everything else as it is. Checksums are keyed with the certificate's key, since a plain hash of
+ * a short password could be guessed.
  */
-export async function ensureSecrets(options: SecretsOptions): Promise<Readonly<Record<string, string>>> {
+export async function ensureSecrets(options: SecretsOptions): Promise<ClusterSecrets> {
   const { cluster } = options;
   const { name } = cluster.metadata;
   const certificates = await ensureCertificates(options);
   const checksums: Record<string, string> = {};
+  const databasePasswords = new Map<string, Secret>();
+  const accountPasswords = new Map<string, Secret>();
+  let bootstrapPassword: Secret | undefined;
   for (const { name: secretName, keys, component } of requiredSecrets(name)) {
     if (component === undefined) continue;
     const data = await ensureSecret(
@@ -61,7 +77,14 @@ export async function ensureSecrets(options: SecretsOptions): Promise<Readonly<R
       keys,
     );
     const row = catalog.find(({ key }) => key === component);
-    if (row) checksums[row.name] = keyedChecksum(certificates, data);
+    if (row === undefined) continue;
+    checksums[row.name] = keyedChecksum(certificates, data);
+    // as the init container that renders configurations reads them: without the line break of a file
+    const secretOf = (key: string): Secret | undefined => (data[key] ? new Secret(decode(data[key]).replace(/\r?\n$/, '')) : undefined);
+    const [database, account] = [secretOf(credentialKey.database), secretOf(credentialKey.account)];
+    if (database) databasePasswords.set(row.name, database);
+    if (account) accountPasswords.set(row.name, account);
+    bootstrapPassword ??= secretOf(credentialKey.bootstrap);
   }
   for (const row of catalog) {
     const owner = catalog.find(({ key }) => key === row.credentialsOf);
@@ -69,7 +92,7 @@ export async function ensureSecrets(options: SecretsOptions): Promise<Readonly<R
     if (shared !== undefined) checksums[row.name] = shared;
     checksums[row.name] ??= keyedChecksum(certificates, {});
   }
-  return checksums;
+  return { checksums, databasePasswords, accountPasswords, bootstrapPassword, authority: decode(certificates['ca.crt']) };
 }
 
 async function ensureCertificates(options: SecretsOptions): Promise<Data> {

@@ -1,8 +1,11 @@
 /** What a pass found, as the cluster's status: phase, conditions, one entry per component, history and plan. */
+
+import type { CodedError } from 'cdk8s-baremetal-contract';
 import type { ClusterStatus, ComponentStatus, UpdatePlan, VersionChange } from 'cdk8s-baremetal-contract/onecloud/index';
 import type { Clock } from 'cdk8s-baremetal-runtime/core/clock';
 import { type Condition, type NewCondition, setConditions } from '../engine/conditions.ts';
 import type { LiveObject } from '../engine/objects.ts';
+import type { DatabaseName } from './database-step.ts';
 import type { ComponentResult } from './layers.ts';
 import { lastChange } from './rollout.ts';
 
@@ -10,12 +13,14 @@ export interface StatusFacts {
   readonly cluster: LiveObject;
   readonly before: ClusterStatus | undefined;
   readonly clock: Clock;
-  /** The spec cannot be used, and why. */
-  readonly refused?: string;
+  /** The spec cannot be used, and why; nothing is changed. */
+  readonly refused?: { readonly reason: string; readonly message: string };
   readonly paused?: boolean;
   readonly results?: readonly ComponentResult[];
   readonly history?: readonly VersionChange[];
   readonly plan?: UpdatePlan | undefined;
+  /** Why the plan waits, in one word. */
+  readonly waitReason?: string;
   /** Components whose configuration was edited. */
   readonly drift?: readonly string[];
   /** Everything is as the spec wants it. */
@@ -23,12 +28,20 @@ export interface StatusFacts {
   /** The version that is being brought about. */
   readonly version?: string;
   readonly withoutNodes?: readonly string[];
+  /** Since when a layer is waited for. */
+  readonly waiting?: ClusterStatus['waiting'];
+  /** A version, or single images, that are not brought about, and why. */
+  readonly notAccepted?: CodedError;
+  /** Databases that were seen right, and what kept others from being so. Absent: somebody else cares for them. */
+  readonly databases?: { readonly names: readonly DatabaseName[]; readonly problem: CodedError | undefined };
+  readonly dumpFailure?: string;
 }
 
 type Phase = NonNullable<ClusterStatus['phase']>;
 
 export function statusOf(facts: StatusFacts): ClusterStatus {
   const { cluster, before, clock, refused, paused, results, history, plan, drift = [], complete = false, version } = facts;
+  const { waitReason = 'Waiting', waiting, notAccepted, databases, dumpFailure } = facts;
   const { generation } = cluster.metadata;
   const observed = generation === undefined ? {} : { observedGeneration: generation };
   const conditions = (next: readonly NewCondition[]): Condition[] =>
@@ -38,14 +51,14 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
       clock,
     );
   if (refused !== undefined) {
-    const told = { reason: 'InvalidSpec', message: refused };
     return {
       ...before,
       ...observed,
       phase: 'Degraded',
       conditions: conditions([
-        { type: 'Ready', status: 'False', ...told },
-        { type: 'Degraded', status: 'True', ...told },
+        { type: 'Ready', status: 'False', ...refused },
+        { type: 'Degraded', status: 'True', ...refused },
+        { type: 'Accepted', status: 'False', ...refused },
       ]),
     };
   }
@@ -54,8 +67,8 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
     return { ...before, ...observed, phase: 'Paused', conditions: conditions([{ type: 'Progressing', status: 'False', ...told }]) };
   }
   const last = lastChange(history);
-  const phase = phaseOf(last, results, complete);
-  const pending = results.filter(({ state }) => state === 'progressing' || state === 'waiting');
+  const phase = notAccepted ? 'Degraded' : phaseOf(last, results, complete);
+  const pending = results.filter(({ state, held }) => (state === 'progressing' || state === 'waiting') && !held);
   const failed = results.filter(({ state, error }) => state === 'failed' || error !== undefined);
   const rolledBack = last?.outcome === 'RolledBack';
   const list = (found: readonly ComponentResult[]): string =>
@@ -63,7 +76,8 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
       .map(({ component, message }) => (message ? `${component}: ${message}` : component))
       .join('; ')
       .slice(0, 2000);
-  const ready = results.every(({ state }) => state === 'ready' || state === 'disabled');
+  // what waits with the image that it has serves
+  const ready = results.every(({ state, held }) => state === 'ready' || state === 'disabled' || held);
   const next: NewCondition[] = [
     ready
       ? { type: 'Ready', status: 'True', reason: 'AllReady' }
@@ -71,23 +85,31 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
     plan?.waitingFor !== undefined
       ? {
           type: 'Progressing',
-          status: 'False',
-          reason: 'WaitingForWindow',
+          status: waitReason === 'DumpingDatabases' ? 'True' : 'False',
+          reason: waitReason,
           message: `${plan.changes.length} changes wait for ${plan.waitingFor}`,
         }
       : pending.length > 0
         ? { type: 'Progressing', status: 'True', reason: 'RollingOut', message: list(pending) }
         : { type: 'Progressing', status: 'False', reason: 'Settled' },
-    failed.length > 0
-      ? { type: 'Degraded', status: 'True', reason: 'ComponentsFailed', message: list(failed) }
-      : rolledBack || last?.outcome === 'Failed'
-        ? { type: 'Degraded', status: 'True', reason: rolledBack ? 'RolledBack' : 'RolloutFailed', message: last?.message ?? '' }
-        : { type: 'Degraded', status: 'False', reason: 'AsExpected' },
+    notAccepted
+      ? { type: 'Degraded', status: 'True', reason: 'RollbackRefused', message: String(notAccepted) }
+      : failed.length > 0
+        ? { type: 'Degraded', status: 'True', reason: 'ComponentsFailed', message: list(failed) }
+        : rolledBack || last?.outcome === 'Failed'
+          ? { type: 'Degraded', status: 'True', reason: rolledBack ? 'RolledBack' : 'RolloutFailed', message: last?.message ?? '' }
+          : { type: 'Degraded', status: 'False', reason: 'AsExpected' },
     drift.length > 0
       ? { type: 'ConfigDrift', status: 'True', reason: 'Edited', message: `edited and kept as it is: ${drift.join(', ')}` }
       : { type: 'ConfigDrift', status: 'False', reason: 'AsGenerated' },
+    notAccepted
+      ? { type: 'Accepted', status: 'False', reason: 'RollbackRefused', message: String(notAccepted) }
+      : { type: 'Accepted', status: 'True', reason: 'AsAsked' },
+    ...databaseConditions(databases?.problem, databases !== undefined),
+    ...dumpConditions(history, dumpFailure),
   ];
   const components = Object.fromEntries(results.map((result) => [result.component, componentStatus(result, facts)]));
+  const known = new Map([...(before?.databases ?? []), ...(databases?.names ?? [])].map((database) => [database.name, database]));
   const settled = results.every(({ state }) => state === 'ready' || state === 'disabled') && plan === undefined;
   const inForce = settled ? version : before?.version;
   return {
@@ -98,8 +120,42 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
     ...(inForce !== undefined && { version: inForce }),
     components,
     history: [...history],
+    ...(waiting && { waiting }),
+    ...(known.size > 0 && { databases: [...known.values()].sort((a, b) => (a.name < b.name ? -1 : 1)) }),
     ...(plan && { plan }),
   };
+}
+
+const DATABASE_REASONS: Readonly<Record<string, string>> = {
+  ONECLOUD_DATABASE_UNREACHABLE: 'Unreachable',
+  ONECLOUD_DATABASE_LOGIN: 'LoginRefused',
+  ONECLOUD_DATABASE_FORBIDDEN: 'NotAllowed',
+  ONECLOUD_DATABASE_REFUSED: 'Refused',
+  ONECLOUD_SECRET_MISSING: 'SecretMissing',
+};
+
+function databaseConditions(problem: CodedError | undefined, cared: boolean): NewCondition[] {
+  if (!cared) return [];
+  if (problem === undefined) return [{ type: 'DatabasesReady', status: 'True', reason: 'AsWanted' }];
+  return [{ type: 'DatabasesReady', status: 'False', reason: DATABASE_REASONS[problem.code] ?? 'Failed', message: String(problem) }];
+}
+
+/** Of the last change that could migrate anything. */
+function dumpConditions(history: readonly VersionChange[], failure: string | undefined): NewCondition[] {
+  const dump = history.findLast(({ databaseDump }) => databaseDump !== undefined)?.databaseDump;
+  if (dump === undefined) return [];
+  const message = failure ?? dump.message;
+  const told = { type: 'DatabaseBackup', ...(message !== undefined && { message }) };
+  switch (dump.state) {
+    case 'Taken':
+      return [{ ...told, status: 'True', reason: 'Taken' }];
+    case 'NotTaken':
+      return [{ ...told, status: 'False', reason: 'NotTaken' }];
+    case 'Failed':
+      return [{ ...told, status: 'False', reason: 'Failed' }];
+    case 'Pending':
+      return [{ ...told, status: 'Unknown', reason: 'Running' }];
+  }
 }
 
 function phaseOf(last: VersionChange | undefined, results: readonly ComponentResult[], complete: boolean): Phase {
@@ -113,9 +169,10 @@ function phaseOf(last: VersionChange | undefined, results: readonly ComponentRes
 const PHASES = { ready: 'Ready', progressing: 'Progressing', failed: 'Failed', waiting: 'Waiting', disabled: 'Disabled' } as const;
 
 function componentStatus(
-  { component, kind, state, image, ready, desired, message }: ComponentResult,
-  { cluster, drift = [], withoutNodes = [] }: StatusFacts,
+  { component, kind, state, image, ready, desired, message, tables }: ComponentResult,
+  { cluster, before, drift = [], withoutNodes = [] }: StatusFacts,
 ): ComponentStatus {
+  const databaseVersion = tables ?? before?.components?.[component]?.databaseVersion;
   const { generation } = cluster.metadata;
   const lonely = withoutNodes.includes(component) && state === 'ready';
   const told = lonely ? 'waits for a labelled node' : message;
@@ -126,6 +183,7 @@ function componentStatus(
     ...(generation !== undefined && state !== 'waiting' && { observedGeneration: generation }),
     ...(ready !== undefined && { ready }),
     ...(desired !== undefined && { desired }),
+    ...(databaseVersion !== undefined && { databaseVersion }),
     ...(drift.includes(component) && { configDrift: true }),
     ...(told !== undefined && { message: told.slice(0, 1024) }),
   };

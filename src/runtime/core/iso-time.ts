@@ -2,3 +2,9 @@
 export function isoTime(wallMs: number): string {
   return new Date(wallMs).toISOString();
 }
+
+/** The wall-clock time in milliseconds that such a text stands for; undefined for what is none. */
+export function parseIsoTime(text: string): number | undefined {
+  const wallMs = Date.parse(text);
+  return Number.isNaN(wallMs) ? undefined : wallMs;
+}

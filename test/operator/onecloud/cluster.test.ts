@@ -232,9 +232,19 @@ describe('OneCloud clusters', () => {
     expect(lab.image('glance')).toBe(`${REPOSITORY}/glance:${V1}`);
     expect(lab.status.history?.at(-1)).toMatchObject({ to: V2, outcome: 'Failed' });
     expect(lab.condition('Degraded')?.message).toContain('region');
+    // keystone's tables are V2's by now: without a word nothing moves
     await lab.patch({ spec: { version: V1 } });
+    await lab.clock.runFor(60_000);
+    expect([lab.image('keystone'), lab.condition('Accepted')?.reason]).toEqual([`${REPOSITORY}/keystone:${V2}`, 'RollbackRefused']);
+    await lab.patch({ metadata: { annotations: { [operatorAnnotation.acceptDatabase]: V1 } } });
     await lab.until('Running');
     for (const name of ['keystone', 'region', 'glance']) expect(lab.image(name)).toBe(`${REPOSITORY}/${name}:${V1}`);
+    expect(lab.status.history?.map(({ to, outcome, migrated, notRolledBack }) => [to, outcome, migrated, notRolledBack])).toEqual([
+      [V1, 'Succeeded', undefined, undefined],
+      [V2, 'Failed', ['keystone'], undefined],
+      [V1, 'Succeeded', ['keystone'], ['keystone']], // region's new program never started
+    ]);
+    expect(lab.condition('Accepted')).toMatchObject({ status: 'True' });
   });
 
   it('004-8: disable takes the workload away and keeps configuration and claim; other overrides reach it', {

@@ -1,0 +1,150 @@
+/** The Job that dumps a cluster's databases before an upgrade, and the claim that it writes to. */
+import {
+  type ClusterSettings,
+  DATABASE_DUMP,
+  databaseDumpClaimName,
+  databaseDumpJobName,
+  databaseDumpSecretName,
+  MANAGED_BY,
+  NAME_LABEL_VALUE,
+  onecloudLabel,
+  renderProgram,
+} from 'cdk8s-baremetal-contract/onecloud/index';
+import { k8s } from 'cdk8s-plus-28';
+import type { ManifestObject } from './onecloud-component.ts';
+import { resourcesOf } from './resources.ts';
+
+export interface DatabaseDumpProps {
+  /** Name of the cluster. */
+  readonly name: string;
+  readonly namespace: string;
+  readonly instance: string;
+  readonly backup: NonNullable<ClusterSettings['databaseBackup']>;
+  /** Of the change that it comes before, in the cluster's history. */
+  readonly revision: number;
+  /** Version in force, for the file's name. */
+  readonly from: string;
+  readonly databases: readonly string[];
+  readonly priorityClassName?: string;
+  readonly imagePullSecrets?: readonly { readonly name: string }[];
+  readonly tolerations?: readonly k8s.Toleration[];
+}
+
+export interface DatabaseDumpManifests {
+  readonly claim: ManifestObject;
+  readonly job: ManifestObject;
+  /** Name of the file in the claim. */
+  readonly file: string;
+}
+
+const DUMPS = '/dumps';
+const LOGIN = '/run/onecloud/database';
+/** Of the Secret: an option file of MySQL's and MariaDB's clients, and the authority for TLS. */
+export const databaseDumpKeys = { login: 'client.cnf', authority: 'ca.crt' } as const;
+export const databaseDumpAuthority = `${LOGIN}/${databaseDumpKeys.authority}`;
+
+/**
+ * Written beside its place and moved there when it is whole: a dump's last line says so, and gzip's checksum holds. The password is
+ * in the option file alone.
+ */
+export const databaseDumpScript = `set -euo pipefail
+umask 027
+login=$1 folder=$2 file=$3 keep=$4
+shift 4
+dump=$(command -v mariadb-dump || command -v mysqldump) || { echo "the image has neither mariadb-dump nor mysqldump" >&2; exit 127; }
+part="$folder/.$file.part"
+rm -f "$folder"/.*.part
+trap 'rm -f "$part"' EXIT
+"$dump" --defaults-file="$login" --single-transaction --quick --no-tablespaces --routines --triggers --events --hex-blob \\
+  --default-character-set=utf8mb4 --databases "$@" | gzip > "$part"
+gzip -dc "$part" | tail -n 1 | grep -q '^-- Dump completed' || { echo "the dump is not complete" >&2; exit 1; }
+sync "$part"
+mv "$part" "$folder/$file"
+ls -1t "$folder"/*.sql.gz | tail -n +$((keep + 1)) | while read -r old; do rm -f -- "$old"; done
+ls -l "$folder/$file"
+`;
+
+export function databaseDump(props: DatabaseDumpProps): DatabaseDumpManifests {
+  const { name, namespace, instance, backup, revision, from, databases } = props;
+  const labels = {
+    [onecloudLabel.name]: NAME_LABEL_VALUE,
+    [onecloudLabel.instance]: instance,
+    [onecloudLabel.managedBy]: MANAGED_BY,
+    [onecloudLabel.component]: DATABASE_DUMP,
+  };
+  const file = `${name}-r${String(revision).padStart(3, '0')}-${from.replaceAll(/[^A-Za-z0-9._-]/g, '_')}.sql.gz`;
+  const claim = databaseDumpClaimName(name);
+  const [job, volume] = [
+    k8s.KubeJob.manifest({
+      metadata: { name: databaseDumpJobName(name, revision), namespace, labels },
+      spec: {
+        backoffLimit: 2,
+        activeDeadlineSeconds: backup.timeoutSeconds,
+        template: { metadata: { labels }, spec: podSpec({ ...props, file, claim, databases }) },
+      },
+    }),
+    k8s.KubePersistentVolumeClaim.manifest({
+      metadata: { name: claim, namespace, labels },
+      spec: {
+        accessModes: ['ReadWriteOnce'],
+        storageClassName: backup.storageClassName,
+        resources: { requests: { storage: k8s.Quantity.fromString(String(backup.storage)) } },
+      },
+    }),
+  ];
+  return { claim: volume as unknown as ManifestObject, job: job as unknown as ManifestObject, file };
+}
+
+function podSpec({
+  name,
+  backup,
+  databases,
+  file,
+  claim,
+  priorityClassName,
+  imagePullSecrets,
+  tolerations,
+}: DatabaseDumpProps & { readonly file: string; readonly claim: string }): k8s.PodSpec {
+  const { user, group } = renderProgram;
+  return {
+    restartPolicy: 'Never',
+    automountServiceAccountToken: false,
+    enableServiceLinks: false,
+    ...(priorityClassName !== undefined && priorityClassName !== '' && { priorityClassName }),
+    ...(imagePullSecrets && { imagePullSecrets: [...imagePullSecrets] }),
+    ...(tolerations && { tolerations: [...tolerations] }),
+    securityContext: {
+      runAsNonRoot: true,
+      runAsUser: user,
+      runAsGroup: group,
+      fsGroup: group,
+      fsGroupChangePolicy: 'OnRootMismatch',
+      seccompProfile: { type: 'RuntimeDefault' },
+    },
+    containers: [
+      {
+        name: DATABASE_DUMP,
+        image: backup.image,
+        imagePullPolicy: backup.image.includes('@sha256:') ? 'IfNotPresent' : 'Always',
+        command: ['/bin/bash', '-c', databaseDumpScript, DATABASE_DUMP],
+        args: [`${LOGIN}/${databaseDumpKeys.login}`, DUMPS, file, String(backup.keep), ...databases],
+        // the last lines of a failed dump are read from the pod's status: no right to read logs is needed
+        terminationMessagePolicy: 'FallbackToLogsOnError',
+        resources: resourcesOf({ requests: { cpu: '100m', memory: '64Mi' }, limits: { memory: '512Mi' } }),
+        securityContext: {
+          allowPrivilegeEscalation: false,
+          readOnlyRootFilesystem: true,
+          capabilities: { drop: ['ALL'] },
+        },
+        volumeMounts: [
+          { name: 'login', mountPath: LOGIN, readOnly: true },
+          { name: 'dumps', mountPath: DUMPS },
+        ],
+      },
+    ],
+    volumes: [
+      { name: 'login', secret: { secretName: databaseDumpSecretName(name), defaultMode: 0o440 } },
+      { name: 'dumps', persistentVolumeClaim: { claimName: claim } },
+    ],
+  };
+}

@@ -1,0 +1,21 @@
+/** Since when a layer is waited for. It stands in the status, so that a new operator does not begin to count again. */
+import type { ClusterStatus } from 'cdk8s-baremetal-contract/onecloud/index';
+import { isoTime, parseIsoTime } from 'cdk8s-baremetal-runtime/core/iso-time';
+
+export type Waiting = NonNullable<ClusterStatus['waiting']>;
+
+export interface Wait {
+  readonly waiting: Waiting | undefined;
+  /** Until the deadline; not above 0: it has passed. Undefined when nothing is waited for. */
+  readonly leftMs: number | undefined;
+}
+
+/** A changed spec, another rollout and another layer begin anew. Times are the wall clock's, in milliseconds. */
+export function waitFor(layer: Omit<Waiting, 'since'> | undefined, before: Waiting | undefined, limitMs: number, now: number): Wait {
+  if (layer === undefined) return { waiting: undefined, leftMs: undefined };
+  const same = before?.generation === layer.generation && before.revision === layer.revision && before.layer === layer.layer;
+  const since = same ? parseIsoTime(before.since) : undefined;
+  // a clock that was ahead would otherwise postpone the deadline
+  if (same && since !== undefined && since <= now) return { waiting: before, leftMs: limitMs - (now - since) };
+  return { waiting: { ...layer, since: isoTime(now) }, leftMs: limitMs };
+}

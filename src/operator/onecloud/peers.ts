@@ -1,0 +1,51 @@
+/** What two clusters cannot both have. The later one gives way: by creation, then by uid, so that every operator says the same. */
+
+import type { CodedError } from 'cdk8s-baremetal-contract';
+import { onecloudErrors } from 'cdk8s-baremetal-contract/onecloud/errors';
+import { type ClusterSpec, nodePortsOf, settingsSchema } from 'cdk8s-baremetal-contract/onecloud/index';
+import { keyOf, type LiveObject } from '../engine/objects.ts';
+import { shownServer } from './databases.ts';
+import { operatorOnecloudErrors } from './errors.ts';
+
+export interface PeerProblem {
+  /** One word, for the condition. */
+  readonly reason: 'NodePortTaken' | 'DatabasesShared';
+  readonly error: CodedError;
+}
+
+/** @param databases whether the operator makes databases, so that two clusters on one server would take them from each other */
+export function peerProblems(cluster: LiveObject, peers: readonly LiveObject[], databases: boolean): PeerProblem[] {
+  const earlier = peers.filter((peer) => peer.metadata.uid !== cluster.metadata.uid && comesBefore(peer, cluster));
+  if (earlier.length === 0) return [];
+  const own = nodePortsOf(cluster.spec);
+  const problems: PeerProblem[] = [];
+  for (const peer of earlier) {
+    const theirs = new Map(nodePortsOf(peer.spec).map((port) => [port.port, port]));
+    for (const { port, component } of own) {
+      const other = theirs.get(port);
+      if (other === undefined) continue;
+      const params = { port, owner: `${keyOf(cluster)} ${component}`, other: `${keyOf(peer)} ${other.component}` };
+      problems.push({ reason: 'NodePortTaken', error: onecloudErrors.ONECLOUD_NODE_PORT_TAKEN(params) });
+    }
+    const server = serverOf(cluster);
+    if (databases && server !== undefined && server === serverOf(peer))
+      problems.push({ reason: 'DatabasesShared', error: operatorOnecloudErrors.ONECLOUD_DATABASE_SHARED({ server, other: keyOf(peer) }) });
+  }
+  return problems;
+}
+
+/** Whether what one cluster has can matter to the other. */
+export function couldCollide(a: LiveObject, b: LiveObject): boolean {
+  const ports = new Set(nodePortsOf(a.spec).map(({ port }) => port));
+  return nodePortsOf(b.spec).some(({ port }) => ports.has(port)) || (serverOf(a) !== undefined && serverOf(a) === serverOf(b));
+}
+
+function comesBefore({ metadata: a }: LiveObject, { metadata: b }: LiveObject): boolean {
+  const [left = '', right = ''] = [a.creationTimestamp, b.creationTimestamp];
+  return left === right ? a.uid < b.uid : left < right;
+}
+
+function serverOf({ spec }: LiveObject): string | undefined {
+  const parsed = settingsSchema.shape.mysql.safeParse((spec as Partial<ClusterSpec> | undefined)?.mysql);
+  return parsed.success ? shownServer({ host: parsed.data.host.toLowerCase(), port: parsed.data.port }) : undefined;
+}
