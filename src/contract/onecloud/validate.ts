@@ -52,6 +52,7 @@ export function validateClusters(objects: readonly unknown[]): ClusterProblem[] 
     checkSchema(spec, report);
     checkComponents(asObject(spec), report);
     checkNodePorts(asObject(spec), name, nodePorts, report);
+    checkTls(asObject(asObject(spec).mysql), report);
   });
   return problems;
 }
@@ -84,6 +85,17 @@ function checkSecrets({ mysql, keystone }: Fields, report: Report): void {
   if (password !== undefined) warn(['spec', 'mysql', 'password'], 'spec.mysql.passwordSecretRef');
   if (asObject(keystone).bootstrapPassword !== undefined)
     warn(['spec', 'keystone', 'bootstrapPassword'], 'spec.keystone.bootstrapPasswordSecretRef');
+}
+
+/** The client compares the certificate's name with the host's; it knows no addresses in certificates. */
+function checkTls({ host, tls }: Fields, report: Report): void {
+  if (tls === undefined || typeof host !== 'string' || !/^[0-9.]+$|:/.test(host)) return;
+  const params = {
+    field: 'spec.mysql.host',
+    value: JSON.stringify(host),
+    rule: 'must be the name that the certificate carries, since tls is asked for',
+  };
+  report(['spec', 'mysql', 'host'], onecloudErrors.ONECLOUD_FIELD_INVALID(params));
 }
 
 function checkSchema(spec: unknown, report: Report): void {
