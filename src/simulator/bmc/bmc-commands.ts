@@ -2,58 +2,42 @@
 import {
   BootParameter,
   ChassisAction,
-  type CipherSuite,
   Command,
   CompletionCode,
   type IpmiRequest,
   NetFn,
   PrivilegeLevel,
 } from 'cdk8s-baremetal-runtime/power/ipmi/index';
-import type { BootOptions, PowerSequencer } from './chassis.ts';
-import type { BmcFaults } from './faults.ts';
-
-export interface CommandContext {
-  readonly power: PowerSequencer;
-  readonly boot: BootOptions;
-  readonly faults: BmcFaults;
-  readonly suites: readonly CipherSuite[];
-  readonly guid: Uint8Array;
-  /** Absent outside a session. */
-  readonly session?: CommandSession;
-}
-
-export interface CommandSession {
-  privilege: number;
-  readonly maxPrivilege: number;
-  /** False: no session has this ID. */
-  end(bmcSessionId: number): boolean;
-}
-
-export interface Answer {
-  readonly code: number;
-  readonly data?: Uint8Array;
-}
-
-interface Handler {
-  /** Lowest privilege, Appendix G; `none`: may be asked without a session. */
-  readonly privilege: number | 'none';
-  readonly minBytes?: number;
-  answer(data: Buffer, context: CommandContext): Answer;
-}
+import { type Answer, type CommandContext, type Handler, key, ok, refuse } from './command-handler.ts';
+import { storageHandlers } from './storage-commands.ts';
+import { userHandlers } from './user-command-handlers.ts';
 
 const LAN_CHANNEL = 1;
-const key = (netFn: number, command: number): number => (netFn << 8) | command;
-const ok = (...data: number[]): Answer => ({ code: CompletionCode.ok, data: Uint8Array.from(data) });
-const refuse = (code: number): Answer => ({ code });
-
 const PARAMETER_NOT_SUPPORTED = 0x80;
 const ANOTHER_PARTY_SETS = 0x81;
 
 const handlers = new Map<number, Handler>([
+  ...storageHandlers,
+  ...userHandlers,
+  // Cold Reset: answered, then done
+  [
+    key(NetFn.app, Command.coldReset),
+    {
+      privilege: PrivilegeLevel.administrator,
+      answer(_, context) {
+        context.restart();
+        return ok();
+      },
+    },
+  ],
+  [
+    key(NetFn.chassis, Command.getRestartCause),
+    { privilege: PrivilegeLevel.user, answer: (_, { power }) => ok(power.restartCause, LAN_CHANNEL) },
+  ],
   [
     key(NetFn.app, Command.getDeviceId),
-    // device 32, provides no SDRs; firmware 1.07, IPMI 2.0; chassis device; manufacturer 0xBEEF (48879), product 1
-    { privilege: PrivilegeLevel.user, answer: () => ok(0x20, 0x01, 0x01, 0x07, 0x02, 0x80, 0xef, 0xbe, 0x00, 0x01, 0x00) },
+    // device 32; firmware 1.07, IPMI 2.0; chassis, SEL, SDR repository and sensors; manufacturer 0xBEEF (48879), product 1
+    { privilege: PrivilegeLevel.user, answer: () => ok(0x20, 0x01, 0x01, 0x07, 0x02, 0x87, 0xef, 0xbe, 0x00, 0x01, 0x00) },
   ],
   [key(NetFn.app, 0x37), { privilege: 'none', answer: (_, { guid }) => ({ code: CompletionCode.ok, data: guid }) }], // Get System GUID
   [
@@ -142,6 +126,10 @@ function control(data: Buffer, { power, faults }: CommandContext): Answer {
     case ChassisAction.reset:
       if (!power.powered) return refuse(CompletionCode.notInPresentState);
       power.reset();
+      return ok();
+    case ChassisAction.diagnosticInterrupt:
+      if (!power.powered) return refuse(CompletionCode.notInPresentState);
+      power.diagnosticInterrupt();
       return ok();
     case ChassisAction.softOff:
       power.softOff();

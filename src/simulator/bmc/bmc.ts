@@ -2,7 +2,15 @@
  * A BMC without hardware: IPMI 2.0 over any `Network`, with the same codec as the runtime's client, for the simulator's machines and for tests of
  * foreign clients (ipmitool, FreeIPMI). It switches whatever implements `Chassis`.
  */
-import type { Clock, Endpoint, Logger, Network, Random, UdpSocket } from 'cdk8s-baremetal-runtime/core/index';
+import {
+  type Clock,
+  type Endpoint,
+  type Logger,
+  type Network,
+  type Random,
+  randomInt,
+  type UdpSocket,
+} from 'cdk8s-baremetal-runtime/core/index';
 import {
   type BootFlags,
   CIPHER_SUITES,
@@ -29,11 +37,17 @@ import {
   PayloadType,
   RMCP_PORT,
   type RmcpPlusPacket,
+  WEAK_CIPHER_SUITES,
 } from 'cdk8s-baremetal-runtime/power/ipmi/index';
-import { answerCommand, type CommandContext } from './bmc-commands.ts';
-import { type ActiveSession, BmcSessions, type BmcUser } from './bmc-sessions.ts';
+import { answerCommand } from './bmc-commands.ts';
+import { type ActiveSession, BmcSessions } from './bmc-sessions.ts';
 import { BootOptions, type Chassis, type ChassisDelays, PowerSequencer } from './chassis.ts';
+import type { CommandContext } from './command-handler.ts';
+import { EventLog } from './event-log.ts';
 import { type BmcFaults, noFaults, strike } from './faults.ts';
+import { type SimulatedSensor, sdrRepository, serverSensors } from './sensor-model.ts';
+import { SerialOverLan, type SerialPort } from './serial-over-lan.ts';
+import { type BmcUser, BmcUsers } from './users.ts';
 
 export interface SimulatedBmcOptions {
   readonly clock: Clock;
@@ -48,8 +62,12 @@ export interface SimulatedBmcOptions {
   readonly delays?: ChassisDelays;
   /** 16 bytes. Default: random. */
   readonly guid?: Uint8Array;
-  /** Default: 17 and 3. */
+  /** Default: 17 and 3; 0 to 2 by name. */
   readonly cipherSuites?: readonly number[];
+  /** Default: those of a small server. */
+  readonly sensors?: readonly SimulatedSensor[];
+  /** Absent: no Serial over LAN. */
+  readonly serial?: SerialPort;
   /** Default 16. */
   readonly maxSessions?: number;
   /** Default 60,000. */
@@ -64,6 +82,7 @@ export interface BmcStats {
   readonly commands: Map<number, number>;
 }
 
+const DEFAULT_SUITES = [17, 3];
 const PENDING_TIMEOUT_MS = 20_000;
 
 export class SimulatedBmc {
@@ -71,20 +90,65 @@ export class SimulatedBmc {
   readonly sessions: BmcSessions;
   readonly stats: BmcStats = { packets: 0, malformed: 0, commands: new Map() };
   readonly #options: SimulatedBmcOptions;
+  /** Names and passwords may change while it runs. */
+  readonly users: BmcUsers;
+  readonly log: EventLog;
+  readonly sol: SerialOverLan;
   readonly #boot: BootOptions;
   readonly #power: PowerSequencer;
   readonly #context: CommandContext;
+  /** Where the packets of a session came from last: its console is there. */
+  readonly #peers = new Map<number, Endpoint>();
   #socket: UdpSocket | undefined;
+  #silentUntilMs = 0;
 
   private constructor(options: SimulatedBmcOptions) {
-    const { clock, random, chassis, delays = {}, users, maxSessions = 16, sessionTimeoutMs = 60_000 } = options;
+    const { clock, random, chassis, delays = {}, maxSessions = 16, sessionTimeoutMs = 60_000 } = options;
     this.#options = options;
     this.faults = { ...noFaults(), ...options.faults };
     this.#boot = new BootOptions(clock);
-    this.#power = new PowerSequencer(clock, chassis, delays, () => this.#boot.take());
+    this.log = new EventLog(clock);
+    this.users = new BmcUsers(options.users);
+    const { users } = this;
+    const onChange = (powered: boolean): void => {
+      // ACPI state (22h, 6Fh): S0 or S5; the log is what tells a person at 3 a.m. when it was
+      this.log.add({ sensorType: 0x22, sensor: 17, eventType: 0x6f, offset: powered ? 0 : 5 });
+    };
+    this.#power = new PowerSequencer(clock, chassis, delays, () => this.#boot.take(), onChange);
     const guid = options.guid ?? random.bytes(GUID_BYTES);
-    const suites = CIPHER_SUITES.filter(({ id }) => options.cipherSuites?.includes(id) ?? true);
-    this.#context = { power: this.#power, boot: this.#boot, faults: this.faults, suites, guid };
+    const suites = [...CIPHER_SUITES, ...WEAK_CIPHER_SUITES].filter(({ id }) => (options.cipherSuites ?? DEFAULT_SUITES).includes(id));
+    this.sol = new SerialOverLan(clock, options.serial, (session, payload) => {
+      const to = this.#peers.get(session.bmcSessionId);
+      if (to) this.#reply(this.#sealed(session, PayloadType.sol, payload), to);
+    });
+    const sensors = options.sensors ?? serverSensors(() => chassis.powered);
+    let reservation = 0;
+    const bmc = this;
+    this.#context = {
+      power: this.#power,
+      boot: this.#boot,
+      faults: this.faults,
+      suites,
+      guid,
+      users,
+      sensors,
+      sdrs: sdrRepository(sensors),
+      sdrReservation: { current: 0 },
+      log: this.log,
+      sol: this.sol,
+      get address() {
+        return bmc.local.address;
+      },
+      get port() {
+        return bmc.local.port;
+      },
+      newReservation: () => {
+        reservation = (reservation % 0xffff) + 1;
+        return reservation;
+      },
+      // the answer goes out first
+      restart: () => void clock.after(1, () => this.restart(this.faults.restartMs)),
+    };
     const pendingTimeoutMs = PENDING_TIMEOUT_MS;
     this.sessions = new BmcSessions({
       clock,
@@ -131,20 +195,24 @@ export class SimulatedBmc {
     this.#power.reset();
   }
 
-  /** Forgets all sessions and boot claims, as a BMC that was reset. The machine is not touched. */
-  restart(): void {
+  /** Forgets all sessions and boot claims, as a BMC that was reset, and says nothing for a while. The machine is not touched. */
+  restart(silentMs = 0): void {
+    this.sol.deactivate(false);
     this.sessions.endAll();
     this.#boot.inProgress = 0;
+    if (silentMs > 0) this.#silentUntilMs = this.#options.clock.monotonic() + silentMs;
   }
 
   async close(): Promise<void> {
+    this.sol.deactivate(false);
     this.#power.close();
     await this.#socket?.close();
   }
 
   #receive(data: Uint8Array, from: Endpoint): void {
     this.stats.packets += 1;
-    if (this.faults.dead || strike(this.faults, 'dropRequests')) return;
+    if (this.faults.dead || this.#options.clock.monotonic() < this.#silentUntilMs) return;
+    if (strike(this.faults, 'dropRequests') || this.#chance(this.faults.lossPercent)) return;
     try {
       const packet = decodePacket(data);
       switch (packet.kind) {
@@ -194,18 +262,26 @@ export class SimulatedBmc {
 
   #inSession(packet: RmcpPlusPacket, from: Endpoint): void {
     const session = this.sessions.find(packet.sessionId);
-    if (!session || packet.payloadType !== PayloadType.ipmi) return; // unknown sessions meet silence, as with real BMCs
+    if (!session || (packet.payloadType !== PayloadType.ipmi && packet.payloadType !== PayloadType.sol)) return; // unknown sessions meet silence, as with real BMCs
     const payload = openSealed(packet, session.keys);
-    if (!session.window.accept(packet.sequence)) return; // a replay
+    if (session.keys.suite.integrity !== 0 && !session.window.accept(packet.sequence)) return; // a replay
+    this.#peers.set(session.bmcSessionId, from);
+    if (packet.payloadType === PayloadType.sol) {
+      this.sol.receive(session, payload);
+      return;
+    }
     const request = decodeRequest(payload);
     const answered = strike(this.faults, 'misdirectReplies') ? { ...request, sequence: (request.sequence + 1) & 0x3f } : request;
     const response = this.#answer(request, session, answered.sequence);
-    session.outbound = nextSequence(session.outbound);
-    const { keys, consoleSessionId, outbound: sequence } = session;
-    const sealed = { payloadType: PayloadType.ipmi, sessionId: consoleSessionId, sequence, payload: response };
-    const datagram = encodeSealed(sealed, keys, this.#options.random);
+    const datagram = this.#sealed(session, PayloadType.ipmi, response);
     if (strike(this.faults, 'corruptReplies')) datagram[datagram.length >> 1] = (datagram[datagram.length >> 1] ?? 0) ^ 0x01;
     this.#reply(datagram, from);
+  }
+
+  #sealed(session: ActiveSession, payloadType: number, payload: Uint8Array): Buffer {
+    session.outbound = nextSequence(session.outbound);
+    const { keys, consoleSessionId, outbound: sequence } = session;
+    return encodeSealed({ payloadType, sessionId: consoleSessionId, sequence, payload }, keys, this.#options.random);
   }
 
   #answer(request: IpmiRequest, session: ActiveSession | undefined, sequence = request.sequence): Buffer {
@@ -223,8 +299,13 @@ export class SimulatedBmc {
 
   #contextOf(session: ActiveSession | undefined): CommandContext {
     if (!session) return this.#context;
-    const end = (id: number): boolean => this.sessions.end(id);
+    const end = (id: number): boolean => {
+      if (this.sol.session?.bmcSessionId === id) this.sol.deactivate(false);
+      this.#peers.delete(id);
+      return this.sessions.end(id);
+    };
     const view = {
+      active: session,
       maxPrivilege: session.maxPrivilege,
       get privilege() {
         return session.privilege;
@@ -234,12 +315,18 @@ export class SimulatedBmc {
       },
       end,
     };
-    return { ...this.#context, session: view };
+    // the context has getters: a prototype keeps them
+    return Object.assign(Object.create(this.#context) as CommandContext, { session: view });
+  }
+
+  #chance(percent: number): boolean {
+    return percent > 0 && randomInt(this.#options.random, 100) < percent;
   }
 
   #reply(datagram: Uint8Array, to: Endpoint): void {
-    if (strike(this.faults, 'dropReplies')) return;
+    if (strike(this.faults, 'dropReplies') || this.#chance(this.faults.lossPercent)) return;
     const send = (): void => this.#socket?.send(datagram, to);
+    if (this.#chance(this.faults.duplicatePercent)) send();
     if (this.faults.replyDelayMs > 0) this.#options.clock.after(this.faults.replyDelayMs, send);
     else send();
   }

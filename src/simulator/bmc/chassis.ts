@@ -20,6 +20,8 @@ export interface Chassis {
   reset(boot: BootOverride): void;
   /** The ACPI power button; a machine that does not listen stays on. Absent: it goes off after the soft-off delay. */
   softOff?(): void;
+  /** A non-maskable interrupt. */
+  diagnosticInterrupt?(): void;
 }
 
 export interface ChassisDelays {
@@ -35,6 +37,8 @@ export interface ChassisDelays {
 export class PowerSequencer {
   /** Injectable fault: commands are accepted and nothing happens. */
   stuck = false;
+  /** Table 28-11: 0 unknown, 1 by command. */
+  restartCause = 0;
   #pending: Timer | undefined;
 
   constructor(
@@ -43,6 +47,8 @@ export class PowerSequencer {
     private readonly delays: ChassisDelays,
     /** The override for the boot that is about to happen; consumes one-time flags. */
     private readonly takeBoot: () => BootOverride,
+    /** The power really changed. */
+    private readonly onChange: (powered: boolean) => void = () => undefined,
   ) {}
 
   get powered(): boolean {
@@ -51,41 +57,58 @@ export class PowerSequencer {
 
   on(): void {
     this.#later(this.delays.onMs, () => {
-      if (!this.chassis.powered) this.chassis.powerOn(this.takeBoot());
+      if (!this.chassis.powered) this.#switchOn();
     });
   }
 
   off(): void {
     this.#later(this.delays.offMs, () => {
-      if (this.chassis.powered) this.chassis.powerOff();
+      if (this.chassis.powered) this.#switchOff();
     });
+  }
+
+  diagnosticInterrupt(): void {
+    if (!this.stuck) this.chassis.diagnosticInterrupt?.();
   }
 
   softOff(): void {
     this.#later(this.delays.softOffMs, () => {
       if (!this.chassis.powered) return;
       if (this.chassis.softOff) this.chassis.softOff();
-      else this.chassis.powerOff();
+      else this.#switchOff();
     });
   }
 
   reset(): void {
     this.#later(0, () => {
-      if (this.chassis.powered) this.chassis.reset(this.takeBoot());
+      if (!this.chassis.powered) return;
+      this.restartCause = 1;
+      this.chassis.reset(this.takeBoot());
     });
   }
 
   cycle(): void {
     this.#later(this.delays.offMs, () => {
-      if (this.chassis.powered) this.chassis.powerOff();
+      if (this.chassis.powered) this.#switchOff();
       this.#later(this.delays.cycleMs ?? 1000, () => {
-        if (!this.chassis.powered) this.chassis.powerOn(this.takeBoot());
+        if (!this.chassis.powered) this.#switchOn();
       });
     });
   }
 
   close(): void {
     this.#pending?.cancel();
+  }
+
+  #switchOn(): void {
+    this.restartCause = 1;
+    this.chassis.powerOn(this.takeBoot());
+    this.onChange(true);
+  }
+
+  #switchOff(): void {
+    this.chassis.powerOff();
+    this.onChange(false);
   }
 
   #later(delayMs: number | undefined, action: () => void): void {

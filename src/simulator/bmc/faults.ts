@@ -21,6 +21,18 @@ export interface BmcFaults {
   /** A user is locked for `lockoutMs` after so many bad passwords; 0: never. */
   lockoutAfter: number;
   lockoutMs: number;
+  /** Of 100 packets in either direction so many are lost, at random … */
+  lossPercent: number;
+  /** … and so many answers come twice. */
+  duplicatePercent: number;
+  /** Every log-in fails at the proof, whatever the password. */
+  authFailure: boolean;
+  /** So many of the next pieces of an SDR find their reservation cancelled. */
+  sdrReservationsLost: number;
+  /** Largest piece of an SDR that it gives. */
+  sdrPieceBytes: number;
+  /** After Cold Reset it is silent for so long. */
+  restartMs: number;
   /** No answer to anything, as with the cable pulled. */
   dead: boolean;
 }
@@ -38,6 +50,12 @@ export function noFaults(): BmcFaults {
     replyDelayMs: 0,
     lockoutAfter: 0,
     lockoutMs: 300_000,
+    lossPercent: 0,
+    duplicatePercent: 0,
+    authFailure: false,
+    sdrReservationsLost: 0,
+    sdrPieceBytes: 255,
+    restartMs: 0,
     dead: false,
   };
 }

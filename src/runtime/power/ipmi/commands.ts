@@ -8,6 +8,8 @@ export interface IpmiCommand<T> {
   readonly netFn: number;
   readonly command: number;
   readonly data: Uint8Array;
+  /** Logical unit of the BMC. Default 0. */
+  readonly lun?: number;
   /** Callers that ask at the same time may share one answer: it only reads, and is one packet. */
   readonly shared?: true;
   /** Enough for it is the level that every session starts with (Appendix G): no raise of privilege goes before it. */

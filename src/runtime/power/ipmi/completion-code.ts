@@ -85,6 +85,11 @@ export function completionName(code: number, netFn: number, command: number): st
   return `${code.toString(16).toUpperCase().padStart(2, '0')}h (${name})`;
 }
 
+/** The code behind an IPMI_COMPLETION error; undefined for all others. */
+export function completionCodeOf(error: unknown): number | undefined {
+  return error instanceof Error && 'completionCode' in error && typeof error.completionCode === 'number' ? error.completionCode : undefined;
+}
+
 /** The BMC asks for patience: the same command may succeed a moment later. */
 export function isBusy(code: number): boolean {
   return code === CompletionCode.nodeBusy || code === CompletionCode.timeout || code === 0xd2; // D2h: BMC still initialising

@@ -155,8 +155,8 @@ export class IpmiSession {
 
   async #exchange(command: IpmiCommand<unknown>, waits: readonly number[], signal: AbortSignal | undefined): Promise<IpmiResponse> {
     const sequence = this.#freeRequestSequence();
-    const { netFn, command: number, data } = command;
-    const payload = encodeRequest({ netFn, command: number, sequence, data });
+    const { netFn, command: number, data, lun = 0 } = command;
+    const payload = encodeRequest({ netFn, command: number, sequence, data, lun });
     const send = (): void => this.#seal(PayloadType.ipmi, payload);
     const exchange = new Exchange<IpmiResponse>({ clock: this.#clock, waits, bmc: this.#access.bmc, what: command.name, signal, send });
     this.#waiting.set(sequence, { command, exchange });
@@ -217,6 +217,6 @@ export class IpmiSession {
     const raising = command.netFn === 0x06 && command.command === 0x3b;
     if (code === CompletionCode.insufficientPrivilege || (raising && (code === 0x80 || code === 0x81)))
       return powerErrors.IPMI_PRIVILEGE_REFUSED({ bmc, user, privilege, why: `${command.name}: ${completion}` });
-    return powerErrors.IPMI_COMPLETION({ bmc, command: command.name, completion });
+    return Object.assign(powerErrors.IPMI_COMPLETION({ bmc, command: command.name, completion }), { completionCode: code });
   }
 }
