@@ -1,21 +1,16 @@
 # What a person sees, and what becomes of a failure.
 
-# Beside the kernel's console whatever else is there: the command line of a site may name neither the serial port nor the screen.
-CONSOLES='/dev/console /dev/tty0 /dev/ttyS0 /dev/ttyS1 /dev/hvc0 /dev/ttyAMA0'
+# Standard output is the kernel's console. Whoever looks at another screen or serial line, which the site's command line does not name, shall see
+# the sentence too.
+OTHER_CONSOLES='tty0 ttyS0 ttyS1 hvc0 ttyAMA0'
 
-# say SENTENCE: to every console that there is, each once.
+# say SENTENCE
 say() {
-  said=
-  for console in $CONSOLES; do
-    [ -c "$console" ] || continue
-    # /dev/console is one of the others under another name
-    case $console in /dev/console) [ -n "$said" ] && continue ;; esac
-    case " $(cat /sys/class/tty/console/active 2> /dev/null) " in
-      *" ${console#/dev/} "*) continue ;;
-    esac
-    echo "bms: $1" > "$console"
-  done 2> /dev/null
   echo "bms: $1"
+  for console in $OTHER_CONSOLES; do
+    case " $(cat /sys/class/tty/console/active 2> /dev/null) " in *" $console "*) continue ;; esac
+    [ ! -c "/dev/$console" ] || echo "bms: $1" > "/dev/$console"
+  done 2> /dev/null
 }
 
 # fail SENTENCE: nothing can go on. The deploy-helper is told, so that the deployment ends with this sentence and not by its deadline. The
