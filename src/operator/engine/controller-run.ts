@@ -94,9 +94,9 @@ export function startController(controller: Controller, surroundings: Controller
     }
   };
 
-  const unsubscribe = sources.map(({ informer, keys }) =>
+  const unsubscribe = sources.map(({ informer, keys, gatherMs = 0 }) =>
     informer.subscribe((event) => {
-      for (const key of keys(event)) queue.add(key);
+      for (const key of keys(event)) queue.addAfter(key, gatherMs);
     }),
   );
   const workers = Array.from({ length: concurrency }, work);

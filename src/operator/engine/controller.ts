@@ -37,6 +37,8 @@ export interface Source {
   readonly informer: Informer;
   /** The keys that an event concerns. */
   readonly keys: (event: ObjectEvent) => readonly string[];
+  /** Events that follow within this time of the first are looked at together with it. Default 0. */
+  readonly gatherMs?: number;
 }
 
 export interface Controller {
@@ -72,8 +74,8 @@ export function ownedSource(informer: Informer, owner: { readonly apiVersion: st
 }
 
 /** Objects that a function of the controller's own leads back to primary objects. */
-export function mappedSource(informer: Informer, keysOf: (object: LiveObject) => readonly string[]): Source {
-  return { informer, keys: ({ object }) => keysOf(object) };
+export function mappedSource(informer: Informer, keysOf: (object: LiveObject) => readonly string[], gatherMs = 0): Source {
+  return { informer, keys: ({ object }) => keysOf(object), gatherMs };
 }
 
 function groupOf(apiVersion: string): string {
