@@ -7,7 +7,10 @@ import { registerCatalog } from './commands/catalog.ts';
 import { registerCompletion } from './commands/completion.ts';
 import { registerEnrol } from './commands/enrol.ts';
 import { registerLocal } from './commands/local.ts';
+import { registerNotification } from './commands/notification.ts';
 import { registerPreflight } from './commands/preflight.ts';
+import { registerUpdate } from './commands/update.ts';
+import { registerWatch } from './commands/watch.ts';
 import { registerWork } from './commands/work.ts';
 import { ExitError, exitCode, exitCodeOf } from './exit-codes.ts';
 import { type CommandContext, explainMac, nodeDiagnose, nodeList, nodeShow, nodeTimeline } from './node-commands.ts';
@@ -54,7 +57,17 @@ export function buildProgram(world: Surroundings): Command {
       .command('list')
       .description('every machine with its state, and why it is in it')
       .option('--state <states>', 'in one of these, comma-separated')
-      .action(async ({ state }: { state?: string }) => nodeList(await context(), state === undefined ? {} : { state }));
+      .option('--name <text>', 'whose names contain this')
+      .option('--free', 'without an instance')
+      .option('--maintenance', 'in maintenance')
+      .action(async ({ state, name, free, maintenance }: { state?: string; name?: string; free?: true; maintenance?: true }) =>
+        nodeList(await context(), {
+          ...(state !== undefined && { state }),
+          ...(name !== undefined && { name }),
+          ...(free && { free: 'true' }),
+          ...(maintenance && { maintenance: 'true' }),
+        }),
+      );
     parent
       .command('show')
       .description('one machine')
@@ -77,8 +90,11 @@ export function buildProgram(world: Surroundings): Command {
     .argument('<machine>', `${NODE}; also a MAC address that is not enrolled`)
     .action(async (key: string) => explainMac(await context(), key));
   registerEnrol(program, context);
+  registerUpdate(program, context);
   registerCatalog(program, context);
   registerWork(program, context);
+  registerWatch(program, context);
+  registerNotification(program, context);
   registerPreflight(program, world);
   registerLocal(program, world);
   registerCompletion(program, context, world.print);

@@ -1,8 +1,31 @@
 /** bmctl image, flavor, instance. */
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import type { CommandContext } from '../node-commands.ts';
 import { table } from '../table.ts';
 import { wholeNumber } from './enrol.ts';
+import { type Confirm, confirmation, confirming, unconfirmed } from './plan.ts';
+
+interface ImageFlags {
+  readonly name?: string;
+  readonly sha256?: string;
+  readonly boot?: string;
+  readonly kernel?: string;
+  readonly ramdisk?: string;
+  readonly layout?: string;
+  readonly format?: string;
+}
+
+interface FlavorFlags {
+  readonly cpus: number;
+  readonly memory: number;
+  readonly disk: number;
+  readonly arch?: string;
+  readonly deployKernel?: string;
+  readonly deployRamdisk?: string;
+  readonly swap?: number;
+  readonly ephemeral?: number;
+  readonly spec?: string[];
+}
 
 export function registerCatalog(program: Command, context: () => Promise<CommandContext>): void {
   const image = program.command('image').description('images, files of [pxe] user_image_dir');
@@ -12,10 +35,14 @@ export function registerCatalog(program: Command, context: () => Promise<Command
     .argument('<id>', 'name of its file')
     .option('--name <name>')
     .option('--sha256 <hex>', 'that it must have')
-    .option('--boot <how>', 'local or kernel')
-    .action(async (id: string, flags: { name?: string; sha256?: string; boot?: string }) => {
+    .option('--boot <how>', 'local (default) or kernel')
+    .option('--kernel <id>', 'with --boot kernel: the image that is its kernel')
+    .option('--ramdisk <id>', 'with --boot kernel: the image that is its ramdisk')
+    .option('--layout <layout>', 'whole-disk (default) or partition')
+    .option('--format <format>', 'raw or qcow2, when it must be that')
+    .action(async (id: string, { kernel: kernelId, ramdisk: ramdiskId, ...flags }: ImageFlags) => {
       const at = await context();
-      const added = await at.api.ask('registerImage', {}, { body: { id, ...flags } });
+      const added = await at.api.ask('registerImage', {}, { body: { id, kernelId, ramdiskId, ...flags } });
       at.print(
         at.asJson ? JSON.stringify(added, undefined, 2) : `${id}: ${added.format}, ${added.sizeBytes} bytes, SHA-256 ${added.sha256}`,
       );
@@ -27,6 +54,13 @@ export function registerCatalog(program: Command, context: () => Promise<Command
     const rows = answer.images.map((one) => [one.id, one.name, one.format, String(one.sizeBytes ?? '-'), one.sha256 ?? '-']);
     at.print(table(['ID', 'NAME', 'FORMAT', 'BYTES', 'SHA-256'], rows));
   });
+  image
+    .command('show')
+    .argument('<id>')
+    .action(async (id: string) => {
+      const at = await context();
+      facts(at, await at.api.ask('showImage', { image: id }));
+    });
   image
     .command('remove')
     .argument('<id>')
@@ -46,24 +80,26 @@ export function registerCatalog(program: Command, context: () => Promise<Command
     .option('--arch <arch>', 'that it must be')
     .option('--deploy-kernel <id>')
     .option('--deploy-ramdisk <id>')
-    .action(
-      async (
-        id: string,
-        flags: { cpus: number; memory: number; disk: number; arch?: string; deployKernel?: string; deployRamdisk?: string },
-      ) => {
-        const at = await context();
-        const {
-          cpus,
-          memory: memoryMb,
-          disk: localGb,
-          arch: cpuArch,
-          deployKernel: deployKernelId,
-          deployRamdisk: deployRamdiskId,
-        } = flags;
-        await at.api.ask('createFlavor', {}, { body: { id, cpus, memoryMb, localGb, cpuArch, deployKernelId, deployRamdiskId } });
-        at.print(`${id} is added.`);
-      },
-    );
+    .option('--swap <MiB>', 'of partition images', wholeNumber)
+    .option('--ephemeral <GB>', 'of partition images', wholeNumber)
+    .option('--spec <key=value...>', "what a machine must be beyond that, with nova's operators, e.g. rack=r1")
+    .action(async (id: string, flags: FlavorFlags) => {
+      const at = await context();
+      const body = {
+        id,
+        cpus: flags.cpus,
+        memoryMb: flags.memory,
+        localGb: flags.disk,
+        cpuArch: flags.arch,
+        deployKernelId: flags.deployKernel,
+        deployRamdiskId: flags.deployRamdisk,
+        swapMb: flags.swap,
+        ephemeralGb: flags.ephemeral,
+        ...(flags.spec && { extraSpecs: Object.fromEntries(flags.spec.map(keyAndValue)) }),
+      };
+      await at.api.ask('createFlavor', {}, { body });
+      at.print(`${id} is added.`);
+    });
   flavor.command('list').action(async () => {
     const at = await context();
     const answer = await at.api.ask('listFlavors', {});
@@ -71,6 +107,13 @@ export function registerCatalog(program: Command, context: () => Promise<Command
     const rows = answer.flavors.map((one) => [one.id, String(one.cpus), String(one.memoryMb), String(one.localGb), one.cpuArch ?? '-']);
     at.print(table(['ID', 'CPUS', 'MIB', 'GB', 'ARCH'], rows));
   });
+  flavor
+    .command('show')
+    .argument('<id>')
+    .action(async (id: string) => {
+      const at = await context();
+      facts(at, await at.api.ask('showFlavor', { flavor: id }));
+    });
   flavor
     .command('remove')
     .argument('<id>')
@@ -80,15 +123,49 @@ export function registerCatalog(program: Command, context: () => Promise<Command
       at.print(`${id} is removed.`);
     });
 
-  program
-    .command('instance')
-    .description('instances')
-    .command('list')
-    .action(async () => {
+  const instance = program.command('instance').description('instances');
+  instance
+    .command('show')
+    .argument('<instance>', 'name or UUID')
+    .action(async (key: string) => {
       const at = await context();
-      const answer = await at.api.ask('listInstances', {}, { query: { limit: 1000 } });
-      if (at.asJson) return at.print(JSON.stringify(answer, undefined, 2));
-      const rows = answer.instances.map((one) => [one.name, one.uuid, one.node.name, one.node.state, one.imageId, one.flavorId ?? '-']);
-      at.print(table(['NAME', 'UUID', 'MACHINE', 'STATE', 'IMAGE', 'FLAVOR'], rows));
+      const { node, ...rest } = await at.api.ask('showInstance', { instance: key });
+      facts(at, { ...rest, machine: node.name, state: node.state, why: node.reason }, { ...rest, node });
     });
+  confirming(instance.command('destroy'))
+    .description('ends it and makes its machine free')
+    .argument('<instance>', 'name or UUID')
+    .action(async (key: string, flags: Confirm) => {
+      const at = await context();
+      if (!flags.yes && flags.plan === undefined) {
+        const { node } = await at.api.ask('showInstance', { instance: key });
+        return unconfirmed(at, { verb: 'destroy', node: node.uuid });
+      }
+      const answer = await at.api.ask('destroyInstance', { instance: key }, { body: confirmation(flags) });
+      at.print(at.asJson ? JSON.stringify(answer, undefined, 2) : `${key} ends; its machine is ${answer.node.name}.`);
+    });
+  instance.command('list').action(async () => {
+    const at = await context();
+    const answer = await at.api.ask('listInstances', {}, { query: { limit: 1000 } });
+    if (at.asJson) return at.print(JSON.stringify(answer, undefined, 2));
+    const rows = answer.instances.map((one) => [one.name, one.uuid, one.node.name, one.node.state, one.imageId, one.flavorId ?? '-']);
+    at.print(table(['NAME', 'UUID', 'MACHINE', 'STATE', 'IMAGE', 'FLAVOR'], rows));
+  });
+}
+
+/** One line per field; what is nested as JSON. */
+function facts({ asJson, print }: CommandContext, shown: object, whole: object = shown): void {
+  if (asJson) {
+    print(JSON.stringify(whole, undefined, 2));
+    return;
+  }
+  const rows = Object.entries(shown).filter(([, value]) => value !== undefined);
+  const width = Math.max(...rows.map(([key]) => key.length));
+  for (const [key, value] of rows) print(`${key.padEnd(width)}  ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`);
+}
+
+function keyAndValue(text: string): [string, string] {
+  const [, key, value] = /^([^=]+)=(.*)$/.exec(text) ?? [];
+  if (key === undefined || value === undefined) throw new InvalidArgumentError(`"${text}" is not key=value.`);
+  return [key, value];
 }

@@ -1,18 +1,24 @@
 /** bmctl's verbs: deploy, power, reboot, destroy … and the plan that comes before harm. */
-import { CodedError } from 'cdk8s-baremetal-contract';
-import type { NodeSummary, OperationId, PlanRequest } from 'cdk8s-baremetal-contract/api/index';
+import type { NodeSummary, OperationId } from 'cdk8s-baremetal-contract/api/index';
 import { type Command, InvalidArgumentError } from 'commander';
-import { ExitError, exitCode } from '../exit-codes.ts';
 import type { CommandContext } from '../node-commands.ts';
+import { registerAttachments } from './attachments.ts';
 import { follow } from './follow.ts';
+import { readNetwork } from './network-file.ts';
+import { type Confirm, confirmation, confirming, registerPlan, unconfirmed } from './plan.ts';
 
-interface Confirm {
-  readonly yes?: boolean;
-  readonly plan?: string;
-}
 interface Wait {
   readonly wait?: boolean;
   readonly timeout: number;
+}
+interface DeployFlags extends Confirm, Wait {
+  readonly image: string;
+  readonly flavor?: string;
+  readonly node?: string;
+  readonly uuid?: string;
+  readonly network?: string;
+  readonly vif?: string[];
+  readonly volume?: string[];
 }
 type Context = () => Promise<CommandContext>;
 
@@ -44,10 +50,14 @@ export function registerWork(program: Command, context: Context): void {
     .option('-f, --flavor <id>')
     .option('-n, --node <node>', NODE)
     .option('--uuid <uuid>', 'of the instance; default: a new one')
-    .action(async (name: string, flags: Confirm & Wait & { image: string; flavor?: string; node?: string; uuid?: string }) => {
+    .option('--network <file>', 'JSON or YAML: addresses, routers and name servers that it is handed')
+    .option('--vif <id...>', 'virtual interfaces to plug')
+    .option('--volume <id...>', 'volumes to attach')
+    .action(async (name: string, flags: DeployFlags) => {
       const at = await context();
-      const { image, flavor, node, uuid } = flags;
-      const wish = { name, imageId: image, flavorId: flavor, node, uuid };
+      const { image, flavor, node, uuid, vif: vifs, volume: volumes, network: file } = flags;
+      const network = file === undefined ? undefined : await readNetwork(at, file);
+      const wish = { name, imageId: image, flavorId: flavor, node, uuid, network, vifs, volumes };
       if (!flags.yes && flags.plan === undefined) return unconfirmed(at, { verb: 'spawn', ...wish });
       const instance = await at.api.ask('spawnInstance', {}, { body: { ...wish, ...confirmation(flags) } });
       if (flags.wait) {
@@ -164,50 +174,8 @@ export function registerWork(program: Command, context: Context): void {
       );
   }
 
-  program
-    .command('plan')
-    .description('what a verb would do to a machine, with the hash that confirms it')
-    .argument('<verb>', 'spawn, rebuild, clean, destroy, reboot, "power off", inspect, rescue or unrescue')
-    .argument('[node]', NODE)
-    .option('-i, --image <id>')
-    .option('-f, --flavor <id>')
-    .option('--name <name>', 'of the instance', 'instance')
-    .option('--full', 'clean: every block')
-    .action(async (verb: string, node: string | undefined, flags: { image?: string; flavor?: string; name: string; full?: boolean }) => {
-      const at = await context();
-      const { image, flavor, name, full } = flags;
-      const spawn = { name, imageId: image, flavorId: flavor };
-      const rest = verb === 'spawn' ? spawn : verb === 'rebuild' ? { imageId: image } : verb === 'clean' && full ? { wipe: 'full' } : {};
-      await showPlan(at, { verb, node, ...rest });
-    });
-}
-
-/** Prints what would happen, and ends as a refusal: nothing was done. */
-async function unconfirmed(at: CommandContext, request: PlanRequest): Promise<void> {
-  const hash = await showPlan(at, request);
-  throw new ExitError(
-    exitCode.refused,
-    new CodedError('BMCTL_UNCONFIRMED', 'nothing was done: this wants a confirmation', `Add --plan ${hash}, or --yes without looking`),
-  );
-}
-
-async function showPlan(at: CommandContext, body: object): Promise<string> {
-  const plan = await at.api.ask('plan', {}, { body });
-  if (at.asJson) at.print(JSON.stringify(plan, undefined, 2));
-  else {
-    at.print(`${plan.verb} on ${plan.node}, about ${plan.expectedMinutes} min:`);
-    for (const step of plan.steps) at.print(`  ${step}`);
-    at.print(`Plan ${plan.hash}`);
-  }
-  return plan.hash;
-}
-
-function confirmation({ yes, plan }: Confirm): Confirm {
-  return plan === undefined ? { yes: yes === true } : { plan };
-}
-
-function confirming(command: Command): Command {
-  return command.option('-y, --yes', 'confirm without a plan').option('--plan <hash>', 'confirm the plan that was read');
+  registerAttachments(program, context, told);
+  registerPlan(program, context);
 }
 
 function waiting(command: Command): Command {

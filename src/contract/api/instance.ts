@@ -1,13 +1,18 @@
 /** Instances: an image on a machine of a flavor. The association is on the machine's record, so an instance is shown by its machine. */
 import { z } from 'zod';
+import { instanceNetwork } from '../instance-network/index.ts';
 import { confirmation, id, name } from './names.ts';
-import { nodeSummary, wipeModes } from './node.ts';
+import { attachVolumeRequest, detachVolumeRequest, nodeSummary, plugVifsRequest, wipeModes } from './node.ts';
 
 export const instance = z.object({
   uuid: z.string(),
   name: z.string(),
   imageId: z.string(),
   flavorId: z.string().optional(),
+  network: z
+    .looseObject({ interfaces: z.array(z.looseObject({})) })
+    .optional()
+    .describe('As it was asked for'),
   since: z.string(),
   node: nodeSummary,
 });
@@ -29,6 +34,7 @@ const wish = {
     .optional(),
   vifs: z.array(z.string().min(1).max(64)).max(32).optional(),
   volumes: z.array(z.string().min(1).max(255)).max(32).optional(),
+  network: instanceNetwork.optional().describe('Addresses, routers and name servers that the instance is handed'),
 };
 
 const placed = ({ flavorId, node }: { flavorId?: string | undefined; node?: string | undefined }): boolean =>
@@ -44,6 +50,9 @@ export const planRequest = z.union([
   z.strictObject({ verb: z.literal('spawn'), ...wish }).refine(placed, { error: 'flavorId or node must be given', path: ['flavorId'] }),
   z.strictObject({ verb: z.literal('rebuild'), node, imageId: id.optional(), preserveEphemeral: z.boolean().optional() }),
   z.strictObject({ verb: z.literal('clean'), node, wipe: z.enum(wipeModes).optional() }),
+  attachVolumeRequest.pick({ volume: true }).extend({ verb: z.literal('attach volume'), node }),
+  detachVolumeRequest.extend({ verb: z.literal('detach volume'), node }),
+  plugVifsRequest.extend({ verb: z.literal('plug vifs'), node }),
   z.strictObject({ verb: z.enum(['destroy', 'reboot', 'power off', 'inspect', 'rescue', 'unrescue']), node }),
 ]);
 

@@ -61,6 +61,12 @@ export const instanceNetwork = z
 
 export type InstanceNetwork = z.infer<typeof instanceNetwork>;
 
+/** As it is stored: what a newer program has added to it stays as it is. */
+export const storedNetwork = z.custom<InstanceNetwork>(
+  (value) => z.looseObject({ interfaces: z.array(z.looseObject({ on: z.union([z.int(), z.string()]) })).min(1) }).safeParse(value).success,
+  { error: 'is no network of an instance' },
+);
+
 interface Fault {
   readonly path: (string | number)[];
   readonly message: string;

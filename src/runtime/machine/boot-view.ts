@@ -1,4 +1,5 @@
 /** Machines as the boot plane sees them: what each shall do at its next start follows from its record, and from nothing else. */
+import { kernelArguments, resolveNetwork } from 'cdk8s-baremetal-contract/instance-network/index';
 import type { BootIntent, BootMachine, BootMachines } from '../boot/machine.ts';
 import type { Store, Stored, WatchEvent } from '../store/index.ts';
 import { deployKeyName } from './deploy-key.ts';
@@ -83,7 +84,7 @@ export class BootView implements BootMachines {
       const root = deployment?.written?.root;
       // Also one that was adopted: it was installed by somebody else, and boots as it did before.
       if (deployment === undefined || deployment.image.boot === 'local' || root === undefined) return { kind: 'local-disk' };
-      return { kind: 'network', kernel: `${directory}/kernel`, ramdisk: `${directory}/ramdisk`, root, ...this.#append() };
+      return { kind: 'network', kernel: `${directory}/kernel`, ramdisk: `${directory}/ramdisk`, root, ...this.#append(networkWords(node)) };
     }
     const session = node.ramdisk ?? deployment;
     if (session === undefined || !mayHavePosted(node)) return { kind: 'none', reason: `it is ${node.state}` };
@@ -106,9 +107,20 @@ export class BootView implements BootMachines {
     };
   }
 
-  #append(): { append?: string } {
-    return this.#options.append === undefined ? {} : { append: this.#options.append };
+  #append(more: readonly string[] = []): { append?: string } {
+    const words = [...(this.#options.append === undefined ? [] : [this.#options.append]), ...more];
+    return words.length === 0 ? {} : { append: words.join(' ') };
   }
+}
+
+/** nova's pxe_network_config. Of interfaces that the machine has lost since its spawn nothing is said: better by DHCP than not at all. */
+function networkWords({ instance, interfaces }: NodeRecord): string[] {
+  if (instance?.network?.onKernelCommandLine !== true) return [];
+  const network = resolveNetwork(
+    instance.network,
+    interfaces.map(({ mac }) => mac),
+  );
+  return typeof network === 'string' ? [] : kernelArguments(network);
 }
 
 const ARCHITECTURES: Readonly<Record<string, NonNullable<BootMachine['arch']>>> = {

@@ -3,6 +3,7 @@
  * here on one record (the association with an instance, the deployment, the owner), since the store has no larger transaction.
  * Times are wall-clock milliseconds. No secret is ever in it: passwords and keys are named, and a key is known by its hash.
  */
+import { storedNetwork } from 'cdk8s-baremetal-contract/instance-network/index';
 import { z } from 'zod';
 import { hardwareFacts } from '../deploy/helper/facts.ts';
 import type { Kind } from '../store/index.ts';
@@ -95,6 +96,8 @@ const instanceShape = {
   volumes: z.array(z.string()).default([]),
   /** Where the instance expects a volume, e.g. `/dev/vdb`; goes into the target's name as in the original. */
   mountpoints: z.record(z.string(), z.string()).optional(),
+  /** Addresses that it is handed, on the kernel command line or in its config drive. */
+  network: storedNetwork.optional(),
   /** It ran before it was ours: taken over, never written. */
   adopted: z.boolean().optional(),
   /** The next deployment leaves the ephemeral partition as it is; it must be there. */
@@ -110,6 +113,8 @@ const diskIdentity = z.object({
   generation: z.number().int().nonnegative().optional(),
   /** Deployment that wrote it, where the disk carries it. */
   deploymentId: z.string().optional(),
+  /** What was on it before anything was written, in words; absent when it was empty. */
+  holds: z.string().optional(),
 });
 
 /** A ramdisk's permission to report, once: for a deployment, and for inspection, cleaning and rescue. */
@@ -128,6 +133,16 @@ const keyShape = {
   /** What the ramdisk reported in `e` (N1). */
   reportedError: z.string().optional(),
 };
+
+const progress = z.object({
+  phase: z.enum(['write', 'verify']).optional(),
+  bytes: z.number().nonnegative(),
+  totalBytes: z.number().nonnegative().optional(),
+  /** Since this owner began, and what is left at that rate. */
+  bytesPerSecond: z.number().nonnegative().optional(),
+  remainingMs: z.number().nonnegative().optional(),
+  at: time,
+});
 
 const deploymentShape = {
   ...keyShape,
@@ -152,7 +167,9 @@ const deploymentShape = {
     preserveEphemeral: z.boolean().optional(),
   }),
   disk: diskIdentity.optional(),
-  progress: z.object({ bytes: z.number().nonnegative(), totalBytes: z.number().nonnegative().optional(), at: time }).optional(),
+  progress: progress.optional(),
+  /** Chunks of the image (SHA-256 of its raw form) that the disk has for good: where a later run goes on. */
+  synced: z.object({ sha256, chunks: z.number().int().nonnegative(), at: time }).optional(),
   written: z
     .object({
       bytes: z.number().nonnegative(),
@@ -170,7 +187,7 @@ const deploymentShape = {
 const ramdiskShape = {
   ...keyShape,
   purpose: z.enum(['inspect', 'clean', 'rescue']),
-  progress: z.object({ bytes: z.number().nonnegative(), totalBytes: z.number().nonnegative().optional(), at: time }).optional(),
+  progress: progress.optional(),
   /** What it found (inspection), as posted and checked. */
   facts: hardwareFacts.optional(),
 };
@@ -355,6 +372,10 @@ const imageShape = {
   id: z.string().min(1),
   name: z.string(),
   format: z.enum(['raw', 'qcow2']),
+  /** Where its file is: an http(s) URL, or a path in an image directory. Default: the file named by its id in [pxe] user_image_dir. */
+  source: z.string().min(1).optional(),
+  /** Of the file at `source` as its publisher gives it: `sha256:…` or `sha512:…`. */
+  checksum: z.string().min(1).optional(),
   sizeBytes: z.number().int().positive().optional(),
   sha256: sha256.optional(),
   /** `local`: the image boots itself from the disk; `kernel`: kernel and ramdisk come from the network at every boot. */

@@ -3,14 +3,17 @@
  * it (or an explicit yes), and is refused when what it would do has changed meanwhile.
  */
 import { createHash } from 'node:crypto';
+import { type InstanceNetwork, type ResolvedInterface, resolveNetwork } from 'cdk8s-baremetal-contract/instance-network/index';
 import { machineErrors } from './errors.ts';
 import type { ImageRecord, NodeRecord, WipeMode } from './node-record.ts';
 import { defaultSettings, type MachineSettings } from './settings.ts';
 
 export type PlannedRequest =
-  | { readonly verb: 'spawn'; readonly imageId: string }
+  | { readonly verb: 'spawn'; readonly imageId: string; readonly network?: InstanceNetwork }
   | { readonly verb: 'rebuild'; readonly imageId?: string; readonly preserveEphemeral?: boolean }
   | { readonly verb: 'clean'; readonly wipe?: WipeMode }
+  | { readonly verb: 'attach volume' | 'detach volume'; readonly volume: string }
+  | { readonly verb: 'plug vifs'; readonly vifs: readonly string[] }
   | { readonly verb: 'destroy' | 'reboot' | 'power off' | 'inspect' | 'rescue' | 'unrescue' };
 
 export interface Plan {
@@ -83,7 +86,14 @@ function describe(
       const imageId = request.imageId ?? node.instance?.imageId ?? '';
       const keeps = request.verb === 'rebuild' && request.preserveEphemeral === true;
       const wipe = keeps ? `WIPE ${disk}, all but its ephemeral partition` : `WIPE ${disk}`;
-      const steps = [...ramdisk, wipe, `write the image ${imageId}${bytesOf(image)}`, 'restart from the disk'];
+      const network = request.verb === 'spawn' ? request.network : node.instance?.network;
+      const steps = [
+        ...ramdisk,
+        wipe,
+        `write the image ${imageId}${bytesOf(image)}`,
+        ...networkSteps(node, network),
+        'restart from the disk',
+      ];
       return { steps, wipes: true, minutes: 2 * BOOT_MINUTES + (image?.sizeBytes ?? diskBytes) / BYTES_PER_MINUTE };
     }
     case 'clean': {
@@ -116,9 +126,47 @@ function describe(
       return { steps: [...ramdisk, 'read the hardware', 'power off'], wipes: false, minutes: BOOT_MINUTES + 1 };
     case 'rescue':
       return { steps: [...ramdisk, 'leave it running; the disk is not touched'], wipes: false, minutes: BOOT_MINUTES };
+    case 'attach volume':
+      return { steps: [`export the volume ${request.volume} to the addresses of ${node.name} alone`], wipes: false, minutes: 1 };
+    case 'detach volume':
+      return {
+        steps: [`end the export of the volume ${request.volume}, whoever has it mounted`, 'leave what is on it as it is'],
+        wipes: false,
+        minutes: 1,
+      };
+    case 'plug vifs':
+      return { steps: vifSteps(node, request.vifs), wipes: false, minutes: 1 };
     case 'unrescue':
       return { steps: ['power off', 'restart from the disk'], wipes: false, minutes: BOOT_MINUTES };
   }
+}
+
+function networkSteps(node: NodeRecord, network: InstanceNetwork | undefined): string[] {
+  if (network === undefined) return [];
+  const resolved = resolveNetwork(
+    network,
+    node.interfaces.map(({ mac }) => mac),
+  );
+  if (typeof resolved === 'string') return [`hand over no network settings: ${resolved}`];
+  return resolved.interfaces.map((one) => `hand over ${one.name} (${one.mac}): ${addressesOf(one)}`);
+}
+
+function addressesOf({ ipv4, ipv6, dns }: ResolvedInterface): string {
+  const words = [ipv4, ipv6].flatMap((one) => {
+    if (one === undefined) return [];
+    if (typeof one === 'string') return [one === 'dhcp' ? 'DHCP' : 'router advertisements'];
+    return [`${one.address}/${one.prefix}${one.gateway === undefined ? '' : ` by ${one.gateway}`}`];
+  });
+  return [...(words.length > 0 ? words : ['no address']), ...(dns.length > 0 ? [`name servers ${dns.join(' ')}`] : [])].join(', ');
+}
+
+function vifSteps({ instance }: NodeRecord, vifs: readonly string[]): string[] {
+  const before = instance?.vifs ?? [];
+  const steps = [
+    ...before.filter((vif) => !vifs.includes(vif)).map((vif) => `unplug ${vif}: its port loses the network`),
+    ...vifs.filter((vif) => !before.includes(vif)).map((vif) => `plug ${vif} into a free interface`),
+  ];
+  return steps.length > 0 ? steps : ['nothing: they are plugged already'];
 }
 
 function diskOf(node: NodeRecord): string {

@@ -2,6 +2,7 @@
  * What people and APIs ask for, on any replica: a compare-and-swap on the record, which the owner answers. Every verb but spawn, adopt and the
  * maintenance flag goes through `ask`, which refuses what the machine's state has no answer for.
  */
+import { resolveNetwork } from 'cdk8s-baremetal-contract/instance-network/index';
 import type { Clock } from '../core/clock.ts';
 import { modify, type Store } from '../store/index.ts';
 import { machineErrors } from './errors.ts';
@@ -89,10 +90,10 @@ export async function spawn({ store, clock }: VerbContext, nodeId: string, reque
   const image = (await store.get(imageKind, wanted.imageId))?.value;
   let outcome: SpawnOutcome | undefined;
   const node = await change(store, nodeId, (value) => {
-    const refusal = refuseSpawn(value, wanted.uuid);
+    const refusal = refuseSpawn(value, wanted.uuid) ?? refuseNetwork(value, wanted.network);
     outcome = refusal === undefined ? undefined : { kind: 'refused', reason: refusal };
     if (refusal !== undefined || value.instance?.uuid === wanted.uuid) return undefined;
-    checkApproval(value, planOf({ verb: 'spawn', imageId: wanted.imageId }, value, image), approval);
+    checkApproval(value, planOf(spawnRequest(wanted), value, image), approval);
     return {
       ...value,
       instance: { vifs: [], volumes: [], ...wanted, at: clock.now() },
@@ -102,6 +103,21 @@ export async function spawn({ store, clock }: VerbContext, nodeId: string, reque
     };
   });
   return outcome ?? { kind: 'associated', node };
+}
+
+/** What its plan is made of. */
+export function spawnRequest({ imageId, network }: Pick<Instance, 'imageId' | 'network'>): PlannedRequest {
+  return { verb: 'spawn', imageId, ...(network && { network }) };
+}
+
+/** Whether the machine has the interfaces that the instance's network speaks of. */
+export function refuseNetwork(node: NodeRecord, network: Instance['network']): string | undefined {
+  if (network === undefined) return undefined;
+  const resolved = resolveNetwork(
+    network,
+    node.interfaces.map(({ mac }) => mac),
+  );
+  return typeof resolved === 'string' ? `${node.name} cannot have this network: ${resolved}` : undefined;
 }
 
 /** Why this machine cannot take an instance now; undefined when it can. */

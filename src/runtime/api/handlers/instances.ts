@@ -3,6 +3,7 @@ import type { BodyOf, InstanceView } from 'cdk8s-baremetal-contract/api/index';
 import { isoTime } from '../../core/iso-time.ts';
 import { randomUuid } from '../../core/random.ts';
 import { ask, type ImageRecord, type NodeRecord, nodeKind, schedule, spawn } from '../../machine/index.ts';
+import { refuseNetwork, spawnRequest } from '../../machine/verbs.ts';
 import type { HandlersOf } from '../call.ts';
 import { apiErrors, Refusal } from '../errors.ts';
 import { nodeOf } from '../find-node.ts';
@@ -14,7 +15,7 @@ import type { HandlerContext } from './context.ts';
 import { guarded } from './nodes.ts';
 
 type InstanceOperation = 'listInstances' | 'spawnInstance' | 'showInstance' | 'destroyInstance' | 'plan';
-type Wish = Pick<BodyOf<'spawnInstance'>, 'imageId' | 'flavorId' | 'node' | 'spread'>;
+type Wish = Pick<BodyOf<'spawnInstance'>, 'imageId' | 'flavorId' | 'node' | 'spread' | 'network'>;
 
 interface Choice {
   /** Best first; one when the machine was named. */
@@ -25,10 +26,10 @@ interface Choice {
 export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOperation> {
   const { store, clock, random, index, settings } = context;
 
-  const choose = async (instanceUuid: string, { imageId, flavorId, node, spread }: Wish): Promise<Choice> => {
+  const choose = async (instanceUuid: string, { imageId, flavorId, node, spread, network }: Wish): Promise<Choice> => {
     const { value: image } = await imageOf(context, imageId);
     const named = node === undefined ? undefined : (await nodeOf(store, node)).value;
-    if (flavorId === undefined) return { nodes: named ? [named] : [], image };
+    if (flavorId === undefined) return { nodes: fitting(named ? [named] : [], network), image };
     const { value: flavor } = await flavorOf(context, flavorId);
     const nodes = (await store.list(nodeKind, { onInvalid: () => undefined })).map(({ value }) => value);
     const { candidates, refusals } = schedule(nodes, {
@@ -37,7 +38,7 @@ export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOp
       ...(named && { node: named.uuid }),
       ...(spread && { spread }),
     });
-    if (candidates.length > 0) return { nodes: candidates, image };
+    if (candidates.length > 0) return { nodes: fitting(candidates, network), image };
     throw new Refusal(apiErrors.API_NO_CANDIDATE({ flavor: flavor.id, machines: nodes.length }), {
       details: refusals.map(({ node: what, reason: why }) => ({ what, why })),
     });
@@ -54,13 +55,13 @@ export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOp
     },
 
     spawnInstance: async ({ body }) => {
-      const { yes, plan, uuid = randomUuid(random), name, imageId, flavorId, vifs, volumes } = body;
+      const { yes, plan, uuid = randomUuid(random), name, imageId, flavorId, vifs, volumes, network } = body;
       const there = await instanceOf(context, uuid);
       if (there) return accepted(there); // asked for again: its answer may have been lost
       const { nodes, image } = await choose(uuid, body);
       let refusal: Refusal | undefined;
       for (const node of nodes) {
-        const approval = confirmed({ request: { verb: 'spawn', imageId }, node, image, settings }, { yes, plan });
+        const approval = confirmed({ request: spawnRequest({ imageId, network }), node, image, settings }, { yes, plan });
         const request = {
           approval,
           uuid,
@@ -69,6 +70,7 @@ export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOp
           ...(flavorId !== undefined && { flavorId }),
           ...(vifs && { vifs }),
           ...(volumes && { volumes }),
+          ...(network && { network }),
         };
         const outcome = await spawn({ store, clock }, node.uuid, request);
         if (outcome.kind === 'associated') return accepted(outcome.node);
@@ -98,7 +100,7 @@ export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOp
         const { nodes, image } = await choose(body.uuid ?? '', body);
         const [best] = nodes;
         if (!best) throw new Refusal(apiErrors.API_NO_CANDIDATE({ flavor: body.flavorId ?? '', machines: 0 }));
-        return { answer: planView({ request: { verb: 'spawn', imageId: image.id }, node: best, image, settings }) };
+        return { answer: planView({ request: spawnRequest({ imageId: image.id, network: body.network }), node: best, image, settings }) };
       }
       const { value: node } = await nodeOf(store, body.node);
       const { node: _node, ...request } = body;
@@ -107,6 +109,14 @@ export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOp
       return { answer: planView({ request, node, ...(image && { image }), settings }) };
     },
   };
+}
+
+/** Those with the interfaces that the network speaks of. Throws API_REFUSED with the best one's lack when there is none. */
+function fitting(nodes: readonly NodeRecord[], network: Wish['network']): readonly NodeRecord[] {
+  const left = nodes.filter((node) => refuseNetwork(node, network) === undefined);
+  const reason = nodes[0] && refuseNetwork(nodes[0], network);
+  if (left.length === 0 && reason !== undefined) throw new Refusal(apiErrors.API_REFUSED({ reason }));
+  return left;
 }
 
 /** By UUID, or by name where that is unambiguous. */
@@ -140,6 +150,14 @@ function viewOf(node: NodeRecord): InstanceView {
 
 function view(node: NodeRecord): InstanceView | undefined {
   if (!node.instance) return undefined;
-  const { uuid, name, imageId, flavorId, at } = node.instance;
-  return { uuid, name, imageId, ...(flavorId !== undefined && { flavorId }), since: isoTime(at), node: nodeSummary(node) };
+  const { uuid, name, imageId, flavorId, network, at } = node.instance;
+  return {
+    uuid,
+    name,
+    imageId,
+    ...(flavorId !== undefined && { flavorId }),
+    ...(network && { network }),
+    since: isoTime(at),
+    node: nodeSummary(node),
+  };
 }

@@ -1,0 +1,60 @@
+/** bmctl update: corrects what was given at enrolment. */
+import { CodedError } from 'cdk8s-baremetal-contract';
+import { type Command, Option } from 'commander';
+import { ExitError, exitCode } from '../exit-codes.ts';
+import type { CommandContext } from '../node-commands.ts';
+import { readSecret } from '../secret-input.ts';
+import { wholeNumber } from './enrol.ts';
+
+interface UpdateFlags {
+  readonly bmc?: string;
+  readonly bmcPort?: number;
+  readonly driver?: string;
+  readonly user?: string;
+  readonly passwordFile?: string;
+  readonly cpus?: number;
+  readonly memory?: number;
+  readonly disk?: number;
+  readonly arch?: string;
+  readonly rootDisk?: string;
+  readonly anyDisk?: boolean;
+}
+
+export function registerUpdate(program: Command, context: () => Promise<CommandContext>): void {
+  program
+    .command('update')
+    .description('corrects what was given at enrolment; a new password of the BMC comes from a file or standard input (-)')
+    .argument('<node>', 'name, UUID, number or MAC address')
+    .option('--bmc <address>', 'of its BMC')
+    .option('--bmc-port <port>', '', wholeNumber)
+    .addOption(new Option('--driver <driver>').choices(['ipmi', 'redfish', 'iboot', 'virtual']))
+    .option('--user <name>', 'of its BMC')
+    .option('--password-file <file>', 'whose content is the password; - for standard input')
+    .option('--cpus <number>', '', wholeNumber)
+    .option('--memory <MiB>', '', wholeNumber)
+    .option('--disk <GB>', '', wholeNumber)
+    .option('--arch <arch>')
+    .addOption(new Option('--root-disk <serial>', 'the only disk that may be written').conflicts('anyDisk'))
+    .option('--any-disk', 'any disk may be written')
+    .action(async (node: string, flags: UpdateFlags) => {
+      const at = await context();
+      const { bmc: address, bmcPort: port, driver, user: username, passwordFile, rootDisk, anyDisk } = flags;
+      // the environment has the password of who enrols; here only what is asked for changes
+      const password = passwordFile === undefined ? undefined : await readSecret(at, passwordFile, 'BMCTL_BMC_PASSWORD');
+      const bmc = given({ address, port, driver, username, password: password?.reveal() });
+      const properties = given({ cpus: flags.cpus, memoryMb: flags.memory, localGb: flags.disk, cpuArch: flags.arch });
+      const body = { ...(bmc && { bmc }), ...(properties && { properties }), ...given({ rootDiskSerial: anyDisk ? null : rootDisk }) };
+      if (Object.keys(body).length === 0)
+        throw new ExitError(
+          exitCode.usage,
+          new CodedError('BMCTL_NOTHING', 'nothing is to be corrected', 'Give an option; --help lists them'),
+        );
+      const after = await at.api.ask('updateNode', { node }, { body });
+      at.print(at.asJson ? JSON.stringify(after, undefined, 2) : `${after.name} is corrected: ${after.bmc}, ${after.properties.cpuArch}.`);
+    });
+}
+
+function given(fields: Readonly<Record<string, unknown>>): object | undefined {
+  const kept = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return kept.length > 0 ? Object.fromEntries(kept) : undefined;
+}
