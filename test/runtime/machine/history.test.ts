@@ -1,9 +1,9 @@
-/** FUZZ_RUNS gives the number of histories. */
+/** SEEDS (or FUZZ_RUNS) gives the number of histories, FIRST_SEED where they begin: SEEDS=10000 npx vitest run test/runtime/machine/history.test.ts */
 import { describe, expect, it } from 'vitest';
 import { liveHistory } from './history.ts';
 
-const RUNS = Number(process.env.FUZZ_RUNS ?? 300);
-const FIRST = Number(process.env.FUZZ_FIRST ?? 0);
+const RUNS = Number(process.env.SEEDS ?? process.env.FUZZ_RUNS ?? 300);
+const FIRST = Number(process.env.FIRST_SEED ?? 0);
 
 describe('random histories of verbs, deaths, partitions, pauses and clocks that disagree', () => {
   it(`${RUNS} histories come to rest, and then to a free and clean machine`, async () => {

@@ -16,7 +16,7 @@ import {
   type Verb,
 } from 'cdk8s-baremetal-runtime/machine/index';
 import { seededRandom } from 'cdk8s-baremetal-simulator/random';
-import { type Call, type Daemon, type Faults, IMAGE, type Knobs, type Machine, World } from './world.ts';
+import { type Call, type Daemon, type Faults, IMAGE, type Knobs, type Machine, World, type WorldOptions } from './world.ts';
 
 export interface Told {
   readonly states: ReadonlySet<string>;
@@ -62,14 +62,23 @@ const IN_A_DEPLOYMENT: readonly Call[] = [
 ];
 const LIMIT = { limitMs: 100 * 3_600_000 };
 
+/** Where a history is lived through; by default in memory. */
+export interface Place extends Pick<WorldOptions, 'group' | 'store'> {
+  /** Once per step; `below` is the history's own randomness. */
+  readonly disturb?: (world: World, below: (limit: number) => number, members: readonly string[]) => void;
+  /** Ends every disturbance. */
+  readonly calm?: (world: World) => void;
+}
+
 /** Rejects with what did not hold. */
-export async function liveHistory(seed: number | string, faults: Faults = {}): Promise<Told> {
+export async function liveHistory(seed: number | string, faults: Faults = {}, place: Place = {}): Promise<Told> {
   const random = seededRandom(`history of verbs ${seed}`);
   const below = (limit: number): number => randomInt(random, limit);
   const chance = (percent: number): boolean => below(100) < percent;
   const failures: Knobs['failures'] = {};
   for (const call of FAILING) if (chance(15)) failures[call] = chance(15) ? Infinity : 1 + below(4);
   const world = new World({
+    ...place,
     seed,
     settings: { cleanAfterDestroy: chance(20) ? 'metadata' : 'none', cleanupStepMs: 30_000, softOffMs: 20_000 },
     knobs: {
@@ -127,6 +136,11 @@ export async function liveHistory(seed: number | string, faults: Faults = {}): P
       const { memberId } = started[below(started.length)]?.reconciler ?? {};
       if (memberId !== undefined && chance(40)) world.coordination.partition(memberId);
     }
+    place.disturb?.(
+      world,
+      below,
+      started.flatMap(({ gate, reconciler }) => (gate.dead || reconciler.memberId === undefined ? [] : [reconciler.memberId])),
+    );
     if (pauses && step === pausesAt) {
       await pause(world, machine, started[0], IN_A_DEPLOYMENT[below(IN_A_DEPLOYMENT.length)] ?? 'write', below(50_000));
       start('mgmt-2', crashPoints());
@@ -145,6 +159,7 @@ export async function liveHistory(seed: number | string, faults: Faults = {}): P
 
   // From here on everything works, and the daemons that there are stay.
   over = true;
+  place.calm?.(world);
   Object.assign(world.knobs, { failures: {}, ramdisk: 'posts', oldRamdisk: false });
   if (pauses) started[0]?.gate.kill();
   for (const { memberId } of started.filter(({ gate }) => gate.dead).map(({ reconciler }) => reconciler)) {

@@ -349,7 +349,7 @@ describe('the life of a machine', () => {
   it('N8: goes on from an SQLite file after a restart in the middle of writing', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'life-'));
     const store = new SqliteStore({ path: join(directory, 'state.db'), clock: nodeClock, pollMs: 0 });
-    const world = new World({ store, knobs: { chunks: 30 } });
+    const world = new World({ store: () => store, knobs: { chunks: 30 } });
     const machine = await world.enrol();
     const first = world.daemon();
     await world.until(machine, 'available');

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { Secret } from 'cdk8s-baremetal-contract/secret';
-import { type Coordination, MemoryCoordination } from 'cdk8s-baremetal-runtime/coordination/index';
+import type { Coordination } from 'cdk8s-baremetal-runtime/coordination/index';
 import { type Clock, type HttpHandler, type Logger, sleep } from 'cdk8s-baremetal-runtime/core/index';
 import { deployHelper, RAMDISK_REPORT_PATH } from 'cdk8s-baremetal-runtime/deploy/helper/index';
 import {
@@ -33,6 +33,7 @@ import { MemoryStore, type Store } from 'cdk8s-baremetal-runtime/store/index';
 import { VirtualClock } from 'cdk8s-baremetal-simulator/clock';
 import { seededRandom } from 'cdk8s-baremetal-simulator/random';
 import { Gate } from './gate.ts';
+import { MemoryGroup, type WorldGroup } from './world-group.ts';
 
 export const IMAGE = { bytes: 4_000, sha256: createHash('sha256').update('the image').digest('hex') };
 export const BMC_PASSWORD = 'bmc-S3cret!';
@@ -137,11 +138,21 @@ export interface Faults {
   readonly claimPolicy?: ClaimPolicy;
 }
 
+export interface WorldOptions {
+  readonly seed?: number | string;
+  readonly knobs?: Partial<Knobs>;
+  readonly settings?: Partial<MachineSettings>;
+  /** Default: in memory. */
+  readonly store?: (clock: VirtualClock) => Store;
+  /** Default: in one process's memory. */
+  readonly group?: (clock: VirtualClock) => WorldGroup;
+}
+
 export class World {
   readonly clock = new VirtualClock();
   readonly store: Store;
   readonly secrets = new MemorySecretStore();
-  readonly coordination = new MemoryCoordination({ clock: this.clock });
+  readonly coordination: WorldGroup;
   readonly random;
   readonly machines = new Map<string, Machine>();
   readonly calls: string[] = [];
@@ -160,8 +171,9 @@ export class World {
   writing = 0;
   mostWriting = 0;
 
-  constructor(options: { seed?: number | string; knobs?: Partial<Knobs>; settings?: Partial<MachineSettings>; store?: Store } = {}) {
-    this.store = options.store ?? new MemoryStore();
+  constructor(options: WorldOptions = {}) {
+    this.store = options.store?.(this.clock) ?? new MemoryStore();
+    this.coordination = options.group?.(this.clock) ?? new MemoryGroup(this.clock);
     this.random = seededRandom(options.seed ?? 1);
     this.settings = options.settings ?? {};
     this.knobs = {
@@ -194,7 +206,8 @@ export class World {
     const gate = new Gate(crashAt, onDeath);
     const clock = skewed(this.clock, this.skewsMs[name] ?? 0);
     const store = gate.wrap(suspended ? deaf(this.store) : this.store, ['watch']);
-    const coordination = suspended ? unaware(this.coordination) : this.coordination;
+    const replica = this.coordination.replica();
+    const coordination = suspended ? unaware(replica) : replica;
     const secrets = gate.wrap(this.secrets);
     const reconciler = new Reconciler({
       store,
@@ -589,7 +602,7 @@ function deaf(store: Store): Store {
   });
 }
 
-function unaware(coordination: MemoryCoordination): Coordination {
+function unaware(coordination: Coordination): Coordination {
   return {
     join: async (name) => ({ ...(await coordination.join(name)), lost: new AbortController().signal }),
     isAlive: (id) => coordination.isAlive(id),
