@@ -149,7 +149,16 @@ export const bmsCoreConfig = defineConfig({
         unit: 's',
         help: 'A machine that has not finished its deployment by then has failed.',
       }),
-      workers: option(integer({ min: 1, max: 256 }), { default: 4, help: 'Images that are written at the same time.' }),
+      workers: option(integer({ min: 1, max: 256 }), { default: 16, help: 'Images that are written at the same time.' }),
+      bandwidth: option(integer({ min: 0, max: 100_000 }), {
+        default: 0,
+        unit: 'MB/s',
+        help: 'What all images together may take of the provisioning network; 0 is no limit.',
+      }),
+      read_back: option(choice(['none', 'sample', 'all']), {
+        default: 'sample',
+        help: 'How much of a written image is read from the disk again and compared, before the machine may boot it.',
+      }),
     },
     ipmi: {
       port: option(portNumber({ min: 1 }), { default: port.ipmi, help: 'UDP port of the BMCs.' }),
@@ -248,6 +257,11 @@ export const bmsCoreConfig = defineConfig({
     },
     image_cache: {
       dir: option(absolutePath(), { default: `${path.stateDirectory}/images`, help: 'Local copies of images; needs no NFS.' }),
+      size_gb: option(integer({ min: 1, max: 1_000_000 }), {
+        default: 100,
+        unit: 'GB',
+        help: 'What the copies may take; the one that was not used for the longest time goes first, one in use never.',
+      }),
     },
   },
   sectionHelp: {
@@ -265,6 +279,7 @@ export const bmsCoreConfig = defineConfig({
     cleaning: 'Disks between two users.',
     volumes: 'Volumes of instances.',
     vifs: 'Virtual interfaces of instances.',
+    image_cache: 'Images ready to be written, shared by all deployments of one replica.',
   },
 });
 

@@ -10,7 +10,7 @@ export function wrongRootDisk(node: NodeRecord, disk: DiskIdentity): string | un
 
 /** Why this deployment must not write this disk; undefined when it may. */
 export function wrongDisk(node: NodeRecord, deployment: Deployment, disk: DiskIdentity): string | undefined {
-  const wrong = wrongRootDisk(node, disk);
+  const wrong = wrongRootDisk(node, disk) ?? foreignDisk(node, deployment, disk);
   if (wrong !== undefined) return wrong;
   const carried = disk.generation;
   const ownEarlierTry = carried === deployment.generation && disk.deploymentId === deployment.id;
@@ -22,6 +22,17 @@ export function wrongDisk(node: NodeRecord, deployment: Deployment, disk: DiskId
     return machineErrors.MACHINE_WRONG_DISK({ found: found(disk), wanted: `one of at least ${deployment.image.sizeBytes} bytes` }).message;
   }
   return undefined;
+}
+
+/**
+ * The plan that was agreed to named the disk that the last deployment wrote. Another one may be a replacement, if it is empty; one that holds
+ * something is somebody's.
+ */
+function foreignDisk(node: NodeRecord, deployment: Deployment, disk: DiskIdentity): string | undefined {
+  const known = node.rootDiskSerial ?? node.installed?.disk?.serial;
+  const ownEarlierTry = deployment.disk?.serial === disk.serial && deployment.disk?.sizeBytes === disk.sizeBytes;
+  if (known === undefined || known === disk.serial || disk.holds === undefined || ownEarlierTry) return undefined;
+  return machineErrors.MACHINE_FOREIGN_DISK({ found: found(disk), holds: disk.holds, wanted: known }).message;
 }
 
 function found(disk: DiskIdentity): string {

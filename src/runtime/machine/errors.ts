@@ -64,6 +64,11 @@ export const machineErrors = defineErrors('MACHINE', {
     message: ({ found, wanted }) => `the exported disk is ${found}, not ${wanted}; nothing was written`,
     cure: 'Check the order of the disks that the ramdisk may take, or correct the root disk of the machine',
   }),
+  MACHINE_FOREIGN_DISK: entry<{ found: string; holds: string; wanted: string }>({
+    message: ({ found, holds, wanted }) =>
+      `the exported disk is ${found}, not ${wanted} as planned, and holds ${holds}; nothing was written`,
+    cure: 'Set the root disk of the machine to the serial number of the disk that may be overwritten, or clean that disk',
+  }),
   MACHINE_CHECKSUM: entry<{ written: string; expected: string }>({
     message: ({ written, expected }) => `the written image has SHA-256 ${written}, expected ${expected}`,
     cure: 'Fetch the image again; when it happens twice, test the disk and the memory of both machines',

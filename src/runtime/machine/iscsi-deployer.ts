@@ -1,15 +1,16 @@
 /** Writes images to the disks that deploy ramdisks export, over iSCSI from user space. */
-import { CodedError } from 'cdk8s-baremetal-contract';
-import type { Clock } from '../core/clock.ts';
+import { type Clock, sleep } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
 import type { Network } from '../core/network.ts';
-import type { Random } from '../core/random.ts';
-import { openImage as openImageFile, type WriteImageOptions, writeImage } from '../deploy/image/index.ts';
-import { ChapSecret, type IscsiDisk, makeIsid, openDisk } from '../deploy/iscsi/index.ts';
-import { metadataExtents, writePartitionImage } from '../deploy/layout/index.ts';
-import type { OpenImage } from './local-image-cache.ts';
+import { type Random, randomInt } from '../core/random.ts';
+import type { Bandwidth } from '../deploy/bandwidth.ts';
+import type { ReadyImage } from '../deploy/image/cache/index.ts';
+import { type DiskImage, type ReadBack, type WriteImageOptions, writeImage } from '../deploy/image/index.ts';
+import { ChapSecret, type IscsiDisk, iscsiErrors, makeIsid, openDisk } from '../deploy/iscsi/index.ts';
+import { describeDisk, eraseEnd, metadataExtents, writePartitionImage } from '../deploy/layout/index.ts';
+import { isPassing, judged } from './deploy-failures.ts';
 import type { Deployment, DiskIdentity, WipeMode } from './node-record.ts';
-import type { Deployer, DeployProgress, DeployTarget, WrittenImage } from './ports.ts';
+import type { Deployer, DeployHooks, DeployProgress, DeployTarget, WrittenImage } from './ports.ts';
 
 export interface IscsiDeployerOptions {
   readonly network: Network;
@@ -23,8 +24,14 @@ export interface IscsiDeployerOptions {
   readonly initiatorName: string;
   /** Source address towards the machines. */
   readonly localAddress?: string;
-  readonly imagePath: (image: string) => string;
-  readonly openImage?: OpenImage;
+  /** The image as it was when the deployment was planned; another content under its id is refused. */
+  readonly acquireImage: (image: { readonly id: string; readonly sha256?: string }, signal: AbortSignal) => Promise<ReadyImage>;
+  /** What all deployments together may send. */
+  readonly bandwidth?: Bandwidth;
+  /** How much of an image is read back. Default `sample`. */
+  readonly verify?: ReadBack;
+  /** How many bytes may have to be sent again after a lost connection. Default 256 MiB. */
+  readonly syncEveryBytes?: number;
 }
 
 /** One session per deployment at a time, so every session of ours to a target is the same initiator port. */
@@ -35,83 +42,162 @@ const LOOKED_AT_BYTES = 1024 * 1024;
 /** Small enough for progress and for a destroy to come through. */
 const ERASE_STEP_BYTES = 1024 * 1024 * 1024;
 
+/** Lost connections in a row without a byte of progress in between; the pauses double from one second. */
+const MOST_RECONNECTS = 6;
+const RECONNECT_PAUSE_MS = 1_000;
+
 export class IscsiDeployer implements Deployer {
   constructor(private readonly options: IscsiDeployerOptions) {}
 
   async identify(target: DeployTarget, signal: AbortSignal): Promise<DiskIdentity> {
-    const disk = await this.open(target, signal);
-    try {
-      return { ...(disk.serial !== '' && { serial: disk.serial }), sizeBytes: disk.sizeBytes };
-    } finally {
-      await disk.close();
-    }
-  }
-
-  async write(
-    target: DeployTarget,
-    { imageId, image: wanted }: Pick<Deployment, 'imageId' | 'image'>,
-    onProgress: (progress: DeployProgress) => void,
-    signal: AbortSignal,
-  ): Promise<WrittenImage> {
-    const { openImage = openImageFile, imagePath } = this.options;
-    const image = await openImage({ path: imagePath(imageId), signal });
-    try {
+    return this.judging(async () => {
       const disk = await this.open(target, signal);
       try {
-        const writing: WriteImageOptions = {
-          verify: true,
-          signal,
-          onProgress: ({ phase, doneBytes, totalBytes }) => {
-            if (phase === 'write') onProgress({ bytes: doneBytes, totalBytes });
-          },
-        };
-        if (wanted.layout !== 'partition') {
-          const { sha256 } = await writeImage(image, disk, writing);
-          return { bytes: image.virtualSizeBytes, sha256 };
-        }
-        const { sha256, root } = await writePartitionImage(image, disk, {
-          ...writing,
-          random: this.options.random,
-          partitions: wanted.partitions ?? { rootMb: 0, swapMb: 1, ephemeralMb: 0 },
-          preserveEphemeral: wanted.preserveEphemeral === true,
-        }).catch((error: unknown) => {
-          // Sizes do not change by trying again, and neither does what is on the disk.
-          if (error instanceof CodedError && error.code.startsWith('LAYOUT_')) throw Object.assign(error, { permanent: true });
-          throw error;
-        });
-        return { bytes: image.virtualSizeBytes, sha256, root: `UUID=${root.uuid}` };
+        const start = await disk.read(0, Math.min(wholeBytes(disk), LOOKED_AT_BYTES));
+        const holds = describeDisk(start, disk);
+        return { ...identityOf(disk), ...(holds !== undefined && { holds }) };
       } finally {
         await disk.close();
       }
-    } finally {
-      await image.close();
-    }
+    });
+  }
+
+  /**
+   * The order is what keeps two writers apart: log in, which drops any session before this one; ask whether the machine is still ours, which
+   * fails for whoever lost it; and only then write. A replica that sleeps in between wakes up without a session.
+   */
+  async write(
+    target: DeployTarget,
+    deployment: Parameters<Deployer['write']>[1],
+    hooks: DeployHooks,
+    signal: AbortSignal,
+  ): Promise<WrittenImage> {
+    return this.judging(async () => {
+      const { sha256 } = deployment.image;
+      const ready = await this.options.acquireImage({ id: deployment.imageId, ...(sha256 !== undefined && { sha256 }) }, signal);
+      const image = await ready.open(signal).catch((error: unknown) => {
+        ready.release();
+        throw error;
+      });
+      try {
+        return await this.persistently(target, hooks, signal, (disk, resumeAt, told) =>
+          this.put(ready, image, disk, deployment.image, { ...told, resumeAt }, signal),
+        );
+      } finally {
+        await image.close();
+        ready.release();
+      }
+    });
   }
 
   async erase(target: DeployTarget, mode: WipeMode, onProgress: (progress: DeployProgress) => void, signal: AbortSignal): Promise<number> {
-    const disk = await this.open(target, signal);
-    try {
-      const sizeBytes = disk.sizeBytes - (disk.sizeBytes % disk.blockBytes);
-      const start = await disk.read(0, Math.min(sizeBytes, LOOKED_AT_BYTES));
-      const extents = mode === 'full' ? [{ offset: 0, length: sizeBytes }] : metadataExtents(start, disk);
-      const totalBytes = extents.reduce((sum, { length }) => sum + length, 0);
-      let bytes = 0;
-      for (const { offset, length } of extents) {
-        for (let at = 0; at < length; at += ERASE_STEP_BYTES) {
-          signal.throwIfAborted();
-          const step = Math.min(ERASE_STEP_BYTES, length - at);
-          await disk.zero(offset + at, step);
-          bytes += step;
-          onProgress({ bytes, totalBytes });
+    return this.judging(async () => {
+      const disk = await this.open(target, signal);
+      try {
+        const sizeBytes = wholeBytes(disk);
+        const start = await disk.read(0, Math.min(sizeBytes, LOOKED_AT_BYTES));
+        const extents = mode === 'full' ? [{ offset: 0, length: sizeBytes }] : metadataExtents(start, disk);
+        const totalBytes = extents.reduce((sum, { length }) => sum + length, 0);
+        let bytes = 0;
+        for (const { offset, length } of extents) {
+          for (let at = 0; at < length; at += ERASE_STEP_BYTES) {
+            signal.throwIfAborted();
+            const step = Math.min(ERASE_STEP_BYTES, length - at);
+            await disk.zero(offset + at, step);
+            bytes += step;
+            onProgress({ bytes, totalBytes });
+          }
         }
+        await disk.flush();
+        // A disk that says yes and does nothing would hand the last owner's table to the next one.
+        const after = await disk.read(0, start.length);
+        if (after.some((byte) => byte !== 0)) throw new Error('the disk did not keep the zeros that were written to it');
+        return bytes;
+      } finally {
+        await disk.close();
       }
-      await disk.flush();
-      // A disk that says yes and does nothing would hand the last owner's table to the next one.
-      const after = await disk.read(0, start.length);
-      if (after.some((byte) => byte !== 0)) throw new Error('the disk did not keep the zeros that were written to it');
-      return bytes;
-    } finally {
-      await disk.close();
+    });
+  }
+
+  /** Opens the disk and runs `work`, again after each lost connection, from where the disk had everything for good. */
+  private async persistently<T>(
+    target: DeployTarget,
+    hooks: DeployHooks,
+    signal: AbortSignal,
+    work: (disk: IscsiDisk, resumeAt: number, told: Pick<WriteImageOptions, 'onProgress' | 'onSynced'>) => Promise<T>,
+  ): Promise<T> {
+    const { clock, random, logger } = this.options;
+    let synced = hooks.resumeAt ?? 0;
+    for (let failures = 0; ; ) {
+      let progressed = false;
+      try {
+        const disk = await this.open(target, signal);
+        try {
+          mustBe(disk, hooks.disk, target);
+          await hooks.stillOurs();
+          await disk.reserve();
+          return await work(disk, synced, {
+            onProgress: ({ phase, doneBytes, totalBytes }) => {
+              progressed = true;
+              hooks.onProgress({ phase, bytes: doneBytes, totalBytes });
+            },
+            onSynced: async (chunks) => {
+              synced = chunks;
+              await hooks.onSynced(chunks);
+            },
+          });
+        } finally {
+          await disk.close();
+        }
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!isPassing(error)) throw error;
+        failures = progressed ? 1 : failures + 1;
+        if (failures > MOST_RECONNECTS) throw error;
+        const pauseMs = RECONNECT_PAUSE_MS * 2 ** (failures - 1);
+        logger.warn({ node: target.nodeUuid, error: String(error), chunks: synced, pauseMs }, 'writing is interrupted, and goes on');
+        await sleep(clock, pauseMs + randomInt(random, pauseMs / 2), signal);
+      }
+    }
+  }
+
+  private async put(
+    { manifest }: ReadyImage,
+    image: DiskImage,
+    disk: IscsiDisk,
+    wanted: Deployment['image'],
+    told: Pick<WriteImageOptions, 'onProgress' | 'onSynced' | 'resumeAt'>,
+    signal: AbortSignal,
+  ): Promise<WrittenImage> {
+    const { random, bandwidth, verify = 'sample', syncEveryBytes } = this.options;
+    const writing: WriteImageOptions = {
+      manifest,
+      verify,
+      sampleShift: randomInt(random, 1024) / 1024,
+      signal,
+      ...told,
+      ...(bandwidth && { throttle: (bytes) => bandwidth.take(bytes, signal) }),
+      ...(syncEveryBytes !== undefined && { syncEveryBytes }),
+    };
+    if (wanted.layout !== 'partition') {
+      await eraseEnd(disk, manifest.sizeBytes);
+      const { sha256 } = await writeImage(image, disk, writing);
+      return { bytes: manifest.sizeBytes, sha256 };
+    }
+    const { sha256, root } = await writePartitionImage(image, disk, {
+      ...writing,
+      random,
+      partitions: wanted.partitions ?? { rootMb: 0, swapMb: 1, ephemeralMb: 0 },
+      preserveEphemeral: wanted.preserveEphemeral === true,
+    });
+    return { bytes: manifest.sizeBytes, sha256, root: `UUID=${root.uuid}` };
+  }
+
+  private async judging<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw judged(error);
     }
   }
 
@@ -132,4 +218,20 @@ export class IscsiDeployer implements Deployer {
       signal,
     });
   }
+}
+
+function identityOf(disk: IscsiDisk): DiskIdentity {
+  return { ...(disk.serial !== '' && { serial: disk.serial }), sizeBytes: disk.sizeBytes };
+}
+
+/** What was looked at is what is written, also after a reconnect. */
+function mustBe(disk: IscsiDisk, wanted: DiskIdentity, { address, port }: DeployTarget): void {
+  const found = identityOf(disk);
+  if (found.serial === wanted.serial && found.sizeBytes === wanted.sizeBytes) return;
+  const words = ({ serial, sizeBytes }: DiskIdentity): string => `${serial ?? 'one without a serial number'} of ${sizeBytes} bytes`;
+  throw iscsiErrors.ISCSI_DISK_CHANGED({ portal: `${address}:${port}`, found: words(found), wanted: words(wanted) });
+}
+
+function wholeBytes({ sizeBytes, blockBytes }: IscsiDisk): number {
+  return sizeBytes - (sizeBytes % blockBytes);
 }

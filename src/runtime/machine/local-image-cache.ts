@@ -1,7 +1,9 @@
-/** Images from a folder of this management node, checked before any machine is touched. */
-import { copyFileSync, linkSync, mkdirSync, rmSync, statSync } from 'node:fs';
+/** What a machine's deployment needs of images: the user's, ready and checked before any machine is touched, and what the machine boots. */
+import { copyFileSync, linkSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { contentDigest, type DiskImage, type OpenImageOptions, openImage as openImageFile } from '../deploy/image/index.ts';
+import { CodedError } from 'cdk8s-baremetal-contract';
+import { type ImageWanted, parseChecksum, type ReadyImage, type ImageCache as SharedImages } from '../deploy/image/cache/index.ts';
+import type { DiskImage, OpenImageOptions } from '../deploy/image/index.ts';
 import type { Store } from '../store/index.ts';
 import { bootDirectory } from './boot-view.ts';
 import { machineImageErrors } from './image-errors.ts';
@@ -19,16 +21,15 @@ export interface LocalImageCacheOptions {
   readonly deployImages: string;
   /** [tftp] root: what a machine boots lies in a folder named after its instance. */
   readonly bootRoot: string;
-  readonly openImage?: OpenImage;
+  /** Shared by all deployments of this replica. */
+  readonly images: SharedImages;
 }
 
 const MIB = 1024 * 1024;
+const PASSING: ReadonlySet<string> = new Set(['IMAGE_FETCH', 'IMAGE_CACHE_FULL', 'IMAGE_CACHE_DISK_FULL', 'IMAGE_CHANGED']);
 const DEPLOY_FILES = ['deploy_kernel', 'deploy_ramdisk'] as const;
 
 export class LocalImageCache implements ImageCache {
-  /** Content digests by path, size and time of change: an image is read whole once, not at every deployment. */
-  private readonly digests = new Map<string, Promise<string>>();
-
   constructor(private readonly options: LocalImageCacheOptions) {}
 
   async cache(node: NodeRecord, signal: AbortSignal): Promise<CachedImage> {
@@ -80,37 +81,34 @@ export class LocalImageCache implements ImageCache {
     }
   }
 
+  /** The image as it was registered, ready to be written; `sha256`: as a deployment knows it. */
+  async acquire({ id, sha256 }: { readonly id: string; readonly sha256?: string }, signal: AbortSignal): Promise<ReadyImage> {
+    const record = (await this.options.store.get(imageKind, id))?.value;
+    if (record === undefined) throw permanent(machineImageErrors.MACHINE_IMAGE({ image: id, reason: 'it is not known' }));
+    try {
+      return await this.options.images.acquire({ ...this.wanted(record), ...(sha256 !== undefined && { sha256 }) }, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      // The network and the cache's room come back; everything else is the image itself.
+      if (error instanceof CodedError && PASSING.has(error.code)) throw error;
+      throw permanent(machineImageErrors.MACHINE_IMAGE({ image: id, reason: messageOf(error) }, { cause: error }));
+    }
+  }
+
+  private wanted({ id, format, source, checksum, sha256 }: ImageRecord): ImageWanted {
+    return {
+      ...(source === undefined ? { source: this.path(id), placed: true } : { source }),
+      format,
+      ...(checksum !== undefined && { checksum: parseChecksum(checksum) }),
+      ...(sha256 !== undefined && { sha256 }),
+    };
+  }
+
   private async check(record: ImageRecord, signal: AbortSignal): Promise<CachedImage> {
-    const { openImage = openImageFile } = this.options;
-    const path = this.path(record.id);
-    let image: DiskImage;
-    try {
-      image = await openImage({ path, format: record.format, signal });
-    } catch (error) {
-      signal.throwIfAborted();
-      throw permanent(machineImageErrors.MACHINE_IMAGE({ image: record.id, reason: messageOf(error) }, { cause: error }));
-    }
-    try {
-      const { size, mtimeMs, ino } = statSync(path);
-      const key = `${path} ${ino} ${size} ${mtimeMs}`;
-      let digest = this.digests.get(key);
-      if (digest === undefined) {
-        digest = contentDigest(image, { signal });
-        this.digests.set(key, digest);
-        digest.catch(() => this.digests.delete(key));
-      }
-      const sha256 = await digest;
-      if (record.sha256 !== undefined && record.sha256 !== sha256) {
-        const reason = `its content has SHA-256 ${sha256}, not ${record.sha256}`;
-        throw machineImageErrors.MACHINE_IMAGE({ image: record.id, reason });
-      }
-      return { sizeBytes: image.virtualSizeBytes, sha256, boot: record.boot };
-    } catch (error) {
-      signal.throwIfAborted();
-      throw permanent(error instanceof Error ? error : new Error(String(error)));
-    } finally {
-      await image.close();
-    }
+    const ready = await this.acquire(record, signal);
+    const { sizeBytes, sha256 } = ready.manifest;
+    ready.release();
+    return { sizeBytes, sha256, boot: record.boot };
   }
 }
 

@@ -84,6 +84,8 @@ export interface DeployTarget {
 }
 
 export interface DeployProgress {
+  /** Of an image: being written, or read back. */
+  readonly phase?: 'write' | 'verify';
   readonly bytes: number;
   readonly totalBytes?: number;
 }
@@ -96,16 +98,24 @@ export interface WrittenImage {
   readonly root?: string;
 }
 
+/** How a deployment and the machine's record speak to each other while an image is written. */
+export interface DeployHooks {
+  /** The disk as `identify` found it: no other one is written. */
+  readonly disk: DiskIdentity;
+  readonly onProgress: (progress: DeployProgress) => void;
+  /** Asked after each login, before the first byte. Rejects when the machine has another owner. */
+  readonly stillOurs: () => Promise<void>;
+  /** What `onSynced` told an earlier run of this deployment, on this disk. */
+  readonly resumeAt?: number;
+  /** So many chunks of the image are on the disk for good. */
+  readonly onSynced: (chunks: number) => Promise<void>;
+}
+
 export interface Deployer {
   /** Looks at the exported disk without writing. */
   identify(target: DeployTarget, signal: AbortSignal): Promise<DiskIdentity>;
   /** Writes the image, reads back or checks what it must, and leaves the disk flushed. */
-  write(
-    target: DeployTarget,
-    image: Pick<Deployment, 'imageId' | 'image'>,
-    onProgress: (progress: DeployProgress) => void,
-    signal: AbortSignal,
-  ): Promise<WrittenImage>;
+  write(target: DeployTarget, image: Pick<Deployment, 'imageId' | 'image'>, hooks: DeployHooks, signal: AbortSignal): Promise<WrittenImage>;
   /** Writes zeros: over what makes a disk look used, or over everything. Flushed when it resolves, to the number of bytes erased. */
   erase(target: DeployTarget, mode: WipeMode, onProgress: (progress: DeployProgress) => void, signal: AbortSignal): Promise<number>;
 }

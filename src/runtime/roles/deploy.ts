@@ -1,5 +1,7 @@
 /** The deploy-helper that ramdisks post to, and what a deployment is done with: images, the iSCSI writer, the word back to the ramdisk. */
+import { Bandwidth } from '../deploy/bandwidth.ts';
 import { deployHelper } from '../deploy/helper/index.ts';
+import { ImageCache } from '../deploy/image/cache/index.ts';
 import { bootTree } from '../machine/boot-tree.ts';
 import { acceptReport, claimDeployment, type MachinePorts, ramdiskNotifier } from '../machine/index.ts';
 import { IscsiDeployer } from '../machine/iscsi-deployer.ts';
@@ -27,12 +29,22 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
       const server = await listening('deploy-helper', `${address}:${port}`, 'deploy_helper', start);
       closing(() => server.close());
     }
+    const { image_cache: cache, deploy_helper: limits } = config;
+    const shared = new ImageCache({
+      directory: cache.dir,
+      maxBytes: cache.size_gb * 1e9,
+      sources: [config.pxe.user_image_dir],
+      network,
+      clock,
+      logger,
+      ...(openImage && { openImage }),
+    });
     const images = new LocalImageCache({
       store,
+      images: shared,
       userImages: config.pxe.user_image_dir,
       deployImages: config.pxe.deploy_image_dir,
       bootRoot: config.tftp.root,
-      ...(openImage && { openImage }),
     });
     const deployer = new IscsiDeployer({
       network,
@@ -41,8 +53,9 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
       logger,
       initiatorName: INITIATOR_NAME,
       localAddress: serverAddress,
-      imagePath: (image) => images.path(image),
-      ...(openImage && { openImage }),
+      acquireImage: (image, signal) => images.acquire(image, signal),
+      bandwidth: new Bandwidth(clock, limits.bandwidth * 1e6),
+      verify: limits.read_back,
     });
     const bootloader = bootTree({ bootRoot: config.tftp.root });
     const notifier = ramdiskNotifier({ network, clock, port: config.deploy_helper.port });

@@ -42,6 +42,7 @@ export class CoreSite {
       sw_coordination: { backend_url: 'memory://' },
       dhcp: { server_ip: SERVER },
       store: { url: 'memory://' },
+      image_cache: { dir: join(this.folder, 'images') },
       ...settings,
     };
     const env = Object.entries(all).flatMap(([section, values]) =>

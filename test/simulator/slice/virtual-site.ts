@@ -270,6 +270,7 @@ function configuration(folder: string): ReturnType<typeof bmsCoreConfig.parse> {
       gateway: '192.168.50.1',
     },
     store: { url: 'memory://' },
+    image_cache: { dir: `${folder}/images` },
   };
   const env = Object.entries(settings).flatMap(([section, values]) =>
     Object.entries(values).map(([key, value]) => [bmsCoreConfig.envName(section as keyof typeof bmsCoreConfig.sections, key), value]),

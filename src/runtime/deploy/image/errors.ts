@@ -65,7 +65,7 @@ export const imageErrors = defineErrors('IMAGE', {
     cure: 'Write it as 64 hexadecimal digits, as sha256sum prints it',
   }),
   IMAGE_DIGEST_MISMATCH: entry<{ path: string; expected: string; actual: string }>({
-    message: ({ path, expected, actual }) => `${path} has the SHA-256 ${actual}, not ${expected}`,
+    message: ({ path, expected, actual }) => `${path} has the SHA-${actual.length * 4} ${actual}, not ${expected}`,
     cure: 'Download the image again; if it was replaced on purpose, update the digest in its description',
   }),
   IMAGE_MANIFEST: entry<{ where: string; reason: string }>({

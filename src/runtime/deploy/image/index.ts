@@ -15,4 +15,4 @@ export {
   parseManifest,
 } from './manifest.ts';
 export { type OpenImageOptions, openImage } from './open-image.ts';
-export { type DiskSink, type WriteImageOptions, type WrittenImage, writeImage } from './write-image.ts';
+export { type DiskSink, type ReadBack, type WriteImageOptions, type WrittenImage, writeImage } from './write-image.ts';

@@ -1,10 +1,15 @@
 /**
- * Writes an image to a disk: data as data, everything else explicitly as zeros, since a disk remembers its last owner. Several
- * commands are under way at once; none is left when the function returns or throws.
+ * Writes an image to a disk, chunk by chunk as its manifest lists them. Each chunk is compared with its digest before any of it goes to the
+ * disk. Zeros are made explicitly, since a disk remembers its last owner. The first chunk, with the partition table, comes last: a disk whose
+ * writing was cut short has none and boots nothing. Several commands are under way at once; none is left when the function returns or throws.
  */
-import { createHash, type Hash } from 'node:crypto';
-import type { DiskImage, Extent, Progress } from './disk-image.ts';
+import { hash } from 'node:crypto';
+import { BufferPool, CommandQueue } from './command-queue.ts';
+import type { DiskImage, Progress } from './disk-image.ts';
 import { imageErrors } from './errors.ts';
+import { chunkAt, type ImageManifest, type ManifestChunk } from './manifest.ts';
+import { holds, readBack, sampleOf } from './read-back.ts';
+import { isZero } from './zero-blocks.ts';
 
 /** What a disk must be able to do; an iSCSI session's logical unit is one. Offsets and lengths are whole blocks. */
 export interface DiskSink {
@@ -12,170 +17,205 @@ export interface DiskSink {
   readonly sizeBytes: number;
   write(offset: number, data: Uint8Array): Promise<void>;
   zero(offset: number, length: number): Promise<void>;
+  /** Resolves when everything written so far survives a power cut. */
   flush(): Promise<void>;
   read?(offset: number, length: number): Promise<Uint8Array>;
 }
 
+export type ReadBack = 'none' | 'sample' | 'all';
+
 export interface WriteImageOptions {
-  /** Reads the written range back and compares. Needs a sink with `read`. Default false. */
-  readonly verify?: boolean;
+  readonly manifest: ImageManifest;
+  /** How much is read back and compared at the end. All but `none` need a disk that can be read. Default `sample`. */
+  readonly verify?: ReadBack;
+  /** 0 to 1: shifts the sample. Default 0. */
+  readonly sampleShift?: number;
+  /** Chunks that an earlier run has left on this disk for good, as `onSynced` told. Not believed without a look at the last of them. */
+  readonly resumeAt?: number;
+  /** All chunks before this number but the first are on the disk, synchronized. What it throws ends the writing. */
+  readonly onSynced?: (chunks: number) => void | Promise<void>;
+  /** How many bytes may be lost with the connection. Default 256 MiB. */
+  readonly syncEveryBytes?: number;
   readonly onProgress?: (progress: Progress & { readonly phase: 'write' | 'verify' }) => void;
+  /** Waits until so many bytes may be sent. */
+  readonly throttle?: (bytes: number) => Promise<void>;
   readonly signal?: AbortSignal;
-  /** Commands under way at once. Default 8. */
-  readonly queueDepth?: number;
-  /** Largest write. Default 1 MiB. Rounded down to whole blocks. */
-  readonly chunkBytes?: number;
+  /** For chunks in memory. Default 4 MiB; two chunks at least. */
+  readonly memoryBytes?: number;
 }
 
 export interface WrittenImage {
+  /** Sent as data, by this run. */
   readonly bytesWritten: number;
   readonly bytesZeroed: number;
-  /** SHA-256 of the virtual disk's content, in hex, as `contentDigest` gives it. */
+  /** Chunks that were on the disk already. */
+  readonly resumedChunks: number;
+  /** SHA-256 of the virtual disk's content, in hex, as the manifest gives it. */
   readonly sha256: string;
 }
 
-const DEFAULT_QUEUE_DEPTH = 8;
-const DEFAULT_CHUNK_BYTES = 1024 * 1024;
-/** Zeros shorter than this go as data, and longer ones in steps small enough for progress and cancelling. */
-const SHORTEST_ZERO_BYTES = 64 * 1024;
+const DEFAULT_MEMORY_BYTES = 4 * 1024 * 1024;
+const DEFAULT_SYNC_BYTES = 256 * 1024 * 1024;
+/** Zeros shorter than this go as data: one more command costs more than they do. */
+const GRAIN_BYTES = 64 * 1024;
+/** Small enough for progress and cancelling. */
 const ZERO_STEP_BYTES = 64 * 1024 * 1024;
-const ZEROS = new Uint8Array(1024 * 1024);
 
-/** Throws IMAGE_DISK_TOO_SMALL, IMAGE_READ_BACK_*, the image's and the sink's errors, and the signal's reason. */
-export async function writeImage(image: DiskImage, disk: DiskSink, options: WriteImageOptions = {}): Promise<WrittenImage> {
-  const { signal, onProgress, queueDepth = DEFAULT_QUEUE_DEPTH } = options;
-  const totalBytes = image.virtualSizeBytes;
-  if (disk.sizeBytes < totalBytes) throw imageErrors.IMAGE_DISK_TOO_SMALL({ imageBytes: totalBytes, diskBytes: disk.sizeBytes });
-  const read = disk.read?.bind(disk);
-  if (options.verify && !read) throw imageErrors.IMAGE_READ_BACK_UNSUPPORTED({});
-  const chunkBytes = Math.max(disk.blockBytes, roundDown(options.chunkBytes ?? DEFAULT_CHUNK_BYTES, disk.blockBytes));
+/** Throws IMAGE_DISK_TOO_SMALL, IMAGE_CHUNK_MISMATCH, IMAGE_READ_BACK_*, the image's and the disk's errors, and the signal's reason. */
+export async function writeImage(image: DiskImage, disk: DiskSink, options: WriteImageOptions): Promise<WrittenImage> {
+  const { manifest, signal, verify = 'sample', onProgress } = options;
+  const { sizeBytes, chunks } = manifest;
+  if (image.virtualSizeBytes !== sizeBytes) {
+    const reason = `it describes ${sizeBytes} bytes, the image has ${image.virtualSizeBytes}`;
+    throw imageErrors.IMAGE_MANIFEST({ where: image.file.path, reason });
+  }
+  if (manifest.chunkBytes % disk.blockBytes !== 0) {
+    const reason = `its chunks of ${manifest.chunkBytes} bytes are not whole blocks of ${disk.blockBytes}`;
+    throw imageErrors.IMAGE_MANIFEST({ where: image.file.path, reason });
+  }
+  if (disk.sizeBytes < sizeBytes) throw imageErrors.IMAGE_DISK_TOO_SMALL({ imageBytes: sizeBytes, diskBytes: disk.sizeBytes });
+  if (verify !== 'none' && !disk.read) throw imageErrors.IMAGE_READ_BACK_UNSUPPORTED({});
 
-  const hash = createHash('sha256');
-  const counts = { data: 0, zero: 0 };
-  const queue = new CommandQueue(queueDepth);
+  const from = await resumePoint(disk, options);
+  const writer = new ChunkWriter(image, disk, options);
   try {
-    for await (const { offset, length, kind } of commands(image, disk.blockBytes, chunkBytes)) {
+    if (from === 1) await writer.begin();
+    writer.resume(from);
+    for (let number = from; number < chunks.length; number++) {
       signal?.throwIfAborted();
-      const inImage = Math.min(length, totalBytes - offset); // the last block may reach past the image's end
-      if (kind === 'zero') hashZeros(hash, inImage);
-      // a buffer of its own for each command: the sink may hold on to it until the disk has answered
-      const data = kind === 'zero' ? undefined : new Uint8Array(length);
-      if (data) hash.update(await image.read(offset, inImage, data.subarray(0, inImage)));
-      await queue.add(async () => {
-        await (data ? disk.write(offset, data) : disk.zero(offset, length));
-        counts[kind] += length;
-        onProgress?.({ phase: 'write', doneBytes: Math.min(counts.data + counts.zero, totalBytes), totalBytes });
-      });
+      await writer.put(chunkAt(manifest, number));
     }
-  } finally {
-    await queue.idle();
-  }
-  queue.throwIfFailed();
-  signal?.throwIfAborted();
-  await disk.flush();
-  const sha256 = hash.digest('hex');
-  if (options.verify && read) await readBack(image, disk.blockBytes, read, chunkBytes, sha256, options);
-  return { bytesWritten: counts.data, bytesZeroed: counts.zero, sha256 };
-}
-
-/** The image's extents as commands to the disk: on whole blocks, of a size that a disk takes, short zeros as data. */
-async function* commands(image: DiskImage, blockBytes: number, chunkBytes: number): AsyncGenerator<Extent> {
-  const end = roundUp(image.virtualSizeBytes, blockBytes);
-  let done = 0;
-  for await (const { offset, length, kind } of image.extents()) {
-    if (kind === 'data') continue;
-    const from = roundUp(Math.max(offset, done), blockBytes);
-    const to = offset + length === image.virtualSizeBytes ? end : roundDown(offset + length, blockBytes);
-    if (to - from < Math.min(SHORTEST_ZERO_BYTES, end)) continue;
-    yield* split({ offset: done, length: from - done, kind: 'data' }, chunkBytes);
-    yield* split({ offset: from, length: to - from, kind: 'zero' }, ZERO_STEP_BYTES);
-    done = to;
-  }
-  yield* split({ offset: done, length: end - done, kind: 'data' }, chunkBytes);
-}
-
-function* split({ offset, length, kind }: Extent, stepBytes: number): Generator<Extent> {
-  for (let at = 0; at < length; at += stepBytes) yield { offset: offset + at, length: Math.min(stepBytes, length - at), kind };
-}
-
-/** Compares the written range by digest; only when that fails, piece by piece, to say where. */
-async function readBack(
-  image: DiskImage,
-  blockBytes: number,
-  read: (offset: number, length: number) => Promise<Uint8Array>,
-  chunkBytes: number,
-  expected: string,
-  { signal, onProgress, queueDepth = DEFAULT_QUEUE_DEPTH }: WriteImageOptions,
-): Promise<void> {
-  const totalBytes = image.virtualSizeBytes;
-  const readPiece = async ({ offset, length }: Extent): Promise<Uint8Array> =>
-    (await read(offset, roundUp(length, blockBytes))).subarray(0, length);
-  const pieces = (): Generator<Extent> => split({ offset: 0, length: totalBytes, kind: 'data' }, chunkBytes);
-  const hash = createHash('sha256');
-  const ahead: { readonly piece: Extent; readonly data: Promise<Uint8Array> }[] = [];
-  const hashFirst = async (): Promise<void> => {
-    const first = ahead[0];
-    if (!first) return;
-    hash.update(await first.data);
-    ahead.shift();
-    onProgress?.({ phase: 'verify', doneBytes: first.piece.offset + first.piece.length, totalBytes });
-  };
-  try {
-    for (const piece of pieces()) {
-      signal?.throwIfAborted();
-      ahead.push({ piece, data: readPiece(piece) });
-      if (ahead.length >= queueDepth) await hashFirst();
-    }
-    while (ahead.length > 0) await hashFirst();
-  } finally {
-    await Promise.allSettled(ahead.map(({ data }) => data));
-  }
-  if (hash.digest('hex') === expected) return;
-  for (const piece of pieces()) {
+    await writer.sync(chunks.length);
+    const { sampleShift = 0 } = options;
+    const numbers = verify === 'none' ? [] : verify === 'all' ? [...chunks.keys()] : sampleOf(manifest, sampleShift);
+    const telling = onProgress && ((progress: Progress): void => onProgress({ phase: 'verify', ...progress }));
+    const reading = { ...(signal && { signal }), ...(telling && { onProgress: telling }) };
+    await readBack(
+      disk,
+      manifest,
+      numbers.filter((number) => number !== 0),
+      reading,
+    );
     signal?.throwIfAborted();
-    const stored = await image.read(piece.offset, piece.length);
-    if (Buffer.compare(await readPiece(piece), stored) !== 0) throw imageErrors.IMAGE_READ_BACK_MISMATCH({ offset: piece.offset });
+    await writer.put(chunkAt(manifest, 0));
+    await writer.sync(chunks.length);
+    if (verify !== 'none') await readBack(disk, manifest, [0], signal && { signal });
+  } finally {
+    await writer.idle();
   }
-  throw imageErrors.IMAGE_READ_BACK_MISMATCH({ offset: undefined });
+  return { ...writer.counts, resumedChunks: from - 1, sha256: manifest.sha256 };
 }
 
-/** Runs up to `depth` commands at once; after the first failure it starts no more. */
-class CommandQueue {
-  private readonly running = new Set<Promise<void>>();
-  private failure: { readonly error: unknown } | undefined;
-
-  constructor(private readonly depth: number) {}
-
-  /** Starts the command, waiting for room first. Rejects with the failure of an earlier one. */
-  async add(command: () => Promise<void>): Promise<void> {
-    while (this.running.size >= this.depth) await Promise.race(this.running);
-    this.throwIfFailed();
-    const run = command()
-      .catch((error: unknown) => {
-        this.failure ??= { error };
-      })
-      .finally(() => this.running.delete(run));
-    this.running.add(run);
-  }
-
-  /** Resolves when no command is under way. */
-  async idle(): Promise<void> {
-    await Promise.all(this.running);
-  }
-
-  throwIfFailed(): void {
-    if (this.failure) throw this.failure.error;
-  }
+/** Number of the first chunk to write, at least 1: a disk that lost what it had promised to keep is written from the start. */
+async function resumePoint(disk: DiskSink, { manifest, resumeAt = 1 }: WriteImageOptions): Promise<number> {
+  const wanted = Math.min(resumeAt, manifest.chunks.length);
+  if (wanted <= 1 || !disk.read) return 1;
+  return (await holds(disk, manifest, wanted - 1)) ? wanted : 1;
 }
 
-function hashZeros(hash: Hash, length: number): void {
-  for (let at = 0; at < length; at += ZEROS.length) hash.update(ZEROS.subarray(0, Math.min(ZEROS.length, length - at)));
+class ChunkWriter {
+  readonly counts = { bytesWritten: 0, bytesZeroed: 0 };
+  private readonly pool: BufferPool;
+  private readonly queue: CommandQueue;
+  /** Zeros that wait for their neighbours: a gigabyte of them is a few commands. */
+  private zeros: { from: number; to: number } | undefined;
+  private sinceSync = 0;
+  private doneBytes = 0;
+
+  constructor(
+    private readonly image: DiskImage,
+    private readonly disk: DiskSink,
+    private readonly options: WriteImageOptions,
+  ) {
+    const { chunkBytes, sizeBytes } = options.manifest;
+    const buffers = Math.max(2, Math.floor((options.memoryBytes ?? DEFAULT_MEMORY_BYTES) / chunkBytes));
+    this.pool = new BufferPool(buffers, Math.min(chunkBytes, roundUp(sizeBytes, disk.blockBytes)));
+    this.queue = new CommandQueue(buffers);
+  }
+
+  /** Whatever boots from the disk now ends here: its table is gone before anything else changes. */
+  async begin(): Promise<void> {
+    const first = chunkAt(this.options.manifest, 0);
+    await this.disk.zero(0, roundUp(first.length, this.disk.blockBytes));
+    await this.disk.flush();
+  }
+
+  resume(at: number): void {
+    const { chunkBytes, sizeBytes } = this.options.manifest;
+    if (at > 1) this.doneBytes = Math.min(at * chunkBytes, sizeBytes) - chunkBytes;
+  }
+
+  async put(chunk: ManifestChunk): Promise<void> {
+    const { offset, length, digest } = chunk;
+    const onDisk = roundUp(length, this.disk.blockBytes);
+    this.sinceSync += length;
+    if (digest === null) await this.zero(offset, onDisk, length);
+    else {
+      const buffer = await this.pool.take();
+      const data = buffer.subarray(0, onDisk);
+      await this.image.read(offset, length, data.subarray(0, length));
+      data.fill(0, length);
+      if (hash('sha256', data.subarray(0, length), 'hex') !== digest)
+        throw imageErrors.IMAGE_CHUNK_MISMATCH({ path: this.image.file.path, offset, length });
+      await this.options.throttle?.(length);
+      await this.queue.add(() => this.parts(offset, data, length).finally(() => this.pool.give(buffer)));
+    }
+    if (chunk.number > 0 && this.sinceSync >= (this.options.syncEveryBytes ?? DEFAULT_SYNC_BYTES)) await this.sync(chunk.number + 1);
+  }
+
+  /** Everything up to here is on the disk for good. */
+  async sync(chunks: number): Promise<void> {
+    await this.flushZeros();
+    await this.queue.finish();
+    await this.disk.flush();
+    this.sinceSync = 0;
+    await this.options.onSynced?.(chunks);
+  }
+
+  idle(): Promise<void> {
+    return this.queue.idle();
+  }
+
+  /** A chunk that is not all zeros: what is, grain by grain, is made so, the rest is sent. */
+  private async parts(offset: number, data: Uint8Array, length: number): Promise<void> {
+    const work: Promise<void>[] = [];
+    for (let at = 0; at < data.length; ) {
+      const zero = isZero(data.subarray(at, at + GRAIN_BYTES));
+      let end = Math.min(data.length, at + GRAIN_BYTES);
+      while (end < data.length && isZero(data.subarray(end, end + GRAIN_BYTES)) === zero) end = Math.min(data.length, end + GRAIN_BYTES);
+      if (zero) this.counts.bytesZeroed += end - at;
+      else this.counts.bytesWritten += end - at;
+      work.push(zero ? this.disk.zero(offset + at, end - at) : this.disk.write(offset + at, data.subarray(at, end)));
+      at = end;
+    }
+    // all of them: the buffer is in use until the last one is settled
+    const failed = (await Promise.allSettled(work)).find((result) => result.status === 'rejected');
+    if (failed) throw failed.reason;
+    this.told(length);
+  }
+
+  private async zero(offset: number, onDisk: number, length: number): Promise<void> {
+    this.counts.bytesZeroed += onDisk;
+    if (this.zeros?.to === offset && offset + onDisk - this.zeros.from <= ZERO_STEP_BYTES) this.zeros.to = offset + onDisk;
+    else {
+      await this.flushZeros();
+      this.zeros = { from: offset, to: offset + onDisk };
+    }
+    this.told(length);
+  }
+
+  private async flushZeros(): Promise<void> {
+    const { zeros } = this;
+    this.zeros = undefined;
+    if (zeros) await this.queue.add(() => this.disk.zero(zeros.from, zeros.to - zeros.from));
+  }
+
+  private told(length: number): void {
+    this.doneBytes += length;
+    this.options.onProgress?.({ phase: 'write', doneBytes: this.doneBytes, totalBytes: this.options.manifest.sizeBytes });
+  }
 }
 
 function roundUp(value: number, step: number): number {
   return Math.ceil(value / step) * step;
-}
-
-function roundDown(value: number, step: number): number {
-  return Math.floor(value / step) * step;
 }

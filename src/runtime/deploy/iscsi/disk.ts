@@ -6,6 +6,7 @@ import { CodedError } from 'cdk8s-baremetal-contract';
 import { iscsiErrors, portalName } from './errors.ts';
 import { openSession, type SessionOptions } from './open-session.ts';
 import { PduError } from './pdu.ts';
+import { release, reserve } from './reservation.ts';
 import { type RunContext, runCommand } from './run-command.ts';
 import {
   type BlockLimits,
@@ -76,6 +77,11 @@ export interface IscsiDisk {
   /** Tells the disk that the extent is not needed. Its content is undefined afterwards. Does nothing on a disk without UNMAP. */
   discard(offset: number, bytes: number): Promise<void>;
   flush(): Promise<void>;
+  /**
+   * Keeps every other initiator from writing until `close`, by a persistent reservation, taken from whoever has one. False where the target
+   * has none to give.
+   */
+  reserve(): Promise<boolean>;
   /** Logs out. Does not flush. Never throws. */
   close(): Promise<void>;
 }
@@ -138,6 +144,7 @@ class Disk implements IscsiDisk {
   private readonly commandBytes: number;
   private readonly slots: Slots;
   private canWriteSame = true;
+  private reservation: bigint | undefined;
 
   static async open(session: IscsiSession, options: DiskOptions): Promise<Disk> {
     const context: RunContext = { session, clock: options.clock, random: options.random };
@@ -241,8 +248,23 @@ class Disk implements IscsiDisk {
     }
   }
 
-  close(): Promise<void> {
-    return this.context.session.logout();
+  async reserve(): Promise<boolean> {
+    // "BMS" in front, for people who look with sg_persist; the rest so that an older session of ours is told from this one
+    const key = Buffer.concat([Buffer.from('BMS'), this.options.random.bytes(5)]).readBigUInt64BE();
+    const reserved = await reserve((command) => runCommand(this.context, { ...command, lun: this.options.lun }), key);
+    if (reserved) this.reservation = key;
+    return reserved;
+  }
+
+  async close(): Promise<void> {
+    const { reservation } = this;
+    this.reservation = undefined;
+    if (reservation !== undefined && !this.over.aborted) {
+      await release((command) => runCommand(this.context, { ...command, lun: this.options.lun }), reservation).catch((error: unknown) =>
+        this.options.logger.debug({ error: String(error) }, 'the reservation was not given back; it ends with the target'),
+      );
+    }
+    await this.context.session.logout();
   }
 
   private put(offset: number, data: Uint8Array): Promise<void> {

@@ -161,6 +161,10 @@ export const iscsiErrors = defineErrors('ISCSI', {
     message: ({ command, sense }) => `${command}: the disk changes its state again and again (${sense})`,
     cure: 'Check who else resets the disk or its target',
   }),
+  ISCSI_SCSI_SPACE: entry<Sense>({
+    message: ({ command, sense }) => `${command}: the storage behind the disk is full (${sense})`,
+    cure: 'Free or add space where the disk is kept (a thin pool, a sparse file); the deployment goes on where it stopped',
+  }),
   ISCSI_SCSI_DATA_PROTECT: entry<Sense>({
     message: ({ command, sense }) => `${command}: the disk is write-protected (${sense})`,
     cure: 'Export the disk writable',
@@ -197,6 +201,10 @@ export const iscsiErrors = defineErrors('ISCSI', {
   ISCSI_DISK_RANGE: entry<{ offset: number; bytes: number; sizeBytes: number }>({
     message: ({ offset, bytes, sizeBytes }) => `${bytes} bytes at offset ${offset} lie outside the disk of ${sizeBytes} bytes`,
     cure: 'Choose a larger disk or a smaller image',
+  }),
+  ISCSI_DISK_CHANGED: entry<Where & { found: string; wanted: string }>({
+    message: ({ portal, found, wanted }) => `the disk at ${portal} is ${found} now, and was ${wanted} before; nothing more was written`,
+    cure: 'Check whether the node was restarted or its disks were changed in the middle, and start the deployment again',
   }),
   ISCSI_NOT_A_DISK: entry<Where & { lun: number; found: string }>({
     message: ({ portal, lun, found }) => `LUN ${lun} at ${portal} is not a disk: ${found}`,

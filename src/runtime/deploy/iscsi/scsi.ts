@@ -15,6 +15,8 @@ export const OP = {
   unmap: 0x42,
   read16: 0x88,
   write16: 0x8a,
+  persistentReserveIn: 0x5e,
+  persistentReserveOut: 0x5f,
   synchronizeCache16: 0x91,
   writeSame16: 0x93,
   serviceActionIn16: 0x9e,

@@ -58,6 +58,7 @@ const CODE_NAMES = new Map<number, string>([
   [0x2500, 'no such LUN'],
   [0x2600, 'invalid field in the parameters'],
   [0x2700, 'write protected'],
+  [0x2707, 'space allocation failed'],
   [0x2900, 'power on or reset'],
   [0x2a09, 'capacity changed'],
   [0x3f0e, 'LUNs changed'],
@@ -108,6 +109,7 @@ export function senseError(command: string, sense: Sense | undefined): CodedErro
     case SENSE_KEY.unitAttention:
       return iscsiErrors.ISCSI_SCSI_UNIT_ATTENTION(told);
     case SENSE_KEY.dataProtect:
+      if (sense.asc === 0x27 && sense.ascq === 0x07) return iscsiErrors.ISCSI_SCSI_SPACE(told); // space allocation failed
       return iscsiErrors.ISCSI_SCSI_DATA_PROTECT(told);
     case SENSE_KEY.abortedCommand:
       return iscsiErrors.ISCSI_SCSI_ABORTED(told);

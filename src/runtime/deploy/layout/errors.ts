@@ -14,7 +14,7 @@ export const layoutErrors = defineErrors('Partitions', {
     cure: 'Rebuild without preserving it, or with the flavor that the disk was partitioned for',
   }),
   LAYOUT_NO_ROOT: entry<{ found: string }>({
-    message: ({ found }) => `the written root partition starts with ${found}, not with an ext2/3/4 or XFS file system`,
+    message: ({ found }) => `the written root partition starts with ${found}, not with an ext2/3/4, XFS or btrfs file system`,
     cure: 'Register an image that is one file system (layout = partition), or one that brings its own table (layout = whole-disk)',
   }),
 });

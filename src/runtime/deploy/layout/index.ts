@@ -1,3 +1,5 @@
+export { describeDisk } from './disk-content.ts';
+export { eraseEnd } from './erase-end.ts';
 export { layoutErrors } from './errors.ts';
 export { decodeGpt, encodeGpt, GPT_TYPE, type Gpt, type GptEntry } from './gpt.ts';
 export { decodeMbr, encodeMbr, MBR_BYTES, MBR_TYPE, type Mbr, type MbrEntry } from './mbr.ts';

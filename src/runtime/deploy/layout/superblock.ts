@@ -1,13 +1,13 @@
 /** The file system at the start of a partition, from its superblock, as blkid reads it: for `root=UUID=…`. */
 export interface FileSystem {
-  readonly type: 'ext2' | 'ext3' | 'ext4' | 'xfs';
+  readonly type: 'ext2' | 'ext3' | 'ext4' | 'xfs' | 'btrfs';
   /** Lower-case. */
   readonly uuid: string;
   readonly label?: string;
 }
 
 /** How much of the partition is needed. */
-export const SUPERBLOCK_BYTES = 4096;
+export const SUPERBLOCK_BYTES = 68 * 1024; // btrfs has its own at 64 KiB
 
 const EXT_OFFSET = 1024;
 const EXT_MAGIC = 0xef53;
@@ -16,13 +16,15 @@ const COMPAT_JOURNAL = 0x4;
 const INCOMPAT_EXT3 = 0x2 | 0x4 | 0x10; // filetype, needs recovery, meta_bg
 const INCOMPAT_JOURNAL_DEVICE = 0x8;
 const RO_COMPAT_EXT3 = 0x1 | 0x2 | 0x4; // sparse superblocks, large files, btree directories
+const BTRFS_OFFSET = 64 * 1024;
+const BTRFS_MAGIC = '_BHRfS_M';
 /** XFS is the one big-endian of them. */
 const XFS_MAGIC = 0x58465342; // "XFSB"
 
 /** Undefined when there is none of these; never throws. */
 export function fileSystemOf(start: Uint8Array): FileSystem | undefined {
   const bytes = Buffer.from(start.buffer, start.byteOffset, start.byteLength);
-  return extOf(bytes) ?? xfsOf(bytes);
+  return extOf(bytes) ?? xfsOf(bytes) ?? btrfsOf(bytes);
 }
 
 /** What there is instead, for an error: never the content itself. */
@@ -49,6 +51,14 @@ function xfsOf(bytes: Buffer): FileSystem | undefined {
   if (bytes.length < 120 || bytes.readUInt32BE(0) !== XFS_MAGIC) return undefined;
   const uuid = uuidText(bytes.subarray(32, 48));
   return uuid === undefined ? undefined : { type: 'xfs', uuid, ...labelOf(bytes.subarray(108, 120)) };
+}
+
+/** btrfs_super_block: +32 fsid, +64 magic, +299 label (256 bytes). */
+function btrfsOf(bytes: Buffer): FileSystem | undefined {
+  const block = bytes.subarray(BTRFS_OFFSET, BTRFS_OFFSET + 4096);
+  if (block.length < 4096 || block.toString('latin1', 64, 72) !== BTRFS_MAGIC) return undefined;
+  const uuid = uuidText(block.subarray(32, 48));
+  return uuid === undefined ? undefined : { type: 'btrfs', uuid, ...labelOf(block.subarray(299, 555)) };
 }
 
 /** All zeros is no identity: a kernel would never find it. */

@@ -2,14 +2,14 @@ import { chapSecret, deployKeyName } from '../deploy-key.ts';
 import { wrongDisk } from '../disk-guard.ts';
 import { machineErrors } from '../errors.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
-import type { Deployment, NodeRecord } from '../node-record.ts';
-import type { DeployTarget } from '../ports.ts';
+import type { Deployment, DiskIdentity, NodeRecord } from '../node-record.ts';
+import type { DeployHooks, DeployTarget } from '../ports.ts';
 import { progressReporter } from '../progress.ts';
 import { done, failed } from '../results.ts';
 
 /**
- * Writes the image. A run that was cut short starts again from the first byte: the ramdisk still waits, the disk still carries this deployment's
- * generation at most, and the image's checksum is the proof at the end. Nothing else in the system writes to a disk.
+ * Writes the image. A run that was cut short goes on at the last chunk that the disk has for good: the ramdisk still waits, and each chunk is
+ * checked against the image's manifest on its way. Nothing else in the system writes to a disk.
  */
 export const deploying: Handler = async (context) => {
   const { node, ports, signal, clock } = context;
@@ -20,12 +20,30 @@ export const deploying: Handler = async (context) => {
   const disk = await ports.deployer.identify(target, signal);
   const wrong = wrongDisk(node, deployment, disk);
   if (wrong !== undefined) return failed(wrong);
+  const expected = deployment.image;
+  const earlier = deployment.synced;
+  const resumable = earlier !== undefined && earlier.sha256 === expected.sha256 && sameDisk(deployment.disk, disk);
+  const synced = resumable ? earlier : undefined;
+  // What was on the disk is what the first run found: a later one finds what that wrote.
+  const noted = resumable && deployment.disk?.holds !== undefined ? { ...disk, holds: deployment.disk.holds } : disk;
   // Also the fence: whoever lost the machine to another replica stops here, before the first byte.
-  await context.report((latest) => withDeployment(latest, { disk, progress: undefined, written: undefined }));
+  await context.report((latest) => withDeployment(latest, { disk: noted, progress: undefined, synced, written: undefined }));
 
   const reporter = progressReporter(context, (latest, progress) => withDeployment(latest, { progress }));
-  const written = await ports.deployer.write(target, deployment, reporter.tell, signal).finally(reporter.settled);
-  const expected = deployment.image;
+  const hooks: DeployHooks = {
+    disk,
+    onProgress: reporter.tell,
+    stillOurs: async () => {
+      await context.report((latest) => latest);
+    },
+    ...(synced && { resumeAt: synced.chunks }),
+    onSynced: async (chunks) => {
+      const { sha256 } = expected;
+      if (sha256 === undefined) return; // of an image that nobody knows the content of, nothing can be resumed
+      await context.report((latest) => withDeployment(latest, { synced: { sha256, chunks, at: clock.now() } }));
+    },
+  };
+  const written = await ports.deployer.write(target, deployment, hooks, signal).finally(reporter.settled);
   if (expected.sha256 !== undefined && written.sha256 !== expected.sha256) {
     throw machineErrors.MACHINE_CHECKSUM({ written: written.sha256, expected: expected.sha256 });
   }
@@ -56,6 +74,10 @@ async function targetOf(context: HandlerContext, deployment: Deployment, claim: 
     iqn: deployment.iqn,
     chap: { username: deployment.id, secret: chapSecret(key) },
   };
+}
+
+function sameDisk(before: DiskIdentity | undefined, now: DiskIdentity): boolean {
+  return before !== undefined && before.serial === now.serial && before.sizeBytes === now.sizeBytes;
 }
 
 function withDeployment(node: NodeRecord, part: Partial<Deployment>): NodeRecord {

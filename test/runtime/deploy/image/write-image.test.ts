@@ -1,11 +1,20 @@
 import { createHash } from 'node:crypto';
-import { truncateSync } from 'node:fs';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { type DiskSink, type WriteImageOptions, writeImage } from '../../../../src/runtime/deploy/image/index.ts';
+import {
+  buildManifest,
+  type DiskSink,
+  type ImageManifest,
+  openImage,
+  type WriteImageOptions,
+  type WrittenImage,
+  writeImage,
+} from '../../../../src/runtime/deploy/image/index.ts';
 import { MemoryDisk } from '../../../../src/simulator/disk/index.ts';
 import { diskContent, handMade, reassemble, scratch, withImage } from './support.ts';
 
 const MEGABYTE = 1024 * 1024;
+const CHUNK = 64 * 1024;
 
 /** A disk on which the last owner's bytes are still to be found. */
 async function usedDisk(sizeBytes: number, blockBytes = 512): Promise<MemoryDisk> {
@@ -15,7 +24,7 @@ async function usedDisk(sizeBytes: number, blockBytes = 512): Promise<MemoryDisk
 }
 
 /** `disk` with some of its commands replaced. */
-function sink(disk: MemoryDisk, replaced: Partial<DiskSink>): DiskSink {
+function sink(disk: MemoryDisk, replaced: Partial<DiskSink> = {}): DiskSink {
   return {
     blockBytes: disk.blockBytes,
     sizeBytes: disk.sizeBytes,
@@ -25,6 +34,14 @@ function sink(disk: MemoryDisk, replaced: Partial<DiskSink>): DiskSink {
     flush: () => disk.flush(),
     ...replaced,
   };
+}
+
+type Options = Omit<WriteImageOptions, 'manifest'> & { readonly chunkBytes?: number; readonly manifest?: ImageManifest };
+
+async function write(path: string, disk: DiskSink, { chunkBytes = CHUNK, ...options }: Options = {}): Promise<WrittenImage> {
+  return withImage({ path }, async (image) =>
+    writeImage(image, disk, { manifest: await buildManifest(image, { chunkBytes }), ...options }),
+  );
 }
 
 describe('writeImage', () => {
@@ -37,28 +54,32 @@ describe('writeImage', () => {
     { name: 'zeros only', content: Buffer.alloc(2 * MEGABYTE), blockBytes: 512 },
     { name: 'one sector', content: Buffer.alloc(512, 9), blockBytes: 4096 },
     { name: 'one sector of zeros', content: Buffer.alloc(512), blockBytes: 4096 },
-  ])('$name: the disk holds the image, zeros included, and beyond it what it held', async ({ content, blockBytes }) => {
-    const disk = await usedDisk(8 * MEGABYTE, blockBytes);
-    const progress: number[] = [];
-    const result = await withImage({ path: files.file('image', content) }, (image) =>
-      writeImage(image, disk, { verify: true, onProgress: ({ phase, doneBytes }) => phase === 'write' && progress.push(doneBytes) }),
-    );
-    const end = Math.ceil(content.length / blockBytes) * blockBytes;
-    const onDisk = await disk.read(0, disk.sizeBytes);
-    expect(Buffer.compare(onDisk.subarray(0, content.length), content)).toBe(0);
-    expect(onDisk.subarray(content.length, end).every((byte) => byte === 0)).toBe(true);
-    expect(onDisk.subarray(end).every((byte) => byte === 0xee)).toBe(true);
-    expect(result.sha256).toBe(createHash('sha256').update(content).digest('hex'));
-    expect(result.bytesWritten + result.bytesZeroed).toBe(end);
-    expect(progress.at(-1)).toBe(content.length);
-    expect(progress).toEqual([...progress].sort((a, b) => a - b));
+  ])('002-7: $name: the disk holds the image, zeros included, and beyond it what it held', async ({ content, blockBytes }) => {
+    for (const chunkBytes of [CHUNK, MEGABYTE]) {
+      const disk = await usedDisk(8 * MEGABYTE, blockBytes);
+      const progress: number[] = [];
+      const result = await write(files.file('image', content), disk, {
+        chunkBytes,
+        verify: 'all',
+        onProgress: ({ phase, doneBytes }) => phase === 'write' && progress.push(doneBytes),
+      });
+      const end = Math.ceil(content.length / blockBytes) * blockBytes;
+      const onDisk = await disk.read(0, disk.sizeBytes);
+      expect(Buffer.compare(onDisk.subarray(0, content.length), content)).toBe(0);
+      expect(onDisk.subarray(content.length, end).every((byte) => byte === 0)).toBe(true);
+      expect(onDisk.subarray(end).every((byte) => byte === 0xee)).toBe(true);
+      expect(result.sha256).toBe(createHash('sha256').update(content).digest('hex'));
+      expect(result.bytesWritten + result.bytesZeroed).toBe(end);
+      expect(progress.at(-1)).toBe(content.length);
+      expect(progress).toEqual([...progress].sort((a, b) => a - b));
+    }
   });
 
   it('qcow2 with clusters smaller than a block of the disk', async () => {
     const disk = await usedDisk(8192, 4096);
     const path = files.file('small', handMade());
     const content = await withImage({ path }, reassemble);
-    await withImage({ path }, (image) => writeImage(image, disk, { verify: true }));
+    await write(path, disk, { chunkBytes: 4096, verify: 'all' });
     expect(Buffer.compare((await disk.read(0, 4096)).subarray(0, content.length), content)).toBe(0);
   });
 
@@ -73,19 +94,27 @@ describe('writeImage', () => {
         await disk.zero(offset, length);
       },
     });
-    const result = await withImage({ path }, (image) => writeImage(image, watched));
+    const result = await write(path, watched, { chunkBytes: MEGABYTE });
     expect(result).toMatchObject({ bytesWritten: 65_536, bytesZeroed: 200 * MEGABYTE - 65_536 });
     expect(Math.max(...zeros)).toBeLessThanOrEqual(64 * MEGABYTE);
+    expect(zeros.length).toBeLessThan(8);
   });
 
   it('refuses a disk smaller than the image before the first byte', async () => {
-    const disk = sink(new MemoryDisk({ sizeBytes: MEGABYTE }), { write: () => Promise.reject(new Error('must not be called')) });
-    await expect(
-      withImage({ path: files.file('large', diskContent(MEGABYTE + 512)) }, (image) => writeImage(image, disk)),
-    ).rejects.toMatchObject({ code: 'IMAGE_DISK_TOO_SMALL' });
+    const never = (): Promise<never> => Promise.reject(new Error('must not be called'));
+    const disk = sink(new MemoryDisk({ sizeBytes: MEGABYTE }), { write: never, zero: never });
+    await expect(write(files.file('large', diskContent(MEGABYTE + 512)), disk)).rejects.toMatchObject({ code: 'IMAGE_DISK_TOO_SMALL' });
   });
 
-  it.each([1, 3, 8])('keeps %i commands under way and no more', async (queueDepth) => {
+  it('refuses the manifest of another image, and one that does not fit the disk’s blocks', async () => {
+    const disk = new MemoryDisk({ sizeBytes: 4 * MEGABYTE, blockBytes: 4096 });
+    const path = files.file('mine', diskContent(2 * MEGABYTE));
+    const other = await withImage({ path: files.file('other', diskContent(MEGABYTE)) }, (image) => buildManifest(image));
+    await expect(write(path, disk, { manifest: other })).rejects.toMatchObject({ code: 'IMAGE_MANIFEST' });
+    await expect(write(path, disk, { chunkBytes: 1024 })).rejects.toMatchObject({ code: 'IMAGE_MANIFEST' });
+  });
+
+  it.each([2, 3, 8])('holds %i chunks in memory and no more', async (buffers) => {
     let running = 0;
     let most = 0;
     const full = Promise.withResolvers<void>();
@@ -93,7 +122,7 @@ describe('writeImage', () => {
     const slow = sink(disk, {
       write: async (offset, data) => {
         most = Math.max(most, ++running);
-        if (running === queueDepth) full.resolve();
+        if (running === buffers) full.resolve();
         await full.promise; // the first wait for as many as there may be, and then a while for one too many
         for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
         await disk.write(offset, data);
@@ -101,32 +130,35 @@ describe('writeImage', () => {
       },
     });
     const content = Buffer.alloc(4 * MEGABYTE, 1);
-    await withImage({ path: files.file('depth', content) }, (image) => writeImage(image, slow, { queueDepth, chunkBytes: 65_536 }));
-    expect(most).toBe(queueDepth);
+    await write(files.file('depth', content), slow, { memoryBytes: buffers * CHUNK });
+    expect(most).toBe(buffers);
     expect(running).toBe(0);
     expect(Buffer.compare(await disk.read(0, disk.sizeBytes), content)).toBe(0);
   });
 
-  const failing = async (replaced: (disk: MemoryDisk) => Partial<DiskSink>, options: WriteImageOptions): Promise<MemoryDisk> => {
+  const failing = async (replaced: (disk: MemoryDisk) => Partial<DiskSink>, options: Options): Promise<MemoryDisk> => {
     const disk = new MemoryDisk({ sizeBytes: 4 * MEGABYTE });
-    await withImage({ path: files.file('failing', Buffer.alloc(4 * MEGABYTE, 1)) }, (image) =>
-      writeImage(image, sink(disk, replaced(disk)), options),
-    );
+    await write(files.file('failing', Buffer.alloc(4 * MEGABYTE, 1)), sink(disk, replaced(disk)), options);
     return disk;
   };
 
   it('a failed command ends it with its error; none is under way then, and none follows', async () => {
     let started = 0;
     let ended = 0;
-    const write = async (offset: number): Promise<void> => {
+    const fails = async (offset: number): Promise<void> => {
       started++;
       await new Promise((resolve) => setImmediate(resolve));
       ended++;
-      if (offset === 2 * 65_536) throw new Error('medium error');
+      if (offset === 3 * CHUNK) throw new Error('medium error');
     };
-    await expect(failing(() => ({ write }), { chunkBytes: 65_536, queueDepth: 4 })).rejects.toThrow('medium error');
+    await expect(failing(() => ({ write: fails }), { memoryBytes: 4 * CHUNK })).rejects.toThrow('medium error');
     expect(ended).toBe(started);
     expect(started).toBeLessThan(12);
+  });
+
+  it('when every command fails it ends as well', async () => {
+    await expect(failing(() => ({ write: () => Promise.reject(new Error('gone')) }), { memoryBytes: 2 * CHUNK })).rejects.toThrow('gone');
+    await expect(failing(() => ({ zero: () => Promise.reject(new Error('no zeros')) }), {})).rejects.toThrow('no zeros');
   });
 
   it('a failed flush is a failure', async () => {
@@ -140,24 +172,121 @@ describe('writeImage', () => {
     await expect(failing(() => ({}), { signal: AbortSignal.abort(new Error('before')) })).rejects.toThrow('before');
   });
 
-  it('a disk that lies is found out by reading back', async () => {
-    const flips = (disk: MemoryDisk): Partial<DiskSink> => ({
-      write: async (offset, data) => {
-        const changed = data.slice();
-        if (offset === 3 * 65_536) changed[17] = 99;
-        await disk.write(offset, changed);
-      },
+  describe('N14: what is written is what was checked', () => {
+    it('002-7: a chunk that rotted since the manifest was made never reaches the disk', async () => {
+      const content = diskContent(2 * MEGABYTE, 8);
+      const path = files.file('rotten', content);
+      const image = await openImage({ path });
+      const manifest = await buildManifest(image, { chunkBytes: CHUNK });
+      content.set([1, 2, 3], 20 * CHUNK + 77);
+      writeFileSync(path, content);
+      const touched: number[] = [];
+      const disk = new MemoryDisk({ sizeBytes: 2 * MEGABYTE });
+      const watched = sink(disk, {
+        write: async (offset, data) => {
+          touched.push(Math.floor(offset / CHUNK));
+          await disk.write(offset, data);
+        },
+      });
+      await expect(writeImage(image, watched, { manifest })).rejects.toMatchObject({
+        code: 'IMAGE_CHUNK_MISMATCH',
+        message: expect.stringContaining(`at ${20 * CHUNK}`),
+      });
+      await image.close();
+      expect(Math.max(...touched)).toBeLessThan(20);
+      expect(touched).not.toContain(0); // the table would have come last
     });
-    await failing(flips, { chunkBytes: 65_536 });
-    await expect(failing(flips, { chunkBytes: 65_536, verify: true })).rejects.toMatchObject({
-      code: 'IMAGE_READ_BACK_MISMATCH',
-      message: expect.stringContaining(`${3 * 65_536}`),
+
+    it('a disk that lies is found out by reading back', async () => {
+      const flips =
+        (number: number) =>
+        (disk: MemoryDisk): Partial<DiskSink> => ({
+          write: async (offset, data) => {
+            const changed = data.slice();
+            if (offset === number * CHUNK) changed[17] = 99;
+            await disk.write(offset, changed);
+          },
+        });
+      await failing(flips(3), { verify: 'none' });
+      for (const [number, verify] of [
+        [3, 'all'],
+        [0, 'sample'],
+        [63, 'sample'],
+      ] as const)
+        await expect(failing(flips(number), { verify })).rejects.toMatchObject({
+          code: 'IMAGE_READ_BACK_MISMATCH',
+          message: expect.stringContaining(`${number * CHUNK}`),
+        });
+      await expect(failing(() => ({ read: undefined }) as Partial<DiskSink>, {})).rejects.toMatchObject({
+        code: 'IMAGE_READ_BACK_UNSUPPORTED',
+      });
+      await expect(failing(() => ({ read: () => Promise.reject(new Error('unrecovered read error')) }), {})).rejects.toThrow(
+        'unrecovered read error',
+      );
     });
-    await expect(failing(() => ({ read: undefined }) as Partial<DiskSink>, { verify: true })).rejects.toMatchObject({
-      code: 'IMAGE_READ_BACK_UNSUPPORTED',
+
+    it('a disk that keeps old data where zeros are due is found out', async () => {
+      const content = Buffer.concat([Buffer.alloc(CHUNK, 1), Buffer.alloc(8 * CHUNK), Buffer.alloc(CHUNK, 1)]);
+      const disk = await usedDisk(content.length);
+      const lazy = sink(disk, { zero: async (offset, length) => (offset === 0 ? disk.zero(offset, length) : undefined) });
+      await expect(write(files.file('holes', content), lazy, { verify: 'all' })).rejects.toMatchObject({
+        code: 'IMAGE_READ_BACK_MISMATCH',
+      });
     });
-    await expect(failing(() => ({ read: () => Promise.reject(new Error('unrecovered read error')) }), { verify: true })).rejects.toThrow(
-      'unrecovered read error',
-    );
+  });
+
+  describe('what was cut short', () => {
+    const content = diskContent(4 * MEGABYTE, 6).fill(7, 0, 512);
+    const cutAfter = async (writes: number): Promise<{ disk: MemoryDisk; synced: number[] }> => {
+      const disk = await usedDisk(4 * MEGABYTE);
+      const synced: number[] = [];
+      let done = 0;
+      const cut = sink(disk, {
+        write: async (offset, data) => {
+          if (++done > writes) throw new Error('the connection was lost');
+          await disk.write(offset, data);
+        },
+      });
+      const options = { syncEveryBytes: 8 * CHUNK, onSynced: (chunks: number) => void synced.push(chunks) };
+      await expect(write(files.file('cut', content), cut, options)).rejects.toThrow('the connection was lost');
+      return { disk, synced };
+    };
+
+    it('has no partition table', async () => {
+      const { disk } = await cutAfter(30);
+      expect((await disk.read(0, CHUNK)).every((byte) => byte === 0)).toBe(true);
+    });
+
+    it('goes on at the last synchronized chunk', async () => {
+      const { disk, synced } = await cutAfter(40);
+      const resumeAt = synced.at(-1) ?? 0;
+      expect(resumeAt).toBeGreaterThan(8);
+      let least = Number.POSITIVE_INFINITY;
+      const watched = sink(disk, {
+        write: async (offset, data) => {
+          if (offset >= CHUNK) least = Math.min(least, offset);
+          await disk.write(offset, data);
+        },
+      });
+      const result = await write(files.file('cut', content), watched, { resumeAt, verify: 'all' });
+      expect(result.resumedChunks).toBe(resumeAt - 1);
+      expect(least).toBeGreaterThanOrEqual(resumeAt * CHUNK);
+      expect(Buffer.compare(await disk.read(0, content.length), content)).toBe(0);
+    });
+
+    it('begins anew on a disk that did not keep what it had synchronized', async () => {
+      const { synced } = await cutAfter(40);
+      const disk = await usedDisk(4 * MEGABYTE);
+      const result = await write(files.file('cut', content), disk, { resumeAt: synced.at(-1) ?? 0, verify: 'all' });
+      expect(result.resumedChunks).toBe(0);
+      expect(Buffer.compare(await disk.read(0, content.length), content)).toBe(0);
+    });
+
+    it.each([1, 63, 64, 1000])('resumes at chunk %i of 64', async (resumeAt) => {
+      const disk = new MemoryDisk({ sizeBytes: 4 * MEGABYTE });
+      await disk.write(CHUNK, content.subarray(CHUNK));
+      await write(files.file('cut', content), disk, { resumeAt, verify: 'all' });
+      expect(Buffer.compare(await disk.read(0, content.length), content)).toBe(0);
+    });
   });
 });

@@ -4,7 +4,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, trunc
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
-import { openImage } from 'cdk8s-baremetal-runtime/deploy/image/index';
+import { buildManifest, openImage } from 'cdk8s-baremetal-runtime/deploy/image/index';
 import { encodeSwapHeader, fileSystemOf, type ReadableSink, writePartitionImage } from 'cdk8s-baremetal-runtime/deploy/layout/index';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -73,7 +73,8 @@ async function partitioned(
   const image = await openImage({ path: source.path });
   try {
     const written = await writePartitionImage(image, disk, {
-      verify: true,
+      manifest: await buildManifest(image),
+      verify: 'all',
       random: nodeRandom,
       partitions: {
         rootMb: options.rootMb ?? 32,

@@ -1,0 +1,112 @@
+/** The space of the image cache: who has how much of it, and who goes when it is short. Folders that nobody uses, the least recently used first. */
+import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { imageCacheErrors } from './errors.ts';
+
+export interface CacheRoomOptions {
+  readonly directory: string;
+  readonly maxBytes: number;
+  readonly inUse: (folder: string) => boolean;
+  readonly onEvict: (folder: string, bytes: number) => void;
+}
+
+/** Space for work under way. */
+export interface Claim {
+  /** Resolves when the work may take so many bytes in all; rejects with IMAGE_CACHE_FULL. */
+  upTo(bytes: number): Promise<void>;
+  /** The work is over: what it left in `folder` counts from now on. */
+  settle(folder: string, now: number): Promise<void>;
+}
+
+export class CacheRoom {
+  /** Bytes by folder, least recently used first. */
+  private readonly kept = new Map<string, number>();
+  private claimedBytes = 0;
+  private ready: Promise<void> | undefined;
+  private turn: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly options: CacheRoomOptions) {}
+
+  get usedBytes(): number {
+    return this.claimedBytes + [...this.kept.values()].reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  /** Looks at what an earlier process left. */
+  open(): Promise<void> {
+    this.ready ??= this.load();
+    return this.ready;
+  }
+
+  claim(): Claim {
+    let granted = 0;
+    return {
+      upTo: async (bytes) => {
+        if (bytes <= granted) return;
+        await this.inTurn(async () => {
+          const more = bytes - granted;
+          await this.makeRoom(more, bytes);
+          granted += more;
+          this.claimedBytes += more;
+        });
+      },
+      settle: async (folder, now) => {
+        this.claimedBytes -= granted;
+        granted = 0;
+        await this.count(folder);
+        await this.used(folder, now);
+      },
+    };
+  }
+
+  /** The folder has been asked for: it goes last. */
+  async used(folder: string, now: number): Promise<void> {
+    const bytes = this.kept.get(folder);
+    if (bytes === undefined) return;
+    this.kept.delete(folder);
+    this.kept.set(folder, bytes);
+    await utimes(join(this.options.directory, folder), now / 1000, now / 1000).catch(() => undefined); // evicted in between
+  }
+
+  private async count(folder: string): Promise<void> {
+    const bytes = await folderBytes(join(this.options.directory, folder));
+    if (bytes === undefined) this.kept.delete(folder);
+    else this.kept.set(folder, bytes);
+  }
+
+  private async makeRoom(bytes: number, neededBytes: number): Promise<void> {
+    const { directory, maxBytes, inUse, onEvict } = this.options;
+    for (const [folder, size] of [...this.kept]) {
+      if (this.usedBytes + bytes <= maxBytes) return;
+      if (inUse(folder)) continue;
+      this.kept.delete(folder);
+      await rm(join(directory, folder), { recursive: true, force: true });
+      onEvict(folder, size);
+    }
+    if (this.usedBytes + bytes > maxBytes) throw imageCacheErrors.IMAGE_CACHE_FULL({ directory, neededBytes, limitBytes: maxBytes });
+  }
+
+  private async load(): Promise<void> {
+    const { directory } = this.options;
+    await mkdir(directory, { recursive: true, mode: 0o750 });
+    const found: { name: string; atMs: number }[] = [];
+    for (const name of await readdir(directory)) found.push({ name, atMs: (await stat(join(directory, name))).mtimeMs });
+    for (const { name } of found.sort((a, b) => a.atMs - b.atMs)) await this.count(name);
+  }
+
+  private async inTurn(work: () => Promise<void>): Promise<void> {
+    const mine = this.turn.then(work);
+    this.turn = mine.catch(() => undefined);
+    await mine;
+  }
+}
+
+/** As the disk has it, holes left out. */
+async function folderBytes(folder: string): Promise<number | undefined> {
+  try {
+    let bytes = 0;
+    for (const name of await readdir(folder)) bytes += (await stat(join(folder, name))).blocks * 512;
+    return bytes;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,444 @@
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
+import type { HttpClientRequest, HttpClientResponse, Network } from 'cdk8s-baremetal-runtime/core/index';
+import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
+import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
+import { ImageCache, type ImageWanted, parseChecksum, type ReadyImage } from 'cdk8s-baremetal-runtime/deploy/image/cache/index';
+import { VirtualClock } from 'cdk8s-baremetal-simulator/index';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { temporaryFolder } from '../../../../support/temporary-folder.ts';
+import { missingPrograms } from '../../iscsi/tgtd.ts';
+import { diskContent, handMade, hasQemuImg, qemuImg } from '../support.ts';
+
+const MIB = 1024 * 1024;
+const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex');
+const sha512 = (data: Uint8Array): string => createHash('sha512').update(data).digest('hex');
+const noXz = missingPrograms({ xz: 'xz-utils' }).length > 0;
+const never = new AbortController().signal;
+
+/** A web server as a function: byte ranges, ETags, and what can go wrong. */
+class Web {
+  readonly files = new Map<string, { body: Uint8Array; etag: string }>();
+  readonly requests: string[] = [];
+  ranges = true;
+  /** Called before each answer; what it throws is a broken connection. */
+  before: (request: HttpClientRequest) => void | Promise<void> = () => undefined;
+
+  put(url: string, body: Uint8Array): void {
+    this.files.set(url, { body, etag: `"${sha256(body).slice(0, 8)}"` });
+  }
+
+  get network(): Network {
+    const refuse = (): never => {
+      throw new Error('only HTTP here');
+    };
+    return { udp: refuse, connect: refuse, listen: refuse, serveHttp: refuse, request: (request) => this.answer(request) };
+  }
+
+  private async answer(request: HttpClientRequest): Promise<HttpClientResponse> {
+    this.requests.push(request.headers?.range ?? '');
+    await this.before(request);
+    request.signal?.throwIfAborted();
+    const file = this.files.get(request.url);
+    if (!file) return { status: 404, headers: {}, body: new Uint8Array() };
+    const [, from = '0', to = '0'] = /bytes=(\d+)-(\d+)/.exec(request.headers?.range ?? '') ?? [];
+    const other = request.headers?.['if-range'] !== undefined && request.headers['if-range'] !== file.etag;
+    if (!this.ranges || other) {
+      if (file.body.length > (request.maxBodyBytes ?? 0)) throw new Error(`the answer of ${request.url} is larger than allowed`);
+      return { status: 200, headers: { etag: file.etag }, body: file.body };
+    }
+    const body = file.body.slice(Number(from), Number(to) + 1);
+    const headers = { etag: file.etag, 'content-range': `bytes ${from}-${Number(from) + body.length - 1}/${file.body.length}` };
+    return { status: 206, headers, body };
+  }
+}
+
+describe('the image cache', () => {
+  const folder = temporaryFolder();
+  let web: Web;
+  let cache: ImageCache;
+  const URL_A = 'https://images.example/a.img';
+  const start = (options: { maxBytes?: number; clock?: VirtualClock; maxVirtualSizeBytes?: number } = {}): ImageCache => {
+    const { maxBytes = 256 * MIB, clock = nodeClock, ...more } = options;
+    cache = new ImageCache({
+      directory: folder.path('cache'),
+      maxBytes,
+      sources: [folder.path('images'), folder.path('nfs')],
+      network: web.network,
+      clock,
+      logger: silentLogger,
+      ...more,
+    });
+    return cache;
+  };
+  const file = (name: string, content: Uint8Array): string => {
+    const path = folder.path(`images/${name}`);
+    writeFileSync(path, content);
+    return path;
+  };
+  const get = (wanted: ImageWanted, signal = never): Promise<ReadyImage> => cache.acquire(wanted, signal);
+  const contentOf = (ready: ReadyImage): Buffer => readFileSync(ready.path);
+  const codeOf = async (work: Promise<unknown>): Promise<unknown> => work.then(() => 'no error').catch((error) => error.code ?? error);
+
+  beforeEach(() => {
+    folder.create();
+    for (const name of ['images', 'nfs', 'elsewhere']) mkdirSync(folder.path(name));
+    web = new Web();
+    start();
+  });
+  afterEach(() => folder.remove());
+
+  describe('sources', () => {
+    it('002-7: a raw file is used where it lies; only its manifest is kept', async () => {
+      const content = diskContent(3 * MIB);
+      const path = file('a.img', content);
+      const ready = await get({ source: path, format: 'raw' });
+      expect(ready.path).toBe(path);
+      expect(ready.manifest.sha256).toBe(sha256(content));
+      expect(cache.usedBytes).toBeLessThan(16_384);
+      const image = await ready.open();
+      expect(image.virtualSizeBytes).toBe(content.length);
+      await image.close();
+    });
+
+    it('a file in a mounted directory, by path and by URL', async () => {
+      writeFileSync(folder.path('nfs/b.img'), diskContent(MIB));
+      expect((await get({ source: `file://${folder.path('nfs/b.img')}` })).path).toBe(folder.path('nfs/b.img'));
+    });
+
+    it('HTTP in ranges, in as few as it takes', async () => {
+      const content = diskContent(20 * MIB, 4);
+      web.put(URL_A, content);
+      const ready = await get({ source: URL_A, checksum: parseChecksum(sha256(content)) });
+      expect(Buffer.compare(contentOf(ready), content)).toBe(0);
+      expect(web.requests).toHaveLength(3);
+    });
+
+    it.each([
+      ['a file elsewhere', () => folder.path('elsewhere/x')],
+      ['a link that leads elsewhere', () => folder.path('images/link')],
+      ['a path with dots', () => folder.path('images/../elsewhere/x')],
+      ['a file that is not there', () => folder.path('images/none')],
+      ['a URL with a password', () => 'https://user:hunter2@images.example/a.img'],
+      ['another protocol', () => 'ftp://images.example/a.img'],
+      ['a relative path', () => 'images/a.img'],
+    ])('refuses %s', async (_, source) => {
+      writeFileSync(folder.path('elsewhere/x'), 'secret');
+      symlinkSync(folder.path('elsewhere/x'), folder.path('images/link'));
+      const error = await get({ source: source() }).catch((reason) => reason);
+      expect(error).toMatchObject({ code: 'IMAGE_SOURCE' });
+      expect(String(error)).not.toContain('hunter2');
+    });
+  });
+
+  describe('one for all', () => {
+    it('002-7: one download and one conversion, however many wait', async () => {
+      web.put(URL_A, handMade({ clusterBits: 16, dataClusters: 4 }));
+      const gate = Promise.withResolvers<void>();
+      web.before = () => gate.promise;
+      const waiting = Array.from({ length: 32 }, () =>
+        get({ source: URL_A, format: 'qcow2', checksum: parseChecksum(sha256(web.files.get(URL_A)?.body ?? new Uint8Array())) }),
+      );
+      gate.resolve();
+      const ready = await Promise.all(waiting);
+      expect(new Set(ready.map(({ path }) => path)).size).toBe(1);
+      expect(web.requests).toHaveLength(1);
+      expect(readdirSync(folder.path('cache'))).toHaveLength(1);
+    });
+
+    it('who leaves does not take the image from the others; when the last has left the work ends', async () => {
+      const content = diskContent(20 * MIB);
+      web.put(URL_A, content);
+      const leaving = new AbortController();
+      let asked = 0;
+      web.before = () => {
+        if (++asked === 2) leaving.abort(new Error('destroyed'));
+      };
+      const wanted = { source: URL_A, checksum: parseChecksum(sha512(content)) };
+      const [left, stayed] = await Promise.allSettled([get(wanted, leaving.signal), get(wanted)]);
+      expect(left).toMatchObject({ status: 'rejected', reason: { message: 'destroyed' } });
+      expect(stayed.status).toBe('fulfilled');
+
+      const alone = new AbortController();
+      web.put('https://images.example/b.img', diskContent(40 * MIB, 9));
+      web.before = () => alone.abort(new Error('destroyed too'));
+      await expect(get({ source: 'https://images.example/b.img', checksum: parseChecksum('a'.repeat(64)) }, alone.signal)).rejects.toThrow(
+        'destroyed too',
+      );
+      const before = web.requests.length;
+      for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+      expect(web.requests.length).toBe(before);
+    });
+
+    it('a second deployment, and the next process, find it ready', async () => {
+      const content = diskContent(2 * MIB);
+      web.put(URL_A, content);
+      const wanted = { source: URL_A, checksum: parseChecksum(`sha512:${sha512(content)}`) };
+      (await get(wanted)).release();
+      (await get(wanted)).release();
+      start();
+      web.files.clear(); // the server may be away: the checksum says which image it is
+      expect(Buffer.compare(contentOf(await get(wanted)), content)).toBe(0);
+      expect(web.requests).toHaveLength(1);
+    });
+
+    it('without a checksum the server is asked whether it is still the same', async () => {
+      web.put(URL_A, diskContent(MIB, 1));
+      const first = await get({ source: URL_A });
+      const second = await get({ source: URL_A });
+      expect(second.path).toBe(first.path);
+      web.put(URL_A, diskContent(MIB, 2));
+      expect(Buffer.compare(contentOf(await get({ source: URL_A })), diskContent(MIB, 2))).toBe(0);
+    });
+  });
+
+  describe('downloads that are cut short', () => {
+    const content = diskContent(30 * MIB, 5);
+    const wanted = { source: URL_A, checksum: { algorithm: 'sha256', digest: sha256(content) } } as const;
+
+    it('go on where they stopped, after pauses that grow', async () => {
+      const clock = new VirtualClock();
+      start({ clock });
+      web.put(URL_A, content);
+      let broken = 3;
+      web.before = () => {
+        if (web.requests.length > 1 && broken-- > 0) throw new Error('ECONNRESET');
+      };
+      const ready = await clock.run(get(wanted));
+      expect(Buffer.compare(contentOf(ready), content)).toBe(0);
+      expect(clock.monotonic()).toBeGreaterThanOrEqual(7_000);
+      expect(web.requests.filter((range) => range === 'bytes=0-8388607')).toHaveLength(1);
+    });
+
+    it('N8: go on in the next process', async () => {
+      web.put(URL_A, content);
+      const killed = new AbortController();
+      web.before = () => {
+        if (web.requests.length === 3) killed.abort(new Error('the process ends'));
+      };
+      await expect(get(wanted, killed.signal)).rejects.toThrow('the process ends');
+      for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
+      web.before = () => undefined;
+      web.requests.length = 0;
+      start();
+      expect(Buffer.compare(contentOf(await get(wanted)), content)).toBe(0);
+      expect(web.requests[0]).toBe(`bytes=${16 * MIB}-${24 * MIB - 1}`);
+    });
+
+    it('give up after five failures in a row, with what the network said', async () => {
+      const clock = new VirtualClock();
+      start({ clock });
+      web.before = () => {
+        throw new Error('getaddrinfo ENOTFOUND images.example');
+      };
+      const error = await clock.run(get(wanted).catch((reason) => reason));
+      expect(error).toMatchObject({ code: 'IMAGE_FETCH', message: expect.stringContaining('ENOTFOUND') });
+      expect(web.requests).toHaveLength(5);
+    });
+
+    it('never mix two versions of a file', async () => {
+      web.put(URL_A, content);
+      web.before = () => {
+        if (web.requests.length === 2) web.put(URL_A, diskContent(30 * MIB, 6));
+      };
+      web.ranges = true;
+      expect(await codeOf(get(wanted))).toMatch(/IMAGE_CHANGED|IMAGE_NO_RANGES/);
+      web.put(URL_A, content);
+      expect(Buffer.compare(contentOf(await get(wanted)), content)).toBe(0);
+    });
+
+    it.each([
+      ['nothing there', (): void => void web.files.clear(), 'IMAGE_FETCH'],
+      [
+        'a server without ranges',
+        (): void => {
+          web.ranges = false;
+        },
+        'IMAGE_NO_RANGES',
+      ],
+    ])('%s ends it at once', async (_, arrange, code) => {
+      web.put(URL_A, content);
+      arrange();
+      expect(await codeOf(get(wanted))).toBe(code);
+      expect(web.requests).toHaveLength(1);
+    });
+
+    it('a small file may come whole', async () => {
+      web.ranges = false;
+      web.put(URL_A, diskContent(MIB));
+      expect(contentOf(await get({ source: URL_A })).length).toBe(MIB);
+    });
+  });
+
+  describe('packed images', () => {
+    const content = Buffer.concat([diskContent(2 * MIB, 3), Buffer.alloc(4 * MIB), diskContent(MIB, 7)]);
+    it.each([
+      ['gzip', (): Uint8Array => gzipSync(content)],
+      ['zstd', (): Uint8Array => zstdCompressSync(content)],
+      ...(noXz ? [] : [['xz', (): Uint8Array => execFileSync('xz', ['-c'], { input: content })] as const]),
+    ] as const)('002-7: %s is unpacked once, with holes where zeros are', async (name, pack) => {
+      const packed = pack();
+      const ready = await get({ source: file(`a.${name}`, packed), checksum: parseChecksum(sha256(packed)), sha256: sha256(content) });
+      expect(Buffer.compare(contentOf(ready), content)).toBe(0);
+      expect(statSync(ready.path).blocks * 512).toBeLessThan(content.length - 3 * MIB);
+      expect(readdirSync(folder.path(`cache/${readdirSync(folder.path('cache'))[0]}`)).sort()).toEqual(['manifest.json', 'raw']);
+    });
+
+    it('a packed qcow2 is unpacked and converted', async () => {
+      const ready = await get({ source: file('q.gz', gzipSync(handMade({ clusterBits: 16 }))), format: 'qcow2' });
+      expect(contentOf(ready).length).toBe(5 * 65_536);
+    });
+
+    it.each([
+      ['gzip', (data: Uint8Array): Uint8Array => gzipSync(data)],
+      ['zstd', (data: Uint8Array): Uint8Array => zstdCompressSync(data, { params: { [constants.ZSTD_c_checksumFlag]: 1 } })],
+      ...(noXz ? [] : [['xz', (data: Uint8Array): Uint8Array => execFileSync('xz', ['-c'], { input: data })] as const]),
+    ] as const)('a damaged and a cut off %s file are refused', async (name, pack) => {
+      const packed = Buffer.from(pack(diskContent(2 * MIB, 2)));
+      expect(await codeOf(get({ source: file(`cut.${name}`, packed.subarray(0, 100_000)) }))).toBe('IMAGE_UNPACK');
+      packed.fill(0x41, 100_000, 100_064);
+      expect(await codeOf(get({ source: file(`bad.${name}`, packed) }))).toBe('IMAGE_UNPACK');
+      expect(readdirSync(folder.path('cache'))).toEqual([]);
+    });
+
+    it.each([
+      ['gzip', gzipSync],
+      ['zstd', zstdCompressSync],
+    ] as const)('a %s file that unpacks to more than is allowed is stopped', async (name, pack) => {
+      start({ maxVirtualSizeBytes: 8 * MIB });
+      expect(await codeOf(get({ source: file(`bomb.${name}`, pack(Buffer.alloc(64 * MIB))) }))).toBe('IMAGE_TOO_LARGE');
+      start({ maxBytes: 8 * MIB });
+      expect(await codeOf(get({ source: file(`bomb2.${name}`, pack(Buffer.alloc(64 * MIB, 1))) }))).toBe('IMAGE_CACHE_FULL');
+      expect(cache.usedBytes).toBeLessThan(65_536);
+    });
+
+    it('an archive in an archive is no image', async () => {
+      expect(await codeOf(get({ source: file('twice.gz', gzipSync(gzipSync(content))) }))).toBe('IMAGE_UNSUPPORTED_FORMAT');
+    });
+  });
+
+  describe('N14: what is deployed is what was published', () => {
+    it.each([
+      ['SHA-256', 'a'.repeat(64)],
+      ['SHA-512', 'b'.repeat(128)],
+    ])('a wrong %s of the file is refused, and nothing is kept', async (_, checksum) => {
+      web.put(URL_A, diskContent(MIB));
+      expect(await codeOf(get({ source: URL_A, checksum: parseChecksum(checksum) }))).toBe('IMAGE_DIGEST_MISMATCH');
+      expect(readdirSync(folder.path('cache'))).toEqual([]);
+    });
+
+    it('a wrong SHA-256 of the content is refused', async () => {
+      expect(await codeOf(get({ source: file('a.img', diskContent(MIB)), sha256: 'c'.repeat(64) }))).toBe('IMAGE_DIGEST_MISMATCH');
+    });
+
+    it.each(['', 'xyz', 'sha256:abc', `sha512:${'a'.repeat(64)}`, `md5:${'a'.repeat(32)}`])('%j is not a checksum', (text) => {
+      expect(() => parseChecksum(text)).toThrow(expect.objectContaining({ code: 'IMAGE_CHECKSUM_FORM' }));
+    });
+
+    it('a file that was replaced is read anew', async () => {
+      const path = file('a.img', diskContent(MIB, 1));
+      const first = await get({ source: path });
+      writeFileSync(path, diskContent(MIB, 2));
+      utimesSync(path, 1, 1);
+      expect((await get({ source: path })).manifest.sha256).not.toBe(first.manifest.sha256);
+    });
+
+    it('a cached file that lost its end is made again', async () => {
+      const source = file('q', handMade({ clusterBits: 16 }));
+      const ready = await get({ source });
+      ready.release();
+      truncateSync(ready.path, 100);
+      start();
+      expect(contentOf(await get({ source })).length).toBe(5 * 65_536);
+    });
+
+    it.skipIf(!hasQemuImg)('qcow2 becomes what qemu-img makes of it', async () => {
+      const content = diskContent(6 * MIB, 12);
+      const raw = file('raw', content);
+      for (const options of [[], ['-c'], ['-c', '-o', 'compression_type=zstd'], ['-o', 'extended_l2=on,cluster_size=64k']]) {
+        const path = folder.path(`images/q${options.join('')}`.replaceAll(/[=,]/g, ''));
+        qemuImg('convert', '-f', 'raw', '-O', 'qcow2', ...options, raw, path);
+        qemuImg('convert', '-f', 'qcow2', '-O', 'raw', path, `${path}.raw`);
+        const ready = await get({ source: path, format: 'qcow2' });
+        expect(Buffer.compare(contentOf(ready), readFileSync(`${path}.raw`))).toBe(0);
+        ready.release();
+      }
+    });
+
+    it('a file that says qcow2 and is none, and one that says raw and is qcow2', async () => {
+      expect(await codeOf(get({ source: file('a.img', diskContent(MIB)), format: 'qcow2' }))).toBe('IMAGE_FORMAT_MISMATCH');
+      const bytes = handMade();
+      const ready = await get({ source: file('b.img', bytes), format: 'raw' });
+      expect(ready.manifest.sizeBytes).toBe(Math.ceil(bytes.length / 512) * 512); // pinned: its bytes as they are
+    });
+  });
+
+  describe('a bounded size', () => {
+    const put = (name: string, seed: number): string => {
+      const url = `https://images.example/${name}`;
+      web.put(
+        url,
+        Buffer.from(
+          createHash('shake256', { outputLength: 4 * MIB })
+            .update(String(seed))
+            .digest(),
+        ),
+      );
+      return url;
+    };
+
+    it('throws out what was not used for the longest time', async () => {
+      start({ maxBytes: 13 * MIB });
+      const [a = '', b = '', c = '', d = ''] = ['a', 'b', 'c', 'd'].map(put);
+      for (const source of [a, b, c, a, d]) (await get({ source })).release();
+      web.requests.length = 0;
+      for (const source of [a, c, d]) (await get({ source })).release();
+      expect(web.requests).toHaveLength(3); // only asked for their versions
+      expect(cache.usedBytes).toBeLessThanOrEqual(13 * MIB);
+      (await get({ source: b })).release();
+      expect(web.requests.length).toBeGreaterThan(4);
+    });
+
+    it('remembers the order over a restart', async () => {
+      const clock = new VirtualClock();
+      start({ maxBytes: 9 * MIB, clock });
+      const [a = '', b = '', c = ''] = ['a', 'b', 'c'].map(put);
+      await clock.run(
+        (async () => {
+          for (const source of [a, b, a]) {
+            (await get({ source })).release();
+            await new Promise<void>((resolve) => clock.after(2_000, resolve));
+          }
+        })(),
+      );
+      start({ maxBytes: 9 * MIB, clock });
+      await clock.run(get({ source: c }).then((ready) => ready.release()));
+      web.requests.length = 0;
+      await clock.run(get({ source: a }));
+      expect(web.requests).toHaveLength(1);
+    });
+
+    it('never throws out what is in use: the new one has to wait for another day', async () => {
+      start({ maxBytes: 9 * MIB });
+      const held = await Promise.all([get({ source: put('a', 1) }), get({ source: put('b', 2) })]);
+      expect(await codeOf(get({ source: put('c', 3) }))).toBe('IMAGE_CACHE_FULL');
+      for (const { path } of held) expect(statSync(path).size).toBe(4 * MIB);
+      held[0]?.release();
+      expect(await codeOf(get({ source: put('c', 3) }))).toBe('no error');
+    });
+
+    it('what is larger than the cache is refused before it is fetched', async () => {
+      start({ maxBytes: 2 * MIB });
+      expect(await codeOf(get({ source: put('a', 1) }))).toBe('IMAGE_CACHE_FULL');
+      expect(web.requests.length).toBeLessThanOrEqual(2);
+    });
+  });
+
+  it('a cache directory that is gone is made again', async () => {
+    rmSync(folder.path('cache'), { recursive: true, force: true });
+    web.put(URL_A, diskContent(MIB));
+    expect(await codeOf(get({ source: URL_A }))).toBe('no error');
+  });
+});
