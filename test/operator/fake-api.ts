@@ -112,6 +112,11 @@ export class FakeApi implements KubeApi {
     if (live && !same(live.status, status)) this.#store(kind, live, this.#managed({ ...live, status }, live, 'controller-manager'));
   }
 
+  /** What a controller of Kubernetes makes: not a request of whom the test is about. */
+  place(object: KubeObject): void {
+    this.#store(object.kind, undefined, this.#managed(object, undefined, 'controller-manager'));
+  }
+
   /** As it is stored, without a request. */
   peek(kind: string, key: string): LiveObject | undefined {
     return this.#objects.get(`${kind} ${key}`);

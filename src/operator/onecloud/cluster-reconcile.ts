@@ -117,7 +117,8 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
       const { reason } = collision;
       const message = [collision, ...more].map(({ error }) => String(error)).join(' ');
       await write(statusOf({ cluster, before, clock, refused: { reason, message } }));
-      await tell({ type: 'Warning', reason, action: 'Validate', note: message });
+      const known = before?.conditions?.some((condition) => condition.type === 'Accepted' && condition.message === message);
+      if (!known) await tell({ type: 'Warning', reason, action: 'Validate', note: message });
       return requeueAfter(REFUSED_MS);
     }
     if (!(cluster.metadata.finalizers ?? []).includes(FINALIZER)) {

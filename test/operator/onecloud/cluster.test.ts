@@ -1,108 +1,12 @@
 /** OneCloud clusters by the operator, on an API server in memory and on virtual time. */
-import { clusterStatusSchema, onecloudAnnotation } from 'cdk8s-baremetal-contract/onecloud/index';
+import { onecloudAnnotation } from 'cdk8s-baremetal-contract/onecloud/index';
 import { afterEach, describe, expect, it } from 'vitest';
-import { parse } from 'yaml';
 import { configChecksum } from '../../../src/constructs/onecloud/config-checksum.ts';
-import type { ClusterStatus } from '../../../src/contract/onecloud/cluster-status.ts';
 import { ApiError } from '../../../src/operator/engine/api-error.ts';
-import type { Condition } from '../../../src/operator/engine/conditions.ts';
-import { createEventRecorder } from '../../../src/operator/engine/events.ts';
-import { createManager } from '../../../src/operator/engine/manager.ts';
-import { createMetrics } from '../../../src/operator/engine/metrics.ts';
-import { at, type LiveObject } from '../../../src/operator/engine/objects.ts';
+import { at } from '../../../src/operator/engine/objects.ts';
 import { resourceTypes } from '../../../src/operator/engine/resource-types.ts';
-import { createClusterController } from '../../../src/operator/onecloud/cluster-controller.ts';
 import { clusterType, operatorAnnotation } from '../../../src/operator/onecloud/names.ts';
-import { silentLogger } from '../../../src/runtime/core/logger.ts';
-import { VirtualClock } from '../../../src/simulator/clock.ts';
-import { seededRandom } from '../../../src/simulator/random.ts';
-import { CORRECTED } from '../../contract/onecloud/seed.ts';
-import { FakeApi } from '../fake-api.ts';
-import { startMemoryKubelet } from './memory-kubelet.ts';
-
-const NAMESPACE = 'onecloud';
-const V1 = 'v3.1.3-20200312.0';
-const V2 = 'v3.1.3-20200320.0';
-const REPOSITORY = 'registry.cn-beijing.aliyuncs.com/yunionio';
-const KEY = { namespace: NAMESPACE, name: 'default' };
-
-class Lab {
-  readonly clock = new VirtualClock({ startMs: Date.UTC(2026, 0, 5, 12, 0) }); // a Monday
-  readonly api = new FakeApi(this.clock);
-  readonly kubelet = startMemoryKubelet(this.api, this.clock);
-  stopping = new AbortController();
-  running: Promise<void> | undefined;
-
-  async start(spec: Record<string, unknown> = {}): Promise<void> {
-    const { spec: seed } = parse(CORRECTED);
-    delete seed.vpcAgent; // its own image is the subject of one test alone
-    delete seed.glance.image;
-    await this.api.create(
-      clusterType,
-      { apiVersion: clusterType.apiVersion, kind: clusterType.kind, metadata: KEY, spec: { ...seed, ...spec } },
-      { fieldManager: 'bmctl' },
-    );
-    await this.operate();
-  }
-
-  /** Starts an operator. */
-  async operate(): Promise<void> {
-    const random = seededRandom('operator');
-    const common = { api: this.api, clock: this.clock, random, logger: silentLogger, metrics: createMetrics() };
-    const events = createEventRecorder({ ...common, controller: 'onecloud.yunion.io/operator', instance: 'operator-0' });
-    const { controller, informers } = await createClusterController({ ...common, events });
-    const manager = createManager({ ...common, controllers: [controller], informers });
-    this.running = manager.run(this.stopping.signal);
-  }
-
-  async replaceOperator(): Promise<void> {
-    this.stopping.abort(new Error('SIGTERM'));
-    if (this.running) await this.clock.run(this.running);
-    this.stopping = new AbortController();
-    await this.operate();
-  }
-
-  get status(): ClusterStatus {
-    return clusterStatusSchema.parse(this.api.peek(clusterType.kind, 'onecloud/default')?.status ?? {});
-  }
-
-  get version(): unknown {
-    return at(this.api.peek(clusterType.kind, 'onecloud/default'), 'status', 'version');
-  }
-
-  condition(type: string): Condition | undefined {
-    return (this.status.conditions as Condition[] | undefined)?.find((condition) => condition.type === type);
-  }
-
-  object(kind: string, name: string): LiveObject | undefined {
-    return this.api.peek(kind, `${NAMESPACE}/${name}`);
-  }
-
-  image(component: string, kind = 'Deployment'): unknown {
-    return at(this.object(kind, `default-${component}`), 'spec', 'template', 'spec', 'containers', '0', 'image');
-  }
-
-  async patch(patch: Record<string, unknown>, manager = 'kubectl-edit'): Promise<void> {
-    await this.api.patch(clusterType, KEY, patch, { fieldManager: manager });
-  }
-
-  /** Lets time pass until the cluster is in this phase. */
-  async until(phase: ClusterStatus['phase'], limitMs = 3_600_000): Promise<void> {
-    await this.clock.runUntil(() => at(this.api.peek(clusterType.kind, 'onecloud/default'), 'status', 'phase') === phase, { limitMs });
-  }
-
-  async quiet(ms = 60_000): Promise<number> {
-    const before = this.api.writes().length;
-    await this.clock.runFor(ms);
-    return this.api.writes().length - before;
-  }
-
-  async stop(): Promise<void> {
-    this.kubelet.stop();
-    this.stopping.abort(new Error('SIGTERM'));
-    if (this.running) await this.clock.run(this.running);
-  }
-}
+import { KEY, Lab, NAMESPACE, REPOSITORY, V1, V2 } from './lab.ts';
 
 describe('OneCloud clusters', () => {
   let lab = new Lab();

@@ -7,6 +7,8 @@ import type { FakeApi } from '../fake-api.ts';
 export interface MemoryKubelet {
   /** Images that never become ready; their Deployments fail after their deadline. */
   readonly bad: Set<string>;
+  /** How Jobs end: with these words of their client when it is not well. */
+  jobs: 'complete' | 'run on' | { readonly fails: string };
   /** How long a rollout takes. */
   startMs: number;
   /** Every generation that became ready, as "default-glance image". */
@@ -16,7 +18,7 @@ export interface MemoryKubelet {
 
 export function startMemoryKubelet(api: FakeApi, clock: Clock): MemoryKubelet {
   const since = new Map<string, number>();
-  const kubelet: MemoryKubelet = { bad: new Set(), startMs: 3_000, rolled: [], stop: () => timer.cancel() };
+  const kubelet: MemoryKubelet = { bad: new Set(), jobs: 'complete', startMs: 3_000, rolled: [], stop: () => timer.cancel() };
   const imagesOf = (object: KubeObject): string[] =>
     listAt(object, 'spec', 'template', 'spec', 'containers').map((container) => textAt(container, 'image') ?? '');
   const look = (): void => {
@@ -58,6 +60,28 @@ export function startMemoryKubelet(api: FakeApi, clock: Clock): MemoryKubelet {
         if (ok && JSON.stringify(before) !== JSON.stringify(status))
           kubelet.rolled.push(`${object.metadata.name} ${imagesOf(object)[0] ?? ''}`);
       }
+    }
+    for (const job of api.all('Job')) {
+      const id = `Job ${job.metadata.uid}`;
+      const startedAt = since.get(id) ?? clock.monotonic();
+      since.set(id, startedAt);
+      if (kubelet.jobs === 'run on' || clock.monotonic() - startedAt < kubelet.startMs) continue;
+      const how =
+        kubelet.jobs === 'complete'
+          ? { type: 'Complete', status: 'True' }
+          : { type: 'Failed', status: 'True', reason: 'BackoffLimitExceeded', message: 'Job has reached the specified backoff limit' };
+      if (typeof kubelet.jobs === 'object' && listAt(job, 'status', 'conditions').length === 0)
+        api.place({
+          apiVersion: 'v1',
+          kind: 'Pod',
+          metadata: {
+            name: `${job.metadata.name}-x`,
+            namespace: job.metadata.namespace ?? '',
+            labels: { ...job.metadata.labels, 'job-name': job.metadata.name },
+          },
+          status: { containerStatuses: [{ name: 'database-dump', state: { terminated: { exitCode: 2, message: kubelet.jobs.fails } } }] },
+        });
+      api.report('Job', keyOf(job), { conditions: [how] });
     }
     timer = clock.after(500, look);
   };
