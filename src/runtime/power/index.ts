@@ -1,7 +1,13 @@
 export { Secret } from 'cdk8s-baremetal-contract/secret';
+export { type Credentials, PowerDrivers, type PowerDriversOptions } from './drivers.ts';
 export { isAuthenticationFailure, isPermanent, powerErrors } from './errors.ts';
+export { IBootDevices, IBootPower } from './iboot/iboot-power.ts';
+export type { BmcStatus } from './ipmi/bmc-line.ts';
+export { type BmcStop, MemoryStopKeeper, type StopKeeper } from './ipmi/bmc-stop.ts';
 export { IpmiGateway, type IpmiGatewayOptions, type IpmiGatewayStats } from './ipmi/gateway.ts';
 export { IpmiPower } from './ipmi/ipmi-power.ts';
 export { jittered, type RetransmissionSchedule } from './ipmi/retransmission.ts';
 export * from './power-cycle.ts';
 export * from './power-manager.ts';
+export * from './power-url.ts';
+export { VirtualPower } from './virtual/virtual-power.ts';

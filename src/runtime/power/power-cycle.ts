@@ -47,6 +47,32 @@ export function powerOff(power: PowerManager, options: PowerCycleOptions): Promi
   return reach(power, 'off', options);
 }
 
+export interface SoftOffOptions extends PowerCycleOptions {
+  /** How long the operating system has. Default 60,000. */
+  readonly deadlineMs?: number;
+}
+
+/** Asks the operating system, looks until the machine is off, and cuts the power when the deadline has passed. */
+export async function softPowerOff(power: PowerManager, options: SoftOffOptions): Promise<PowerOutcome & { readonly cut: boolean }> {
+  const { clock, logger, signal, intervalMs = DEFAULT_INTERVAL_MS, deadlineMs = DEFAULT_SOFT_OFF_MS } = options;
+  const endMs = clock.monotonic() + deadlineMs;
+  try {
+    if ((await power.status(signal)) === 'off') return { state: 'deleted', retries: 0, cut: false };
+    await power.softOff(signal);
+    for (let retries = 1; clock.monotonic() < endMs; retries++) {
+      await sleep(clock, intervalMs, signal);
+      if ((await power.status(signal)) === 'off') return { state: 'deleted', retries, cut: false };
+    }
+    logger.warn({ deadlineMs }, 'the operating system did not shut down; cutting the power');
+  } catch (error) {
+    if (signal?.aborted || isPermanent(error)) throw error;
+    logger.warn({ error: String(error) }, 'the shutdown could not be asked for; cutting the power');
+  }
+  return { ...(await powerOff(power, options)), cut: true };
+}
+
+const DEFAULT_SOFT_OFF_MS = 60_000;
+
 /** Boot from the network from now on (a failure is only logged: many BMCs boot PXE first anyway), then power on. */
 export async function activate(
   power: PowerManager,

@@ -11,7 +11,7 @@ import type { Secret } from 'cdk8s-baremetal-contract/secret';
 export type PowerState = 'on' | 'off';
 
 /** `none` removes the override, so that the firmware's own order counts. */
-export type BootDevice = 'pxe' | 'disk' | 'none';
+export type BootDevice = 'pxe' | 'disk' | 'cdrom' | 'bios' | 'none';
 
 export interface BootDeviceOptions {
   /** Keep the override after the next boot. */

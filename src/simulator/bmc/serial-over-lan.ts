@@ -16,6 +16,7 @@ export interface SerialPort {
 export const SOL_PAYLOAD_BYTES = 200;
 const RETRY_MS = 400;
 const TRIES = 12;
+const AFTER_ANSWER_MS = 5;
 /** What is typed faster than this fills its buffer: the rest is not accepted. */
 const INPUT_BYTES = 128;
 
@@ -49,9 +50,13 @@ export class SerialOverLan {
     this.#received = 0;
     this.#pending = Buffer.alloc(0);
     this.#outstanding = undefined;
-    this.port?.output((data) => {
-      this.#pending = Buffer.concat([this.#pending, data]);
-      this.#advance();
+    // ipmitool gives up when characters come before the answer to its Activate Payload
+    this.clock.after(AFTER_ANSWER_MS, () => {
+      if (this.#session !== session) return;
+      this.port?.output((data) => {
+        this.#pending = Buffer.concat([this.#pending, data]);
+        this.#advance();
+      });
     });
   }
 

@@ -1,5 +1,5 @@
 /** The PowerManager of machines with an IPMI 2.0 BMC. Cheap to make: sessions and sockets belong to the gateway. */
-import { codeOf } from '../errors.ts';
+import { codeOf, powerErrors } from '../errors.ts';
 import type { BmcAccess, BootDevice, BootDeviceOptions, PowerManager, PowerState } from '../power-manager.ts';
 import { type CheckedAccess, checkAccess } from './access.ts';
 import {
@@ -61,9 +61,27 @@ export class IpmiPower implements PowerManager {
       await this.#optional(setBootOption(BootParameter.infoAcknowledge, ACKNOWLEDGE_BIOS), signal);
       const flags = { valid: true, persistent: options.persistent, efi: options.efi ?? false, selector: BootSelector[device] };
       await this.#run(setBootOption(BootParameter.bootFlags, encodeBootFlags(flags)), signal);
+      await this.#verify(device, flags, signal);
     } finally {
       if (claimed) await this.#optional(setBootOption(BootParameter.setInProgress, Uint8Array.of(0)), signal);
     }
+  }
+
+  /**
+   * A BMC that keeps other flags than it accepted would boot the wrong device: said now, not after the machine is up. Flags that read back as not valid say
+   * nothing, since many BMCs clear the bit and obey; nor does a BMC that cannot read them back.
+   */
+  async #verify(device: BootDevice, wanted: BootFlags, signal: AbortSignal | undefined): Promise<void> {
+    let kept: BootFlags;
+    try {
+      kept = await this.bootFlags(signal);
+    } catch (error) {
+      if (codeOf(error) === 'IPMI_COMPLETION' || codeOf(error) === 'IPMI_BAD_ANSWER') return;
+      throw error;
+    }
+    if (!kept.valid || kept.selector === wanted.selector) return;
+    const found = Object.entries(BootSelector).find(([, selector]) => selector === kept.selector)?.[0] ?? `device ${kept.selector}`;
+    throw powerErrors.IPMI_BOOT_NOT_KEPT({ bmc: this.#access.bmc, device, found });
   }
 
   /** The flags as the BMC reads them back; some BMCs show `valid: false` for flags that they do obey. */

@@ -1,0 +1,46 @@
+/** The `Processes` of a real machine. */
+import { spawn } from 'node:child_process';
+import type { Processes } from './processes.ts';
+
+/** What a program may say before the rest is dropped. */
+const OUTPUT_LIMIT_CHARS = 256 * 1024;
+
+export const nodeProcesses: Processes = {
+  run({ program, args, limitMs, signal }) {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) {
+        reject(signal.reason);
+        return;
+      }
+      // a process group of its own: what ssh started dies with ssh
+      const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+      const output = { stdout: '', stderr: '' };
+      for (const name of ['stdout', 'stderr'] as const)
+        child[name].setEncoding('utf8').on('data', (chunk: string) => {
+          if (output[name].length < OUTPUT_LIMIT_CHARS) output[name] += chunk;
+        });
+      let failure: unknown;
+      const kill = (reason: unknown): void => {
+        failure ??= reason;
+        if (child.pid === undefined) return;
+        try {
+          process.kill(-child.pid, 'SIGKILL');
+        } catch {
+          // gone already
+        }
+      };
+      const timer = setTimeout(() => kill(new Error(`${program} did not end within ${limitMs / 1000} s`)), limitMs);
+      const onAbort = (): void => kill(signal?.reason);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      const settle = (work: () => void): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+        work();
+      };
+      child.once('error', (error) => settle(() => reject(error)));
+      child.once('close', (code) =>
+        settle(() => (failure === undefined ? resolve({ exitCode: code ?? undefined, ...output }) : reject(failure))),
+      );
+    });
+  },
+};
