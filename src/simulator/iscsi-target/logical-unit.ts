@@ -1,7 +1,9 @@
 /** A SCSI disk over a block device: command blocks in, status and data out (SBC-4, SPC-5). Knows nothing of iSCSI. */
 import { OP, SERVICE_ACTION_READ_CAPACITY_16, VPD } from 'cdk8s-baremetal-runtime/deploy/iscsi/scsi';
-import { fixedSense, SENSE_KEY } from 'cdk8s-baremetal-runtime/deploy/iscsi/sense';
+import { SENSE_KEY } from 'cdk8s-baremetal-runtime/deploy/iscsi/sense';
 import type { BlockDevice } from '../disk/index.ts';
+import { RESERVATION_CONFLICT, Reservations } from './reservations.ts';
+import { checkCondition, type ScsiAnswer } from './scsi-answer.ts';
 
 export interface LogicalUnitOptions {
   readonly device: BlockDevice;
@@ -11,28 +13,19 @@ export interface LogicalUnitOptions {
   /** Serves WRITE SAME(16). Default true. */
   readonly writeSame?: boolean;
   readonly readOnly?: boolean;
+  /** Serves persistent reservations. Default true. */
+  readonly reservations?: boolean;
   /** Told in VPD page B0h, in blocks; 0 for no limit. Longer commands fail. Default 0. */
   readonly maxTransferBlocks?: number;
 }
 
-export interface ScsiAnswer {
-  readonly status: number;
-  readonly sense?: Uint8Array;
-  readonly data?: Uint8Array;
-}
-
 const GOOD: ScsiAnswer = { status: 0 };
-export const CHECK_CONDITION = 0x02;
 const VENDOR = 'BMS     ';
 const PRODUCT = 'SIMULATED DISK  ';
 const REVISION = '1   ';
 const PROTECTABLE = new Set<number>([OP.read10, OP.read16, OP.write10, OP.write16, OP.writeSame16]);
 /** NAA 3h: locally assigned. */
 const NAA_LOCAL = 0x30;
-
-export function checkCondition(key: number, asc: number, ascq = 0): ScsiAnswer {
-  return { status: CHECK_CONDITION, sense: fixedSense(key, asc, ascq) };
-}
 
 const INVALID_COMMAND = checkCondition(SENSE_KEY.illegalRequest, 0x20);
 const INVALID_FIELD = checkCondition(SENSE_KEY.illegalRequest, 0x24);
@@ -48,11 +41,17 @@ export function answerForNoUnit(cdb: Buffer): ScsiAnswer {
 }
 
 export class LogicalUnit {
+  private readonly reservations = new Reservations();
+
   constructor(private readonly options: LogicalUnitOptions) {}
 
-  /** `mayWrite` is asked right before the device is changed: false when the session that sent the command is gone. */
-  async execute(cdb: Buffer, dataOut: Uint8Array, mayWrite: () => boolean): Promise<ScsiAnswer> {
-    const { device } = this.options;
+  /**
+   * `mayWrite` is asked right before the device is changed: false when the session that sent the command is gone. `nexus` names the initiator
+   * port that sent it.
+   */
+  async execute(cdb: Buffer, dataOut: Uint8Array, mayWrite: () => boolean, nexus: string): Promise<ScsiAnswer> {
+    const { device, reservations = true } = this.options;
+    if (reservations && this.reservations.conflicts(nexus, cdb.readUInt8(0))) return RESERVATION_CONFLICT;
     const blocks = device.sizeBytes / device.blockBytes;
     if (PROTECTABLE.has(cdb.readUInt8(0)) && cdb.readUInt8(1) >>> 5 !== 0) return INVALID_FIELD; // no protection information here
     switch (cdb.readUInt8(0)) {
@@ -86,6 +85,10 @@ export class LogicalUnit {
       case OP.synchronizeCache16:
         await device.flush();
         return GOOD;
+      case OP.persistentReserveOut:
+        return reservations ? this.reservations.out(nexus, cdb, dataOut) : INVALID_COMMAND;
+      case OP.persistentReserveIn:
+        return reservations ? this.reservations.in(cdb) : INVALID_COMMAND;
       default:
         return INVALID_COMMAND;
     }

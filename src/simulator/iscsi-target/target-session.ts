@@ -19,7 +19,8 @@ import { SENSE_KEY } from 'cdk8s-baremetal-runtime/deploy/iscsi/sense';
 import { decodeKeys, encodeText } from 'cdk8s-baremetal-runtime/deploy/iscsi/text';
 import type { PduTransport } from 'cdk8s-baremetal-runtime/deploy/iscsi/transport';
 import type { CommandFault, TargetFaults } from './faults.ts';
-import { answerForNoUnit, checkCondition, type LogicalUnit, type ScsiAnswer } from './logical-unit.ts';
+import { answerForNoUnit, type LogicalUnit } from './logical-unit.ts';
+import { checkCondition, type ScsiAnswer } from './scsi-answer.ts';
 import type { LoggedIn } from './target-login.ts';
 
 export interface TargetSessionParts {
@@ -251,7 +252,7 @@ export class TargetSession {
     else {
       const short = fault.shortWriteBytes;
       const command = short === undefined ? cdb : shortened(cdb, short);
-      answer = await unit.execute(command, task.data, mayRun).catch((error) => {
+      answer = await unit.execute(command, task.data, mayRun, `${this.initiatorName},${this.isid}`).catch((error) => {
         logger.warn({ error: String(error) }, 'the device behind the LUN failed');
         return checkCondition(SENSE_KEY.hardwareError, 0x44);
       });

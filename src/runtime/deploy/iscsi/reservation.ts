@@ -49,7 +49,7 @@ export async function reserve(ask: Ask, key: bigint): Promise<boolean> {
   try {
     await ask(persistentReserveOut('registerAndIgnore', 0n, key));
   } catch (error) {
-    if (error instanceof CodedError && error.code === 'ISCSI_SCSI_ILLEGAL_REQUEST') return false;
+    if (isIllegalRequest(error)) return false;
     throw error;
   }
   for (let tries = 0; tries < MOST_TRIES; tries++) {
@@ -62,13 +62,23 @@ export async function reserve(ask: Ask, key: bigint): Promise<boolean> {
     const holder = await holderOf(ask);
     if (holder === undefined) continue; // gone in between
     try {
-      await ask(persistentReserveOut('preemptAndAbort', key, holder));
+      await preempt(ask, key, holder);
     } catch (error) {
       if (!isConflict(error)) throw error;
       await ask(persistentReserveOut('registerAndIgnore', 0n, key)); // we were thrown out ourselves
     }
   }
   throw iscsiErrors.ISCSI_SCSI_RESERVED({ command: 'PERSISTENT RESERVE OUT' });
+}
+
+/** With an end to what the holder has under way, where the target knows that (tgt does not). */
+async function preempt(ask: Ask, key: bigint, holder: bigint): Promise<void> {
+  try {
+    await ask(persistentReserveOut('preemptAndAbort', key, holder));
+  } catch (error) {
+    if (!isIllegalRequest(error)) throw error;
+    await ask(persistentReserveOut('preempt', key, holder));
+  }
 }
 
 /** Gives the disk back. What is gone by itself is no error. */
@@ -91,4 +101,8 @@ export async function holderOf(ask: Ask): Promise<bigint | undefined> {
 
 function isConflict(error: unknown): boolean {
   return error instanceof CodedError && error.code === 'ISCSI_SCSI_RESERVED';
+}
+
+function isIllegalRequest(error: unknown): boolean {
+  return error instanceof CodedError && error.code === 'ISCSI_SCSI_ILLEGAL_REQUEST';
 }
