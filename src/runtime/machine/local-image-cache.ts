@@ -33,7 +33,7 @@ export class LocalImageCache implements ImageCache {
   constructor(private readonly options: LocalImageCacheOptions) {}
 
   async cache(node: NodeRecord, signal: AbortSignal): Promise<CachedImage> {
-    const { store, deployImages, bootRoot } = this.options;
+    const { store, bootRoot } = this.options;
     const id = node.instance?.imageId ?? '';
     const record = (await store.get(imageKind, id))?.value;
     if (record === undefined) throw permanent(machineImageErrors.MACHINE_IMAGE({ image: id, reason: 'it is not known' }));
@@ -44,19 +44,17 @@ export class LocalImageCache implements ImageCache {
     const cached = await this.check(record, signal);
     const directory = join(bootRoot, bootDirectory(node));
     mkdirSync(directory, { recursive: true });
-    for (const file of DEPLOY_FILES) place(join(deployImages, file), join(directory, file));
+    const flavor = await this.flavorOf(node);
+    this.placeDeployFiles(flavor, directory);
     if (record.boot === 'kernel') this.placeKernel(record, directory);
     if (record.layout !== 'partition') return cached;
-    const flavorId = node.instance?.flavorId;
-    const flavor = flavorId === undefined ? undefined : (await store.get(flavorKind, flavorId))?.value;
     return { ...cached, layout: 'partition', partitions: partitionSizes(flavor, cached.sizeBytes ?? 0) };
   }
 
   async cacheRamdisk(node: NodeRecord): Promise<void> {
-    const { deployImages, bootRoot } = this.options;
-    const directory = join(bootRoot, bootDirectory(node));
+    const directory = join(this.options.bootRoot, bootDirectory(node));
     mkdirSync(directory, { recursive: true });
-    for (const file of DEPLOY_FILES) place(join(deployImages, file), join(directory, file));
+    this.placeDeployFiles(await this.flavorOf(node), directory);
   }
 
   async release(node: NodeRecord): Promise<void> {
@@ -66,6 +64,19 @@ export class LocalImageCache implements ImageCache {
   /** Where an image's file lies. */
   path(image: string): string {
     return join(this.options.userImages, image);
+  }
+
+  private async flavorOf({ instance }: NodeRecord): Promise<FlavorRecord | undefined> {
+    return instance?.flavorId === undefined ? undefined : (await this.options.store.get(flavorKind, instance.flavorId))?.value;
+  }
+
+  /** The flavor's own deploy kernel and ramdisk, images among the user's; the site's where it names none. They go together: one cannot boot the other's. */
+  private placeDeployFiles(flavor: FlavorRecord | undefined, directory: string): void {
+    const own = { deploy_kernel: flavor?.deployKernelId, deploy_ramdisk: flavor?.deployRamdiskId };
+    for (const file of DEPLOY_FILES) {
+      const image = own[file];
+      place(image === undefined ? join(this.options.deployImages, file) : this.path(image), join(directory, file));
+    }
   }
 
   /** What the instance boots over the network at every start: images of their own, as the original had them. */
