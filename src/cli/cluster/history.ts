@@ -1,6 +1,6 @@
 /** What a cluster's history says of its versions. Pure. */
 import type { ClusterSpec, VersionChange } from 'cdk8s-baremetal-contract/onecloud/index';
-import { resolveCluster } from 'cdk8s-baremetal-contract/onecloud/index';
+import { isStepBack, migratesDatabase, programVersion, resolveCluster } from 'cdk8s-baremetal-contract/onecloud/index';
 import type { Cluster } from './cluster-object.ts';
 
 type HistoryHolder = Pick<Cluster, 'spec' | 'status'>;
@@ -32,14 +32,16 @@ export function previousVersion(cluster: HistoryHolder): string | undefined {
 }
 
 /**
- * Components whose init container has brought, or may have brought, their tables to `live` and that would run an older program
- * in `wanted`. The history tells versions and not tables, so every changed image of such a component counts.
+ * Components whose tables are newer than the program that they would get in `wanted`, as far as the operator has told. Where it has
+ * not, every changed image of such a component counts.
  */
-export function migratedBetween(live: ClusterSpec, wanted: ClusterSpec): string[] {
+export function migratedBetween({ spec, status }: HistoryHolder, wanted: ClusterSpec): string[] {
   const then = new Map(resolveCluster(wanted).components.map(({ row, image, disabled }) => [row.key, { image, disabled }]));
-  return resolveCluster(live).components.flatMap(({ row, image, disabled }) => {
+  return resolveCluster(spec).components.flatMap(({ row, image, disabled }) => {
     const other = then.get(row.key);
-    const changes = other !== undefined && other.image !== image && !other.disabled && !disabled;
-    return row.initializesDatabase && changes ? [row.name] : [];
+    if (!migratesDatabase(row) || other === undefined || other.image === image || other.disabled || disabled) return [];
+    const to = programVersion(other.image);
+    const tables = status.components?.[row.name]?.databaseVersion ?? programVersion(image);
+    return isStepBack({ tables, to, ranBefore: [to] }) ? [row.name] : [];
   });
 }

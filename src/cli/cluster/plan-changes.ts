@@ -1,7 +1,7 @@
 /** What changes between two clusters, read from the manifests of both. Pure: the operator's own model says what it would apply. */
 import { clusterManifests, type ManifestObject, type ClusterContext as ModelContext } from 'cdk8s-baremetal/onecloud/index';
 import { asList, asObject, asText, type Fields } from 'cdk8s-baremetal-contract/loose';
-import type { ClusterSpec, Component } from 'cdk8s-baremetal-contract/onecloud/index';
+import { type ClusterSpec, type Component, dumpInWords, migratesDatabase } from 'cdk8s-baremetal-contract/onecloud/index';
 
 /** How a change reaches the pods. */
 export type Rollout =
@@ -39,6 +39,8 @@ export interface ClusterPlan {
   readonly conflicts: readonly string[];
   /** Containers that keep their image although the version changes, and why. */
   readonly held: readonly string[];
+  /** Whether the databases are dumped first; absent when nothing migrates them. */
+  readonly databaseDump?: string;
 }
 
 export interface PlanInput {
@@ -70,7 +72,7 @@ export function planChanges(input: PlanInput): ClusterPlan {
     if (changes.length === 0) return [];
     const rollout = rolloutOf(before.get(component)?.manifests ?? [], manifests, resolved.row);
     const migrates =
-      resolved.row.initializesDatabase === true && !resolved.disabled && changes.some(({ what, from }) => what.startsWith('image') && from);
+      migratesDatabase(resolved.row) && !resolved.disabled && changes.some(({ what, from }) => what.startsWith('image') && from);
     return [{ layer, component, rollout, changes, migrates }];
   });
   const conflicts = [
@@ -78,7 +80,8 @@ export function planChanges(input: PlanInput): ClusterPlan {
     ...after.flatMap(({ component, manifests }) => taken(component, manifests, takenPorts)),
   ];
   const held = after.flatMap(({ component, resolved }) => heldBack(component, resolved.row.key, asked, wanted));
-  return { components, conflicts, held };
+  const dump = components.some(({ migrates }) => migrates) && { databaseDump: dumpInWords(wanted.databaseBackup) };
+  return { components, conflicts, held, ...dump };
 }
 
 type Difference = Omit<PlannedChange, 'layer' | 'component'>;

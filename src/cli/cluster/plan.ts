@@ -62,6 +62,7 @@ export function printPlan({ print, asJson }: Pick<ClusterContext, 'print' | 'asJ
     print(table(['LAYER', 'COMPONENT', 'WHAT', 'FROM', 'TO', 'PODS'], rows));
     print(`\n${summary(plan)}`);
   }
+  if (plan.databaseDump !== undefined) print(`databases: ${plan.databaseDump}`);
   for (const line of plan.held) print(`held: ${line}`);
   for (const line of plan.warnings) print(`warning: ${line}`);
   for (const line of plan.conflicts) print(`conflict: ${line}`);

@@ -25,7 +25,7 @@ export async function rollbackCluster(context: ClusterContext, options: Rollback
   const from = cluster.spec.version ?? 'latest';
   const to = target(cluster, options.to);
   const assignments = [assignmentOf(cluster, to, options.component)];
-  const components = migratedBetween(cluster.spec, assigned(cluster.spec, assignments));
+  const components = migratedBetween(cluster, assigned(cluster.spec, assignments));
   if (components.length > 0 && !options.acceptDatabaseNotRolledBack && !options.dryRun) {
     throw clusterErrors.CLUSTER_DATABASE_NOT_ROLLED_BACK({ from, to, components });
   }

@@ -45,14 +45,15 @@ export async function clusterStatus(context: ClusterContext, key: ClusterKey): P
   for (const [name, what] of unlisted) print(`\n${name}: ${what}`);
   const history = (status.history ?? []).slice(-5);
   if (history.length > 0) {
-    const rows = history.map(({ when, who, component, from, to, outcome, message }) => [
+    const rows = history.map(({ when, who, component, from, to, outcome, message, databaseDump: dump }) => [
       when,
       who,
       component ?? 'all',
       `${from ?? '-'} → ${to}`,
       message === undefined ? outcome : `${outcome}: ${message}`,
+      dump === undefined ? '-' : [dump.state, dump.message].filter(Boolean).join(': '),
     ]);
-    print(`\n${table(['WHEN', 'WHO', 'WHAT', 'VERSIONS', 'OUTCOME'], rows)}`);
+    print(`\n${table(['WHEN', 'WHO', 'WHAT', 'VERSIONS', 'OUTCOME', 'DATABASE DUMP'], rows)}`);
   }
 }
 

@@ -38,6 +38,11 @@ export function isStepBack({ tables, to, ranBefore }: StepBackOptions): boolean 
   return order === undefined ? ranBefore.includes(to) : order < 0;
 }
 
+/** Whether an upgrade that may migrate tables is preceded by a dump, in words that plans and events share. */
+export function dumpInWords(backup: object | undefined): string {
+  return backup === undefined ? 'no dump is taken: spec.databaseBackup is not set' : 'the databases are dumped first (spec.databaseBackup)';
+}
+
 interface Numbers {
   readonly release: readonly number[];
   readonly build: readonly number[];

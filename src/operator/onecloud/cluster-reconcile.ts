@@ -9,6 +9,7 @@ import {
   type ClusterStatus,
   catalog,
   defaultInstance,
+  dumpInWords,
   migratesDatabase,
   settingsSchema,
   validateCluster,
@@ -371,9 +372,7 @@ function migratedNow(results: readonly ComponentResult[], before: ClusterStatus 
 
 function dumpPlan({ databaseBackup }: ClusterSettings, changes: readonly ImageChange[]): string | undefined {
   if (!changes.some(({ component }) => MIGRATING.has(component))) return undefined;
-  return databaseBackup === undefined
-    ? 'no dump is taken: spec.databaseBackup is not set'
-    : `a dump is taken first, by ${databaseBackup.image}`;
+  return dumpInWords(databaseBackup);
 }
 
 function isFor(to: string, accepted: string): boolean {

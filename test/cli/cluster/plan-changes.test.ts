@@ -59,8 +59,16 @@ describe('004-10: the plan', () => {
     expect(components.find(({ component }) => component === 'notify')?.changes.map(({ what }) => what)).toContain('image email');
   });
 
+  it.each([
+    [undefined, 'no dump is taken: spec.databaseBackup is not set'],
+    [{ storage: '50G' }, 'the databases are dumped first (spec.databaseBackup)'],
+  ])('004-5: says whether the databases are dumped first: %j', (databaseBackup, words) => {
+    expect(plan({ version: NEW, ...(databaseBackup && { databaseBackup }) }).databaseDump).toBe(words);
+  });
+
   it('a first installation starts everything and migrates nothing', () => {
-    const { components } = planChanges({ ...PLACE, live: undefined, wanted: seedSpec() });
+    const { components, databaseDump } = planChanges({ ...PLACE, live: undefined, wanted: seedSpec() });
+    expect(databaseDump).toBeUndefined();
     expect(new Set(components.map(({ rollout }) => rollout))).toEqual(new Set(['start']));
     expect(components.filter(({ migrates }) => migrates)).toEqual([]);
   });
