@@ -2,7 +2,14 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { BootExchange, BootMachine, DhcpBootSettings, DhcpExchange, DhcpSettings, TransferReport } from 'cdk8s-baremetal-runtime/boot/index';
+import type {
+  BootExchange,
+  BootMachine,
+  DhcpBootSettings,
+  DhcpExchange,
+  DhcpSettings,
+  TransferReport,
+} from 'cdk8s-baremetal-runtime/boot/index';
 import type { LabNetwork } from './namespace.ts';
 
 export interface BootPlaneInput {

@@ -13,7 +13,8 @@ export function unpacked(debianPackage: string): string {
   mkdirSync(cacheFolder, { recursive: true });
   const work = mkdtempSync(join(cacheFolder, 'fetch-'));
   try {
-    const run = (program: string, ...args: string[]): unknown => execFileSync(program, args, { cwd: work, stdio: ['ignore', 'pipe', 'pipe'] });
+    const run = (program: string, ...args: string[]): unknown =>
+      execFileSync(program, args, { cwd: work, stdio: ['ignore', 'pipe', 'pipe'] });
     run('apt-get', '-q', '-o', 'APT::Sandbox::User=root', 'download', debianPackage);
     const file = readdirSync(work).find((name) => name.endsWith('.deb'));
     if (file === undefined) throw new Error(`apt-get download ${debianPackage} left no package behind`);

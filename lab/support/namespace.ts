@@ -2,9 +2,10 @@
  * The lab's provisioning network: a network namespace with a bridge, on which this machine's side has an address and guests have taps. Nothing of it is
  * seen outside, so the real ports (67, 68, 69) and real broadcasts are free to use.
  */
+
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { findProgram, missingForNamespaces, Namespace, type Program } from '../../test/support/netns.ts';
-import { execFileSync } from 'node:child_process';
 
 export { findProgram, missingForNamespaces, type Program };
 

@@ -78,12 +78,29 @@ export class Guest {
     const vars = join(folder, `vars-${mac.replaceAll(':', '')}.fd`);
     if (uefi) copyFileSync(OVMF.vars, vars); // fresh: EDK2 remembers boot entries
     const argv = [
-      ...['qemu-system-x86_64', '-accel', 'tcg', '-machine', uefi ? 'q35' : 'pc', '-cpu', CPU, '-m', String(memoryMib), '-nodefaults', '-no-reboot'],
+      ...[
+        'qemu-system-x86_64',
+        '-accel',
+        'tcg',
+        '-machine',
+        uefi ? 'q35' : 'pc',
+        '-cpu',
+        CPU,
+        '-m',
+        String(memoryMib),
+        '-nodefaults',
+        '-no-reboot',
+      ],
       ...['-display', 'none', '-serial', 'stdio', '-boot', `order=${boot}`],
       ...(uuid === undefined ? [] : ['-uuid', uuid]),
       ...(uefi
         ? [
-            ...['-drive', `if=pflash,format=raw,unit=0,readonly=on,file=${OVMF.code}`, '-drive', `if=pflash,format=raw,unit=1,file=${vars}`],
+            ...[
+              '-drive',
+              `if=pflash,format=raw,unit=0,readonly=on,file=${OVMF.code}`,
+              '-drive',
+              `if=pflash,format=raw,unit=1,file=${vars}`,
+            ],
             // EDK2 would ask for IPv6 first, for which nobody here has an answer
             ...['-fw_cfg', 'name=opt/org.tianocore/IPv6PXESupport,string=n'],
             ...(firmware.pxe === false ? ['-fw_cfg', 'name=opt/org.tianocore/IPv4PXESupport,string=n'] : []),

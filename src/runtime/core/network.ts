@@ -145,4 +145,9 @@ export interface Network {
   listen(options: { address?: string; port: number }, onConnection: (connection: TcpConnection) => void): Promise<TcpListener>;
   serveHttp(options: HttpServeOptions, handler: HttpHandler): Promise<HttpServer>;
   request(request: HttpClientRequest): Promise<HttpClientResponse>;
+  /**
+   * The Ethernet address behind an IPv4 address of a directly connected network, `aa:bb:cc:dd:ee:ff`, as the system's ARP table has it now; undefined
+   * when it has none. Absent where no such table can be read.
+   */
+  hardwareAddressOf?(address: string): string | undefined;
 }

@@ -134,6 +134,8 @@ export const nodeNetwork: Network = {
   },
 
   request: sendRequest,
+
+  ...(process.platform === 'linux' && { hardwareAddressOf }),
 };
 
 class NodeTcpConnection implements TcpConnection {
@@ -206,6 +208,24 @@ function lookup(
 /** The spelling of an IPv4 address on an IPv6 socket. */
 function mappedAddress(address: string): string {
   return isIPv4(address) ? `::ffff:${address}` : address;
+}
+
+const ARP_TABLE_KEPT_MS = 20;
+let arpTable: { readonly text: string; readonly untilMs: number } | undefined;
+
+/** Lines of `address type flags mac mask device`; flag 2: complete (proc_net(5), ATF_COM). */
+function hardwareAddressOf(address: string): string | undefined {
+  try {
+    if (!arpTable || performance.now() >= arpTable.untilMs)
+      arpTable = { text: readFileSync('/proc/net/arp', 'utf8'), untilMs: performance.now() + ARP_TABLE_KEPT_MS };
+  } catch {
+    return undefined; // a container may hide it
+  }
+  for (const line of arpTable.text.split('\n')) {
+    const [ip, , flags, mac] = line.split(/\s+/);
+    if (ip === address && (Number(flags) & 2) !== 0 && mac !== '00:00:00:00:00:00') return mac;
+  }
+  return undefined;
 }
 
 /** Addresses and their interfaces change seldom, and a room full of machines asks for it at once. */
@@ -281,7 +301,7 @@ async function answer(incoming: IncomingMessage, outgoing: ServerResponse, handl
       signal: gone.signal,
     };
     const response = await handler(request);
-    outgoing.writeHead(response.status, response.headers);
+    outgoing.writeHead(response.status, capitalised(response.headers ?? {}));
     if (response.body === undefined || typeof response.body === 'string' || response.body instanceof Uint8Array) {
       outgoing.end(response.body);
       return;
@@ -317,6 +337,13 @@ function parseTarget(url: string): { path: string; query: URLSearchParams } | un
   } catch {
     return undefined; // a broken percent escape
   }
+}
+
+/** `Content-Length`, not `content-length`: names are case-insensitive (RFC 9110 section 5.1), but GRUB 2.06 looks for this spelling. */
+function capitalised(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name.replace(/(?<=^|-)[a-z]/g, (letter) => letter.toUpperCase()), value]),
+  );
 }
 
 function flatten(headers: IncomingMessage['headers']): Record<string, string> {

@@ -94,7 +94,7 @@ function dhcpServer(
     },
     boot: { http: config.http_boot.enabled, httpPort: config.http_boot.port },
     machines,
-    store: leaseRecords(store),
+    store: leaseRecords(store, clock),
     clock,
     network,
     logger,

@@ -16,6 +16,7 @@ import {
   relayAgentOptions,
   textValue,
 } from './options.ts';
+import type { DhcpProblem } from './problems.ts';
 import { handleProxy, type ObservedBindings } from './proxy.ts';
 import {
   bootInformation,
@@ -65,25 +66,39 @@ export function handleDhcp(message: DhcpMessage, context: DhcpContext, observed:
   if (clientGuid(message).state === 'malformed') return ignore('its GUID (option 97) is not a zero and 16 bytes');
   if (context.settings.mode === 'proxy') return handleProxy({ message, mac, type, context, observed, ignore, subject });
 
+  const chosen = addressOption(message, OPTION.serverId);
+  if (chosen !== undefined && context.peers?.has(chosen) && !context.settings.ownAddresses.has(chosen)) {
+    withdrawOffer(mac, context);
+    return ignore(`it chose our replica, ${chosen}`);
+  }
   const rival = chosenRival(message, type, mac, context);
   if (rival) {
     withdrawOffer(mac, context);
     return ignore(`it chose another server, ${rival.serverId}`, rival);
   }
-  if (!context.machine && context.settings.unknownMachines === 'ignore') return ignore(`no machine has MAC ${mac}`);
+  if (!context.machine && context.settings.unknownMachines !== 'offer') return ignore(`no machine has MAC ${mac}`);
   const subnet = selectSubnet(message, context);
-  if (typeof subnet === 'string') return ignore(subnet);
+  if (typeof subnet === 'string') {
+    const relayed = message.giaddr !== NO_ADDRESS;
+    const subjectOfProblem = relayed ? message.giaddr : context.received.interface.name;
+    return {
+      ...ignore(subnet),
+      problem: { kind: relayed ? 'unknown-relay' : 'unserved-interface', subject: subjectOfProblem, mac, detail: subnet },
+    };
+  }
 
   const query: Query = { message, mac, type, subnet, context };
   const answer = dispatch(query);
   return {
     replies: answer.replies ?? [],
     changed: answer.changed ?? [],
+    ...(answer.unproven !== undefined && { unproven: answer.unproven }),
+    ...(answer.problem && { problem: answer.problem }),
     exchange: { ...subject, ...(answer.address && { address: answer.address }), answer: answer.answer ?? 'none', reason: answer.reason },
   };
 }
 
-interface Answer extends Pick<DhcpExchange, 'reason'> {
+interface Answer extends Pick<DhcpExchange, 'reason'>, Pick<DhcpOutcome, 'unproven' | 'problem'> {
   readonly answer?: 'offer' | 'ack' | 'nak';
   readonly address?: string;
   readonly replies?: DhcpOutcome['replies'];
@@ -112,11 +127,17 @@ function dispatch(query: Query): Answer {
 function discover(query: Query): Answer {
   const { message, mac, context } = query;
   const choice = chooseAddress(query, addressOption(message, OPTION.requestedAddress));
-  if (choice.address === undefined) return { reason: choice.reason };
+  if (choice.address === undefined) {
+    const exhausted = query.subnet.pools.length > 0;
+    const problem: DhcpProblem = { kind: 'pool-exhausted', subject: query.subnet.cidr, mac, detail: choice.reason };
+    return { reason: choice.reason, ...(exhausted && { problem }) };
+  }
   const held = context.leases.holder(choice.address, context.nowMs);
   // a lease that still runs is not cut down to an offer's minute
   if (!held) context.leases.put({ address: choice.address, mac, state: 'offered', untilMs: context.nowMs + context.settings.offerMs });
-  return grant(query, 'offer', choice.address, choice.reason, []);
+  const offer = grant(query, 'offer', choice.address, choice.reason, []);
+  // through a relay it is not our network, where nobody can be asked
+  return held || message.giaddr !== NO_ADDRESS ? offer : { ...offer, unproven: choice.address };
 }
 
 /** SELECTING names a server; INIT-REBOOT names an address in option 50; RENEWING and REBINDING in ciaddr (RFC 2131 section 4.3.2). */
@@ -151,6 +172,12 @@ function decline({ message, mac, context }: Query): Answer {
   return {
     address: lease.address,
     changed: [declined],
+    problem: {
+      kind: 'address-conflict',
+      subject: lease.address,
+      mac,
+      detail: `${mac} was given ${lease.address} and found it in use by someone else`,
+    },
     reason: `it found ${lease.address} in use by someone else; the address is in quarantine for ${context.settings.declineMs / 1000} s`,
   };
 }
@@ -335,9 +362,9 @@ function selectSubnet(message: DhcpMessage, { settings, received }: DhcpContext)
   return ciaddr ?? subnetOf(settings, address) ?? `interface ${name} (${address}) is in no subnet of ours`;
 }
 
-function rivalReply(message: DhcpMessage, { settings }: DhcpContext, mac: string | undefined): RivalServer | undefined {
+function rivalReply(message: DhcpMessage, { settings, peers }: DhcpContext, mac: string | undefined): RivalServer | undefined {
   const serverId = addressOption(message, OPTION.serverId);
-  if (serverId === undefined || settings.ownAddresses.has(serverId)) return undefined;
+  if (serverId === undefined || settings.ownAddresses.has(serverId) || peers?.has(serverId)) return undefined;
   return { serverId, seen: 'reply', ...(mac && { mac }) };
 }
 

@@ -4,6 +4,7 @@ export * from './handle.ts';
 export * from './ipv4.ts';
 export * from './lease.ts';
 export * from './options.ts';
+export * from './problems.ts';
 export * from './proxy.ts';
 export * from './reply.ts';
 export * from './server.ts';

@@ -22,11 +22,16 @@ export interface Lease {
   readonly untilMs: number;
 }
 
-/** Keeps leases over a restart. Rows are keyed by address. */
+/** Keeps leases over a restart, and between replicas that answer on one network. Rows are keyed by address. */
 export interface LeaseStore {
   load(): Promise<readonly Lease[]>;
-  /** Inserts or replaces. A rejection keeps the client's answer back. */
-  save(leases: readonly Lease[]): Promise<void>;
+  /**
+   * Inserts or replaces, unless another replica has given the address to another machine meanwhile: resolves with the leases that stand in the way.
+   * A rejection keeps the client's answer back.
+   */
+  save(leases: readonly Lease[]): Promise<readonly Lease[]>;
+  /** Tells what other replicas store. @default nobody else stores */
+  watch?(onChange: (lease: Lease) => void): { close(): void };
 }
 
 export class MemoryLeaseStore implements LeaseStore {
@@ -36,10 +41,16 @@ export class MemoryLeaseStore implements LeaseStore {
     return Promise.resolve([...this.rows.values()]);
   }
 
-  save(leases: readonly Lease[]): Promise<void> {
+  save(leases: readonly Lease[]): Promise<readonly Lease[]> {
     for (const lease of leases) this.rows.set(lease.address, lease);
-    return Promise.resolve();
+    return Promise.resolve([]);
   }
+}
+
+/** Whether `stored` keeps `wanted` from being stored: the address is another machine's, or was found in use. */
+export function standsInTheWay(stored: Lease, wanted: Lease, nowMs: number): boolean {
+  if (wanted.state !== 'bound' || stored.untilMs <= nowMs || stored.state === 'released') return false;
+  return stored.mac !== wanted.mac || stored.state === 'declined';
 }
 
 export class LeaseBook {
@@ -55,9 +66,10 @@ export class LeaseBook {
     return this.byAddress.get(address);
   }
 
-  /** Every record of the MAC, live or past, in order of first use. */
+  /** Every record of the MAC, live or past, the one that ends last at the end: the same order in every replica, whatever came to it first. */
   ofMac(mac: string): readonly Lease[] {
-    return [...(this.byMac.get(mac) ?? [])].flatMap((address) => this.byAddress.get(address) ?? []);
+    const leases = [...(this.byMac.get(mac) ?? [])].flatMap((address) => this.byAddress.get(address) ?? []);
+    return leases.sort((a, b) => a.untilMs - b.untilMs || (a.address < b.address ? -1 : 1));
   }
 
   /** The lease that a client may use the address under, right now. */

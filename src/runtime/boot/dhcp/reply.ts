@@ -18,6 +18,7 @@ import {
   uint16Value,
   uint32Value,
 } from './options.ts';
+import type { DhcpProblem } from './problems.ts';
 import type { CompiledDhcpSettings, CompiledSubnet, DhcpInterface } from './settings.ts';
 
 export interface DhcpBootSettings extends BootSettings {
@@ -32,6 +33,8 @@ export interface DhcpContext {
   readonly leases: LeaseBook;
   readonly nowMs: number;
   readonly machine: BootMachine | undefined;
+  /** Addresses of the other replicas of this service. @default none */
+  readonly peers?: ReadonlySet<string>;
   readonly received: {
     readonly interface: DhcpInterface;
     readonly source: Endpoint;
@@ -70,8 +73,11 @@ export interface DhcpOutcome {
   readonly replies: readonly DhcpReply[];
   /** To be stored before the replies are sent. */
   readonly changed: readonly Lease[];
+  /** The address that is offered, when nobody is known to use it: worth a look before it is promised. */
+  readonly unproven?: string;
   readonly exchange: DhcpExchange;
   readonly rival?: RivalServer;
+  readonly problem?: DhcpProblem;
 }
 
 const LEAST_MESSAGE_BYTES = 576; // option 57 may not ask for less (RFC 2132 section 9.10)

@@ -47,8 +47,16 @@ export interface DhcpSettings {
   readonly subnets: readonly DhcpSubnet[];
   /** Win over addresses that machine records name, and over the pools. */
   readonly reservations?: readonly DhcpReservation[];
-  /** `offer` gives pool addresses to MACs that no machine has. @default 'ignore' */
-  readonly unknownMachines?: 'ignore' | 'offer';
+  /**
+   * What MACs that no machine has are answered. `offer`: an address of the pool, and no boot file. `discover`: nothing, but `onDiscovered` hears of those
+   * that boot over the network. @default 'ignore'
+   */
+  readonly unknownMachines?: 'ignore' | 'offer' | 'discover';
+  /**
+   * Before an address that nobody is known to hold is offered, it is looked for on the network for this long (ARP), and passed over when somebody has it.
+   * 0: not at all. @default 300; PXE ROMs wait 4 s for their first offer
+   */
+  readonly probeMs?: number;
   /** Refuse (NAK) what a client wrongly believes even without a record of it. Only where no other server serves the network. @default false */
   readonly authoritative?: boolean;
   /** @default 3600 */
@@ -81,7 +89,8 @@ export interface CompiledDhcpSettings {
   readonly ownAddresses: ReadonlySet<string>;
   readonly subnets: readonly CompiledSubnet[];
   readonly reservations: ReadonlyMap<string, readonly DhcpReservation[]>;
-  readonly unknownMachines: 'ignore' | 'offer';
+  readonly unknownMachines: 'ignore' | 'offer' | 'discover';
+  readonly probeMs: number;
   readonly authoritative: boolean;
   readonly leaseSeconds: number;
   readonly maxLeaseSeconds: number;
@@ -114,6 +123,7 @@ export function compileDhcpSettings(settings: DhcpSettings): CompiledDhcpSetting
     subnets,
     reservations: indexReservations(reservations, subnets),
     unknownMachines: settings.unknownMachines ?? 'ignore',
+    probeMs: settings.probeMs ?? 300,
     authoritative: settings.authoritative ?? false,
     leaseSeconds,
     maxLeaseSeconds: Math.max(leaseSeconds, requireSeconds('maxLeaseSeconds', settings.maxLeaseSeconds ?? leaseSeconds)),

@@ -210,12 +210,12 @@ describe('what fails around it', () => {
 
   it('leases are saved one batch after another, in order', async () => {
     const saved: Lease[][] = [];
-    const first = Promise.withResolvers<void>();
+    const first = Promise.withResolvers<[]>();
     const store = {
       load: async () => [],
       save(leases: readonly Lease[]) {
         saved.push([...leases]);
-        return saved.length === 1 ? first.promise : Promise.resolve();
+        return saved.length === 1 ? first.promise : Promise.resolve([]);
       },
     };
     const { server, client } = await run({ authoritative: true }, { store });
@@ -230,7 +230,7 @@ describe('what fails around it', () => {
     ask('request');
     while (server.leaseOf('127.0.67.100') === undefined) await new Promise((resolve) => setImmediate(resolve));
     expect(saved.length).toBe(1);
-    first.resolve();
+    first.resolve([]);
     await client.next();
     await client.next();
     expect(saved.flat().map(({ state }) => state)).toEqual(['bound', 'released', 'bound']);

@@ -1,0 +1,109 @@
+/**
+ * `npm run lab`: machines under emulation, from power on to their own system, by a real bms-core in a network namespace of its own. Needs root. What
+ * it makes is gone afterwards; pictures of the runs stay in lib/lab.
+ *
+ *   npm run lab -- --one              the shortest case: BIOS, iSCSI, a whole disk
+ *   npm run lab                       {BIOS, UEFI} × {iSCSI, direct} × {whole disk, partition}
+ *   npm run lab -- --case 'uefi direct'   those whose name has all of these words
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { buildImage } from '../images/disk-image/build.ts';
+import { buildRamdisk } from '../images/ramdisk/build.ts';
+import { caseName, type DeployCase, type LabFiles, runCase } from './deploy-case.ts';
+import type { BmcKind } from './support/bmc.ts';
+import { missingForNamespaces } from './support/namespace.ts';
+import { drawRun } from './support/timeline.ts';
+
+const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '..');
+const PICTURES = join(PROJECT, 'lib/lab');
+
+const { values } = parseArgs({ options: { one: { type: 'boolean', default: false }, case: { type: 'string' }, bmc: { type: 'string' } } });
+
+const missing =
+  missingForNamespaces([
+    { name: 'qemu-system-x86_64', debian: 'qemu-system-x86' },
+    { name: 'ipmi_sim', debian: 'openipmi' },
+    { name: 'grub-mkimage', debian: 'grub-common' },
+    { name: 'mke2fs', debian: 'e2fsprogs' },
+    { name: 'debugfs', debian: 'e2fsprogs' },
+    { name: 'mformat', debian: 'mtools' },
+    { name: 'depmod', debian: 'kmod' },
+    { name: 'curl', debian: 'curl' },
+  ]) ??
+  ['/usr/share/OVMF/OVMF_CODE_4M.fd', '/usr/lib/ipxe/qemu', '/usr/lib/PXELINUX/pxelinux.0']
+    .filter((path) => !existsSync(path))
+    .map((path) => `${path} is missing`)[0];
+if (missing !== undefined) {
+  console.error(`the lab cannot run here: ${missing}`);
+  process.exit(2);
+}
+
+const stop = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
+
+const files = await prepareFiles();
+const cases = chosenCases();
+let failed = 0;
+const rows: string[] = [];
+for (const one of cases) {
+  if (stop.signal.aborted) break;
+  console.log(`\n${caseName(one)}`);
+  const startedAt = performance.now();
+  const tell = (what: string): void => console.log(`  ${((performance.now() - startedAt) / 1000).toFixed(1).padStart(6)} s  ${what}`);
+  const { name, ok, problem, seconds, picture } = await runCase(one, files, tell, stop.signal);
+  mkdirSync(PICTURES, { recursive: true });
+  writeFileSync(join(PICTURES, `${name.replaceAll(' ', '-')}.svg`), drawRun(picture));
+  if (!ok) {
+    failed++;
+    console.log(`  FAILED: ${problem}`);
+  }
+  const phases = picture.phases.map(({ name: phase, fromS, toS }) => `${phase} ${(toS - fromS).toFixed(1)}`).join(', ');
+  rows.push(`${name.padEnd(40)} ${ok ? `${seconds.toFixed(1).padStart(6)} s` : '  FAILED'}   ${phases}`);
+}
+console.log(`\n${rows.join('\n')}\n`);
+console.log(
+  failed === 0 ? `${rows.length} of ${cases.length} booted their own system; pictures in lib/lab` : `${failed} of ${cases.length} failed`,
+);
+process.exit(stop.signal.aborted ? 130 : failed === 0 ? 0 : 1);
+
+/** Every case has each kind of BMC in turn; a run of all has both with every firmware. */
+function chosenCases(): DeployCase[] {
+  const all: DeployCase[] = [];
+  for (const firmware of ['bios', 'uefi'] as const) {
+    for (const method of ['iscsi', 'direct'] as const) {
+      for (const layout of ['whole-disk', 'partition'] as const) {
+        const bmc: BmcKind =
+          values.bmc === 'ipmi_sim' || values.bmc === 'simulated' ? values.bmc : all.length % 2 === 0 ? 'ipmi_sim' : 'simulated';
+        all.push({ firmware, method, layout, bmc });
+      }
+    }
+  }
+  if (values.one) return all.slice(0, 1);
+  const words = (values.case ?? '').split(' ').filter((word) => word !== '');
+  return all.filter((one) => words.every((word) => caseName(one).split(' ').includes(word)));
+}
+
+/** Built on first use, and again when it is older than its sources would have it: the builders are quick once their packages are there. */
+async function prepareFiles(): Promise<LabFiles> {
+  const cache = join(PROJECT, 'lib/cache/debian');
+  const out = join(PROJECT, 'lib/lab/files');
+  const ramdisk = await buildRamdisk({ profile: 'cloud', arch: 'amd64', out: join(out, 'ramdisk'), cache });
+  const image = await buildImage({
+    kind: 'minimal',
+    arch: 'amd64',
+    out: join(out, 'image'),
+    cache,
+    suite: 'bookworm',
+    mirror: 'http://deb.debian.org',
+    packages: [],
+  });
+  console.log(`deploy ramdisk ${(ramdisk.ramdisk.bytes / 1e6).toFixed(1)} MB, Linux ${ramdisk.release}; image: ${image.about}`);
+  const loaders = (folder: string): void => {
+    execFileSync(join(PROJECT, 'images/bms-core/loaders'), [folder, 'bios', 'efi-x64'], { stdio: ['ignore', 'ignore', 'pipe'] });
+  };
+  return { deployKernel: ramdisk.kernel.path, deployRamdisk: ramdisk.ramdisk.path, image, loaders };
+}
