@@ -14,6 +14,8 @@ import { nodeRandom } from '../../src/runtime/core/node-random.ts';
 export interface FakeKubelet {
   /** Images that cannot be pulled. */
   readonly bad: Set<string>;
+  /** The image can be pulled now, and pods that waited for it start. */
+  heal(image: string): void;
   stop(): Promise<void>;
 }
 
@@ -44,6 +46,10 @@ export async function startFakeKubelet(
   const running = pods.run(end.signal);
   return {
     bad,
+    heal: (image) => {
+      bad.delete(image);
+      for (const pod of pods.store.list()) void run(pod);
+    },
     stop: async () => {
       end.abort(new Error('the kubelet stops'));
       await running;
@@ -51,6 +57,9 @@ export async function startFakeKubelet(
     },
   };
 }
+
+/** Pods say that they have been ready for a minute, so that nobody waits for a Deployment's minReadySeconds. */
+const READY_SINCE_MS = 60_000;
 
 function statusOf(pod: LiveObject, bad: ReadonlySet<string>): { readonly phase: string; readonly [field: string]: unknown } {
   const now = isoTime(nodeClock.now());
@@ -69,7 +78,7 @@ function statusOf(pod: LiveObject, bad: ReadonlySet<string>): { readonly phase: 
   const conditions = ['Initialized', 'Ready', 'ContainersReady', 'PodScheduled'].map((type) => ({
     type,
     status: 'True',
-    lastTransitionTime: now,
+    lastTransitionTime: isoTime(nodeClock.now() - READY_SINCE_MS),
   }));
   const containerStatuses = containers.map((container) => ({
     ...container,
