@@ -73,6 +73,13 @@ export const bmsCoreConfig = defineConfig({
         unit: 's',
         help: 'How long to wait for a switch’s lock before the task fails.',
       }),
+      session_timeout: option(integer({ min: 2, max: 300 }), {
+        default: 15,
+        unit: 's',
+        help:
+          'How long others wait for a silent replica before they take over its machines; ZooKeeper grants between 2 and 20 of its ticks. Its own watchdog ' +
+          'stops a replica that hears nothing at two thirds of it.',
+      }),
     },
     sw_conn: {
       conn_type: option(choice(['ssh', 'telnet']), {

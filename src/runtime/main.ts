@@ -72,7 +72,7 @@ export function startBmsCore(options: BmsCoreOptions): Promise<BmsCore> {
     const power = await begin(startPower(surroundings));
     const deploy = await begin(startDeploy(surroundings));
     const notifications = await begin(startNotifications(surroundings));
-    const api = await begin(startApi(surroundings, { boot, notifications, notReady }));
+    const api = await begin(startApi(surroundings, { boot, notifications, power, notReady }));
     await begin(startMachines(surroundings, power, deploy));
     reconciling = true;
 
@@ -87,7 +87,8 @@ async function open(options: BmsCoreOptions, closing: (close: () => unknown) => 
   const { config, clock } = options;
   const store = options.store ?? openStore(config.store.url, { clock, password: config.store.password });
   if (!options.store) closing(() => store.close());
-  const coordination = options.coordination ?? openCoordination(config.sw_coordination.backend_url, { clock });
+  const { backend_url: group, session_timeout: sessionS } = config.sw_coordination;
+  const coordination = options.coordination ?? openCoordination(group, { clock, sessionTimeoutMs: sessionS * 1000 });
   if (!options.coordination) closing(() => coordination.close());
   let { secrets } = options;
   if (!secrets) {

@@ -477,7 +477,7 @@ export class World {
             ...(this.knobs.diskGeneration && { generation: this.knobs.diskGeneration }),
           };
         },
-        write: async (target, _image, onProgress, signal) => {
+        write: async (target, _image, { onProgress }, signal) => {
           const session = this.#login(target);
           const machine = this.#machine(target.nodeUuid);
           const { epoch } = await this.node(machine);
