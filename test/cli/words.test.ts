@@ -65,6 +65,8 @@ const WORDS: Readonly<Record<OperationId, string | { readonly none: string }>> =
   destroyInstance: 'instance destroy',
   plan: 'plan',
   events: 'watch',
+  listBmcs: 'bmc status',
+  retryBmc: 'bmc retry',
   listNotifications: 'notification list',
   retryNotification: 'notification retry',
   dropNotification: 'notification drop',

@@ -1,4 +1,5 @@
 /** The HTTP API of bms-core as both sides know it: schemas, operations, roles, metrics, the OpenAPI document. */
+export * from './bmc.ts';
 export * from './catalog.ts';
 export * from './event.ts';
 export * from './instance.ts';

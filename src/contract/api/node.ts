@@ -1,6 +1,6 @@
 /** A machine as the API shows and takes it. No answer has a field for a password. */
 import { z } from 'zod';
-import { ipAddressText } from './address-text.ts';
+import { bmcAddressText, ipAddressText } from './address-text.ts';
 import { confirmation, id, macInput, name, time } from './names.ts';
 
 export const wipeModes = ['metadata', 'full'] as const;
@@ -72,7 +72,7 @@ export const nodePage = z.object({
 
 const bmcInput = z.strictObject({
   driver: z.enum(powerDrivers).default('ipmi'),
-  address: ipAddressText,
+  address: bmcAddressText,
   port: z.int().min(1).max(65535).optional(),
   username: z.string().max(64),
   password: z.string().max(128).describe('Kept in the secret store; no answer ever has it'),

@@ -3,6 +3,7 @@
  * the rows, bmctl finds its paths here, and one test holds every row to its schema, role and answers. A new verb is a new row.
  */
 import { z } from 'zod';
+import { bmcList, bmcRetried } from './bmc.ts';
 import { flavor, flavorList, flavorRegistration, image, imageList, imageRegistration } from './catalog.ts';
 import { instance, instanceList, instanceRequest, plan, planRequest } from './instance.ts';
 import {
@@ -460,6 +461,30 @@ export const operations = {
     status: 200,
     media: 'text/event-stream',
     refusals: [404, 503],
+  },
+
+  // BMCs
+  listBmcs: {
+    method: 'GET',
+    path: '/v1/bmcs',
+    role: 'reader',
+    tag: 'nodes',
+    summary: 'How it stands with each BMC that this replica has asked',
+    status: 200,
+    answer: bmcList,
+    refusals: [],
+  },
+  retryBmc: {
+    method: 'POST',
+    path: '/v1/nodes/:node/bmc/retry',
+    role: 'operator',
+    tag: 'verbs',
+    summary: "Lift the stop of a machine's BMC that refused its credentials, and ask a silent one at once",
+    body: noBody,
+    bodyOptional: true,
+    status: 200,
+    answer: bmcRetried,
+    refusals: [404],
   },
 
   // notifications to bms_control

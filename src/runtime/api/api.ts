@@ -13,6 +13,7 @@ import type { Store } from '../store/index.ts';
 import type { Handlers } from './call.ts';
 import { EventHub } from './event-hub.ts';
 import { Gate } from './gate.ts';
+import { type BmcDesk, bmcHandlers } from './handlers/bmcs.ts';
 import { catalogHandlers } from './handlers/catalog.ts';
 import type { HandlerContext } from './handlers/context.ts';
 import { daemonHandlers } from './handlers/daemon.ts';
@@ -50,6 +51,8 @@ export interface ApiOptions {
   /** Requests per second of one caller. Default 0: no limit. */
   readonly rateLimit?: number;
   readonly notifications?: NotificationDesk;
+  /** Absent: no BMC is asked here. */
+  readonly bmcs?: BmcDesk;
   readonly settings?: Partial<MachineSettings>;
   /** Default: one of its own. */
   readonly metrics?: MetricsRegistry;
@@ -94,6 +97,7 @@ export function createApi(options: ApiOptions): Api {
     ...instanceHandlers(context),
     ...eventHandlers(context),
     ...notificationHandlers(context),
+    ...bmcHandlers(context),
     ...novaHandlers(context),
   };
   const gate = new Gate({ clock, tokens, rateLimit });

@@ -2,6 +2,7 @@
 import { createApi, FileTokens, isLoopback, readTls, renewTls } from '../api/index.ts';
 import type { BootRole } from './boot.ts';
 import type { NotificationRole } from './notifications.ts';
+import type { PowerRole } from './power.ts';
 import { listening, type Role, type Surroundings, startRole } from './role.ts';
 
 export interface ApiRole extends Role {
@@ -12,11 +13,12 @@ export interface ApiRole extends Role {
 export interface ApiNeighbours {
   readonly boot: BootRole;
   readonly notifications: NotificationRole;
+  readonly power: PowerRole;
   /** Undefined: ready. Otherwise why not. */
   readonly notReady: () => string | undefined;
 }
 
-export function startApi(surroundings: Surroundings, { boot, notifications, notReady }: ApiNeighbours): Promise<ApiRole> {
+export function startApi(surroundings: Surroundings, { boot, notifications, power, notReady }: ApiNeighbours): Promise<ApiRole> {
   const { config, store, secrets, machines, network, clock, random, logger, metrics, openImage, settings } = surroundings;
   return startRole<Omit<ApiRole, 'close'>>(async (closing) => {
     if (!config.api.enabled) return { url: undefined };
@@ -34,6 +36,7 @@ export function startApi(surroundings: Surroundings, { boot, notifications, notR
       bootSettings: boot.settings,
       leaseOfMac: boot.leaseOfMac,
       notReady,
+      bmcs: power.gateway,
       userImages: config.pxe.user_image_dir,
       rateLimit,
       settings,

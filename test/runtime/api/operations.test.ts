@@ -141,6 +141,8 @@ const cases: Readonly<Record<OperationId, Case>> = {
   destroyInstance: { prepare: used, target: '/v1/instances/host-1/destroy', body: { yes: true } },
   plan: { prepare: used, target: '/v1/plan', body: { verb: 'destroy', node: 'bm-1' } },
   events: { prepare: free, target: '/v1/events?once=true&node=bm-1' },
+  listBmcs: { target: '/v1/bmcs' },
+  retryBmc: { prepare: free, target: '/v1/nodes/bm-1/bmc/retry' },
   listNotifications: { target: '/v1/notifications' },
   retryNotification: { target: '/v1/notifications/n.1/retry' },
   dropNotification: { target: '/v1/notifications/n.1' },

@@ -11,6 +11,7 @@ import type { EventHub } from '../event-hub.ts';
 import type { MetricsRegistry } from '../metrics-registry.ts';
 import type { NodeIndex } from '../node-index.ts';
 import type { NotificationDesk } from '../notification-desk.ts';
+import type { BmcDesk } from './bmcs.ts';
 
 export interface HandlerContext {
   readonly store: Store;
@@ -30,6 +31,7 @@ export interface HandlerContext {
   readonly openImage: OpenImage;
   readonly settings: MachineSettings;
   readonly notifications: NotificationDesk | undefined;
+  readonly bmcs?: BmcDesk | undefined;
   /** Version of the contract, in the OpenAPI document. */
   readonly version: string;
 }

@@ -6,6 +6,7 @@ import { normalizeMac } from '../../boot/index.ts';
 import { enrol, type NodeRecord, nodeKind, unenrol } from '../../machine/index.ts';
 import { modify, type Store, type Stored } from '../../store/index.ts';
 import { atVersion, etagOf } from '../at-version.ts';
+import { recordedBmc } from '../bmc-address.ts';
 import type { Call, HandlersOf, Reply } from '../call.ts';
 import { diagnosis } from '../diagnosis.ts';
 import { apiErrors, Refusal } from '../errors.ts';
@@ -51,7 +52,7 @@ export function nodeHandlers(context: HandlerContext): HandlersOf<NodeOperation>
 
     enrolNode: async ({ body }) => {
       const { bmc, yes: _yes, ...rest } = body;
-      const record = await enrol(context, { ...rest, bmc: { ...bmc, password: new Secret(bmc.password) } });
+      const record = await enrol(context, { ...rest, bmc: { ...recordedBmc(bmc), password: new Secret(bmc.password) } });
       return { ...shown(record), location: `/v1/nodes/${record.id}` };
     },
 
@@ -126,7 +127,7 @@ export function guarded(store: Store, id: string, ifMatch: string | undefined): 
 
 function updated(node: NodeRecord, update: NodeUpdate, passwordRef: string | undefined): NodeRecord {
   const { properties, bmc, rootDiskSerial } = update;
-  const { password: _password, ...access } = bmc ?? {};
+  const { password: _password, ...access } = recordedBmc(bmc ?? {});
   return {
     ...node,
     properties: { ...node.properties, ...properties },

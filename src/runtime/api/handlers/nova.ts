@@ -3,6 +3,7 @@ import type { NovaNode } from 'cdk8s-baremetal-contract/api/index';
 import { Secret } from 'cdk8s-baremetal-contract/secret';
 import { isoTime } from '../../core/iso-time.ts';
 import { enrol, type NodeRecord, nodeKind, unenrol } from '../../machine/index.ts';
+import { recordedBmc } from '../bmc-address.ts';
 import type { HandlersOf } from '../call.ts';
 import { apiErrors, Refusal } from '../errors.ts';
 import { nodeOf } from '../find-node.ts';
@@ -28,7 +29,10 @@ export function novaHandlers(context: HandlerContext): HandlersOf<NovaOperation>
         name: `${node.service_host}-${node.prov_mac_address.replaceAll(/[^0-9A-Za-z]/g, '').toLowerCase()}`.slice(0, 63),
         macs: [node.prov_mac_address],
         properties: { cpus: node.cpus, memoryMb: node.memory_mb, localGb: node.local_gb, cpuArch: CPU_ARCH },
-        bmc: { driver: 'ipmi', address: node.pm_address, username: node.pm_user, password: new Secret(node.pm_password) },
+        bmc: {
+          ...recordedBmc({ driver: novaDriver(node.pm_address), address: node.pm_address, username: node.pm_user }),
+          password: new Secret(node.pm_password),
+        },
       });
       return { answer: { node: novaNode(value) } };
     },
@@ -49,6 +53,11 @@ export function novaHandlers(context: HandlerContext): HandlersOf<NovaOperation>
       return { answer: {} };
     },
   };
+}
+
+/** nova knew one driver for all; `address,relay` is what its iBoot driver was given. */
+function novaDriver(address: string): 'ipmi' | 'iboot' {
+  return /^[^/]+,\d+$/.test(address) ? 'iboot' : 'ipmi';
 }
 
 function novaNode(node: NodeRecord): NovaNode {

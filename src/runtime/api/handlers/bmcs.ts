@@ -1,0 +1,58 @@
+/** BMCs: how it stands with them, and "try again". */
+import { isoTime } from '../../core/iso-time.ts';
+import type { BmcStatus } from '../../power/index.ts';
+import type { HandlersOf } from '../call.ts';
+import { nodeOf } from '../find-node.ts';
+import type { HandlerContext } from './context.ts';
+
+/** The gateway to the BMCs, as the API sees it. */
+export interface BmcDesk {
+  statuses(): readonly BmcStatus[];
+  retry(bmc: string): Promise<void>;
+}
+
+const IPMI_PORT = 623;
+
+export function bmcHandlers({ bmcs, index, store }: HandlerContext): HandlersOf<'listBmcs' | 'retryBmc'> {
+  return {
+    listBmcs: async () => {
+      await index.ready();
+      const names = new Map<string, string[]>();
+      for (const { summary } of index.list()) {
+        const bmc = endpointOf(summary.bmc);
+        names.set(bmc, [...(names.get(bmc) ?? []), summary.name]);
+      }
+      const answer = (bmcs?.statuses() ?? []).map((status) => ({
+        bmc: status.bmc,
+        nodes: names.get(status.bmc) ?? [],
+        user: status.user,
+        state: status.state,
+        session: status.session,
+        waiting: status.waiting,
+        ...(status.cipherSuite !== undefined && { cipherSuite: status.cipherSuite }),
+        ...(status.answeredAtMs !== undefined && { answeredAt: isoTime(status.answeredAtMs) }),
+        ...(status.probeAtMs !== undefined && { probeAt: isoTime(status.probeAtMs) }),
+        ...(status.lastError && {
+          lastError: { code: status.lastError.code, message: status.lastError.message, at: isoTime(status.lastError.atMs) },
+        }),
+      }));
+      return { answer: { bmcs: answer } };
+    },
+    retryBmc: async ({ parameters }) => {
+      const { bmc } = (await nodeOf(store, parameters.node)).value;
+      const endpoint = endpointOf(
+        `${bmc.driver}://${bmc.address.includes(':') ? `[${bmc.address}]` : bmc.address}:${bmc.port ?? IPMI_PORT}`,
+      );
+      if (bmc.driver === 'ipmi') await bmcs?.retry(endpoint);
+      return { answer: { bmc: endpoint } };
+    },
+  };
+}
+
+/** `ipmi://10.0.0.1` → `10.0.0.1:623`, as the gateway calls it. */
+function endpointOf(text: string): string {
+  const rest = text.replace(/^ipmi:\/\//, '');
+  if (rest.startsWith('[')) return rest;
+  if (rest.split(':').length > 2) return `[${rest}]:${IPMI_PORT}`; // bare IPv6
+  return rest.includes(':') ? rest : `${rest}:${IPMI_PORT}`;
+}
