@@ -5,12 +5,14 @@ import { join } from 'node:path';
 import { type BmsCoreConfig, bmsCoreConfig, CodedError, path } from 'cdk8s-baremetal-contract';
 import { provisioningAddress } from 'cdk8s-baremetal-runtime/bin/provisioning-address';
 import { decodeDhcp, encodeDhcp, macBytes, messageType, OPTION, typeOption } from 'cdk8s-baremetal-runtime/boot/dhcp/index';
-import { silentLogger, sleep, withDeadline } from 'cdk8s-baremetal-runtime/core/index';
+import { loaderFor } from 'cdk8s-baremetal-runtime/boot/loader/index';
+import { silentLogger, sleep, type UdpSocket, withDeadline } from 'cdk8s-baremetal-runtime/core/index';
 import { IpmiGateway, IpmiPower, Secret as PowerSecret } from 'cdk8s-baremetal-runtime/power/index';
 import type { Command } from 'commander';
 import { ExitError, exitCode } from '../exit-codes.ts';
 import { readSecret } from '../secret-input.ts';
 import type { Surroundings } from '../surroundings.ts';
+import { wholeNumber } from './enrol.ts';
 
 export interface Finding {
   readonly check: string;
@@ -22,24 +24,37 @@ export interface Finding {
 export interface PreflightOptions {
   readonly config: BmsCoreConfig;
   readonly interfaces: Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>;
+  /** How long to listen for other DHCP servers. @default 4000: some look whether an address is free first, for 3 s */
+  readonly listenMs?: number;
+  /** Whether an interface is there that has no address. @default asks the kernel */
+  readonly isDevice?: (name: string) => boolean;
   readonly bmc?: { readonly address: string; readonly port?: number; readonly username: string; readonly password: PowerSecret };
 }
 
 const LISTEN_MS = 4_000;
 const BMC_MS = 15_000;
+/** Of x64 firmware (option 93). */
+const UEFI_LOADER = loaderFor(7)?.file ?? 'bootx64.efi';
 /** Locally administered: no card has it. */
 const PROBE_MAC = '02:62:6d:73:00:01';
 
 export async function preflight(world: Surroundings, options: PreflightOptions): Promise<Finding[]> {
-  const { config, interfaces, bmc } = options;
-  const findings = [...addresses(config, interfaces), ...bootFiles(config)];
+  const { config, interfaces, bmc, listenMs = LISTEN_MS, isDevice = (name) => existsSync(`/sys/class/net/${name}`) } = options;
+  const findings = [...addresses(config, interfaces, isDevice), ...bootFiles(config)];
   findings.push(...(await ports(world, config)));
-  findings.push(await dhcpRivals(world, config, provisioningAddress(config, interfaces)));
+  findings.push(await dhcpRivals(world, config, provisioningAddresses(config, interfaces), listenMs));
   if (bmc) findings.push(await bmcAnswers(world, config, bmc));
   return findings;
 }
 
-function addresses(config: BmsCoreConfig, interfaces: PreflightOptions['interfaces']): Finding[] {
+/** Where machines will ask from: the provisioning address first, then those of [dhcp] interfaces. */
+function provisioningAddresses(config: BmsCoreConfig, interfaces: PreflightOptions['interfaces']): string[] {
+  const own = provisioningAddress(config, interfaces);
+  const named = config.dhcp.interfaces.flatMap((name) => interfaces[name]?.find(({ family }) => family === 'IPv4')?.address ?? []);
+  return [...new Set([...(own === undefined ? [] : [own]), ...named])];
+}
+
+function addresses(config: BmsCoreConfig, interfaces: PreflightOptions['interfaces'], isDevice: (name: string) => boolean): Finding[] {
   const own = provisioningAddress(config, interfaces);
   const present = Object.values(interfaces).flatMap((infos) => infos?.map(({ address }) => address) ?? []);
   const there = own !== undefined && (present.includes(own) || own.startsWith('127.'));
@@ -54,7 +69,9 @@ function addresses(config: BmsCoreConfig, interfaces: PreflightOptions['interfac
     ...config.dhcp.interfaces.map((name) =>
       interfaces[name]
         ? ok('interface', `${name} is up`)
-        : bad('interface', `there is no interface ${name}`, `Make the VLAN interface ${name}, or correct [dhcp] interfaces`),
+        : isDevice(name)
+          ? bad('interface', `${name} is down, or has no address`, `ip link set ${name} up, and give it an address of the VLAN`)
+          : bad('interface', `there is no interface ${name}`, `Make the VLAN interface ${name}, or correct [dhcp] interfaces`),
     ),
   ];
 }
@@ -70,8 +87,11 @@ function bootFiles(config: BmsCoreConfig): Finding[] {
       return bad('boot file', `${file} cannot be read (${codeOf(error)})`, 'Put it there; images/ has the builders of the deploy ramdisk');
     }
   });
+  const uefi = join(config.tftp.root, UEFI_LOADER);
   return [
     ...found,
+    // no fault by itself: a site of BIOS machines needs none
+    ok('boot file', existsSync(uefi) ? uefi : `there is no ${uefi}: machines with UEFI will not boot`),
     existsSync(images) ? ok('image folder', images) : bad('image folder', `there is no ${images}`, 'Make it, and put images into it'),
   ];
 }
@@ -109,15 +129,25 @@ async function ports({ network }: Surroundings, config: BmsCoreConfig): Promise<
   return findings;
 }
 
-/** Asks as a machine would, and listens who answers. Only our own server may lease addresses; beside a proxy there must be one other. */
-async function dhcpRivals({ network, clock, random }: Surroundings, config: BmsCoreConfig, own: string | undefined): Promise<Finding> {
+/**
+ * Asks as a machine would, on every provisioning network, and listens who answers. Only our own server may lease addresses; beside a proxy there must
+ * be one other.
+ */
+async function dhcpRivals(
+  { network, clock, random }: Surroundings,
+  config: BmsCoreConfig,
+  own: readonly string[],
+  listenMs: number,
+): Promise<Finding> {
   const { mode, enabled } = config.dhcp;
   if (!enabled) return ok('DHCP servers', 'DHCP is switched off here');
   const xid = Buffer.from(random.bytes(4)).readUInt32BE();
   const servers = new Set<string>();
+  const sockets: UdpSocket[] = [];
   try {
+    const port = config.dhcp.port === 67 ? 68 : 0;
     const socket = await network.udp(
-      { address: '0.0.0.0', port: config.dhcp.port === 67 ? 68 : 0, broadcast: true, reuseAddress: true },
+      { address: '0.0.0.0', port, broadcast: true, reuseAddress: true },
       {
         onMessage: (data, from) => {
           try {
@@ -129,6 +159,7 @@ async function dhcpRivals({ network, clock, random }: Surroundings, config: BmsC
         },
       },
     );
+    sockets.push(socket);
     const none = '0.0.0.0';
     const discover = encodeDhcp({
       op: 'request',
@@ -146,13 +177,23 @@ async function dhcpRivals({ network, clock, random }: Surroundings, config: BmsC
       file: '',
       options: new Map([[OPTION.messageType, typeOption('discover')]]),
     });
-    socket.send(discover, { address: '255.255.255.255', port: config.dhcp.port });
-    await sleep(clock, LISTEN_MS);
-    await socket.close();
+    // The kernel sends a broadcast where the default route goes, or where the address is that the socket is bound to: so one socket per network. What
+    // comes back is a broadcast as well, which only the socket without an address hears.
+    const senders = own.filter((address) => !address.startsWith('127.'));
+    const heard = socket.local.port;
+    for (const address of senders) {
+      const sender = await network.udp({ address, port: heard, broadcast: true, reuseAddress: true }, { onMessage: () => undefined });
+      sockets.push(sender);
+      sender.send(discover, { address: '255.255.255.255', port: config.dhcp.port });
+    }
+    if (senders.length === 0) socket.send(discover, { address: '255.255.255.255', port: config.dhcp.port });
+    await sleep(clock, listenMs);
   } catch (error) {
     return bad('DHCP servers', `nobody could be asked (${codeOf(error)})`, 'Run this with the right to bind port 68');
+  } finally {
+    for (const socket of sockets) await socket.close();
   }
-  const others = [...servers].filter((address) => address !== own);
+  const others = [...servers].filter((address) => !own.includes(address));
   if (mode === 'server')
     return others.length === 0
       ? ok('DHCP servers', 'no other one answers')
@@ -189,40 +230,52 @@ async function bmcAnswers(world: Surroundings, config: BmsCoreConfig, bmc: NonNu
   }
 }
 
+interface PreflightFlags {
+  readonly config: string;
+  readonly listen: number;
+  readonly bmc?: string;
+  readonly bmcPort?: number;
+  readonly user: string;
+  readonly passwordFile?: string;
+}
+
 export function registerPreflight(program: Command, world: Surroundings): void {
   program
     .command('preflight')
     .description('looks at this management node before the first boot: addresses, ports, boot files, other DHCP servers, a BMC')
     .option('--config <file>', 'of bms-core', path.configFile)
+    .option('--listen <seconds>', 'how long to listen for other DHCP servers', wholeNumber, LISTEN_MS / 1000)
     .option('--bmc <address>', 'also ask this BMC')
+    .option('--bmc-port <port>', 'where it is not the usual one', wholeNumber)
     .option('--user <name>', 'of the BMC', 'admin')
     .option('--password-file <file>', 'of the BMC; - for standard input; or BMCTL_BMC_PASSWORD')
-    .action(
-      async ({ config: file, bmc: address, user: username, passwordFile }: Record<'config' | 'bmc' | 'user' | 'passwordFile', string>) => {
-        if (!existsSync(file))
-          throw new ExitError(
-            exitCode.usage,
-            new CodedError('BMCTL_NO_CONFIG', `there is no configuration ${file}`, 'Name another with --config'),
-          );
-        const config = bmsCoreConfig.parse(readFileSync(file, 'utf8'), { file, env: world.env });
-        const password = address === undefined ? undefined : await readSecret(world, passwordFile, 'BMCTL_BMC_PASSWORD');
-        const findings = await preflight(world, {
-          config,
-          interfaces: networkInterfaces(),
-          ...(address !== undefined && { bmc: { address, username, password: new PowerSecret(password?.reveal() ?? '') } }),
-        });
-        if (program.opts<{ json?: boolean }>().json) world.print(JSON.stringify({ findings }, undefined, 2));
-        else
-          for (const { ok: fine, check, what, cure } of findings)
-            world.print(`${fine ? 'ok ' : 'BAD'} ${check}: ${what}${cure === undefined ? '' : `\n    → ${cure}`}`);
-        const faults = findings.filter(({ ok: fine }) => !fine).length;
-        if (faults === 0) return;
+    .action(async ({ config: file, bmc: address, bmcPort, listen, user: username, passwordFile }: PreflightFlags) => {
+      if (!existsSync(file))
         throw new ExitError(
-          exitCode.preflight,
-          new CodedError('BMCTL_PREFLIGHT', `${faults} of ${findings.length} checks failed`, 'Do what the arrows say, and run it again'),
+          exitCode.usage,
+          new CodedError('BMCTL_NO_CONFIG', `there is no configuration ${file}`, 'Name another with --config'),
         );
-      },
-    );
+      const config = bmsCoreConfig.parse(readFileSync(file, 'utf8'), { file, env: world.env });
+      const password = address === undefined ? undefined : await readSecret(world, passwordFile, 'BMCTL_BMC_PASSWORD');
+      const findings = await preflight(world, {
+        config,
+        interfaces: networkInterfaces(),
+        listenMs: listen * 1000,
+        ...(address !== undefined && {
+          bmc: { address, ...(bmcPort !== undefined && { port: bmcPort }), username, password: new PowerSecret(password?.reveal() ?? '') },
+        }),
+      });
+      if (program.opts<{ json?: boolean }>().json) world.print(JSON.stringify({ findings }, undefined, 2));
+      else
+        for (const { ok: fine, check, what, cure } of findings)
+          world.print(`${fine ? 'ok ' : 'BAD'} ${check}: ${what}${cure === undefined ? '' : `\n    → ${cure}`}`);
+      const faults = findings.filter(({ ok: fine }) => !fine).length;
+      if (faults === 0) return;
+      throw new ExitError(
+        exitCode.preflight,
+        new CodedError('BMCTL_PREFLIGHT', `${faults} of ${findings.length} checks failed`, 'Do what the arrows say, and run it again'),
+      );
+    });
 }
 
 function ok(check: string, what: string): Finding {
