@@ -56,7 +56,9 @@ export class Lab {
   static async open(): Promise<Lab> {
     const folder = mkdtempSync(join(tmpdir(), 'bms-lab-'));
     try {
-      return new Lab(folder, await LabNetwork.create('10.77.0.1/24'));
+      const network = await LabNetwork.create('10.77.0.1/24');
+      await announceRouter(network);
+      return new Lab(folder, network);
     } catch (error) {
       rmSync(folder, { recursive: true });
       throw error;
@@ -81,6 +83,26 @@ export class Lab {
     await this.network.close();
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/**
+ * iPXE waits 13 s for an IPv6 router that is not there, at every start, whatever it boots from. dnsmasq announces one; it does nothing else here.
+ */
+async function announceRouter(network: LabNetwork): Promise<void> {
+  const { namespace } = network;
+  await namespace.ip('address', 'add', 'fd77::1/64', 'dev', 'br0', 'nodad');
+  const only = [
+    '--keep-in-foreground',
+    '--port=0',
+    '--user=root',
+    '--leasefile-ro',
+    '--conf-file=/dev/null',
+    '--interface=br0',
+    '--pid-file=',
+  ];
+  const child = namespace.spawn(['dnsmasq', ...only, '--enable-ra', '--dhcp-range=fd77::,ra-only,64', '--ra-param=br0,4,0']);
+  child.stdout?.resume();
+  child.stderr?.resume();
 }
 
 /** Milestones in order; a phase lies between two of them. */
@@ -132,8 +154,12 @@ export async function runCase(one: DeployCase, files: LabFiles, tell: (what: str
       watch(machine, 'exported', /bms: (exporting|pulling) /, seen, note, signal),
       watch(machine, 'restarting', /bms: done; restarting/, seen, note, signal),
     ];
-    const marker = await watch(machine, 'marker', /BMS-MARKER booted from (\S+) by (\S+)/, seen, note, signal);
-    await watch(machine, 'first boot', /BMS-MARKER (instance|no config)/, seen, note, signal);
+    // A deployment that failed says so; nobody waits for its marker then.
+    const gaveUp = new AbortController();
+    void failure(core, signal).then((why) => why !== undefined && gaveUp.abort(new Error(why)));
+    const either = AbortSignal.any([signal, gaveUp.signal]);
+    const marker = await watch(machine, 'marker', /BMS-MARKER booted from (\S+) by (\S+)/, seen, note, either);
+    await watch(machine, 'first boot', /BMS-MARKER (instance|no config)/, seen, note, either);
     if (!marker) {
       void Promise.all(watching);
       const { state, reason, lastFailure } = await core.api<NodeView>('GET', '/v1/nodes/m1');
@@ -228,6 +254,15 @@ export async function untilState(core: Core, is: (state: string) => boolean, sig
 
 function settled(core: Core, signal: AbortSignal): Promise<NodeView> {
   return untilState(core, (state) => state === 'active' || state === 'error' || state === 'available', signal);
+}
+
+/** Why the instance came to nothing; undefined when the signal aborts first or the machine is in use. */
+async function failure(core: Core, signal: AbortSignal): Promise<string | undefined> {
+  const isOver = (state: string): boolean => ['active', 'deploy failed', 'error', 'available', 'deleted'].includes(state);
+  // the request may not have been taken up yet
+  await untilState(core, (state) => state !== 'available', signal).catch(() => undefined);
+  const node = await untilState(core, isOver, signal).catch(() => undefined);
+  return node === undefined || node.state === 'active' ? undefined : (node.lastFailure?.reason ?? node.reason ?? node.state);
 }
 
 async function watch(

@@ -4,6 +4,8 @@ CONFIG=/sys/kernel/config
 ISCSI_PORT=3260
 
 start_target() {
+  # Where the target keeps persistent reservations; it looks for the folder when its module is loaded.
+  mkdir -p /etc/target/pr
   modprobe -a configfs target_core_mod target_core_iblock iscsi_target_mod || fail 'this kernel has no iSCSI target'
   mountpoint -q "$CONFIG" 2> /dev/null || mount -t configfs configfs "$CONFIG" 2> /dev/null
   mkdir -p "$CONFIG/target/iscsi" && mkdir -p "$CONFIG/target/core/iblock_0/disk" || fail 'the iSCSI target cannot be set up'
