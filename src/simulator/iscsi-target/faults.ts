@@ -19,6 +19,8 @@ export interface ObservedCommand {
   readonly opcode: number;
   readonly cdb: Uint8Array;
   readonly initiatorName: string;
+  /** Tells sessions apart; a later one has a higher number, up to 65,535. */
+  readonly tsih: number;
   /** Counts the commands of the session, from 0. */
   readonly index: number;
 }

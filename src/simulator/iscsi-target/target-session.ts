@@ -236,7 +236,8 @@ export class TargetSession {
     const { command, cdb } = task;
     const { clock, faults, logger, units } = this.parts;
     const opcode = cdb.readUInt8(0);
-    const observed = { lun: command.lun, opcode, cdb, initiatorName: this.initiatorName, index: this.commands++ };
+    const { initiatorName, tsih } = this;
+    const observed = { lun: command.lun, opcode, cdb, initiatorName, tsih, index: this.commands++ };
     const fault: CommandFault = faults.onCommand?.(observed) ?? {};
     if (fault.hang) return; // stays in the table until it is aborted
     if (fault.delayMs !== undefined) await sleep(clock, fault.delayMs, task.cancel.signal);

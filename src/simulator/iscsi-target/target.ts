@@ -35,6 +35,8 @@ export interface IscsiTargetOptions {
   readonly portalGroupTag?: number;
   /** Commands that a session may have under way. Default 32. */
   readonly windowCommands?: number;
+  /** A login with the name and ISID of an open session ends that one, as section 6.3.5 asks. Default true; some targets forget. */
+  readonly reinstatement?: boolean;
   /** The first command on a LUN gets UNIT ATTENTION, power on. Default true. */
   readonly unitAttention?: boolean;
   /** Sends every initiator elsewhere: "192.0.2.7:3260,1". */
@@ -166,9 +168,10 @@ class Target implements IscsiTarget {
         ['TargetAddress', `${portalName(this.local)},${portalGroupTag}`],
       ],
     });
-    const older = login.discovery
-      ? []
-      : [...this.open].filter((other) => other.initiatorName === login.initiatorName && other.isid === login.isid);
+    const older =
+      login.discovery || this.options.reinstatement === false
+        ? []
+        : [...this.open].filter((other) => other.initiatorName === login.initiatorName && other.isid === login.isid);
     for (const other of older) {
       this.open.delete(other);
       logger.info({ initiatorName: login.initiatorName, isid: login.isid }, 'a session is reinstated: the older one is dropped');
