@@ -6,6 +6,7 @@ import type { Random } from 'cdk8s-baremetal-runtime/core/random';
 import type { KubeApi } from '../engine/api.ts';
 import { isApiError } from '../engine/api-error.ts';
 import { type Controller, mappedSource, primarySource } from '../engine/controller.ts';
+import { operatorErrors } from '../engine/errors.ts';
 import type { EventRecorder } from '../engine/events.ts';
 import { createInformer, type Informer, type ObjectEvent } from '../engine/informer.ts';
 import type { Metrics } from '../engine/metrics.ts';
@@ -145,6 +146,7 @@ async function isServed(api: KubeApi, type: ResourceType, selection: { namespace
     return true;
   } catch (error) {
     if (isApiError(error, 'not-found')) return false;
+    if (isApiError(error, 'forbidden')) throw operatorErrors.OPERATOR_FORBIDDEN({ what: `to list ${type.plural}`, reason: error.message });
     throw error;
   }
 }

@@ -48,6 +48,8 @@ import {
 import { ensureSecrets } from './secrets.ts';
 import { statusOf } from './status.ts';
 import { targetOf } from './steps-back.ts';
+import { tellTrouble } from './trouble.ts';
+import { UnboundClaims } from './unbound-claims.ts';
 
 export interface ReconcilerOptions {
   readonly view: ObjectView;
@@ -78,9 +80,12 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
   const { view, random, events, databases, peers = () => [] } = options;
   const keeper = databases && new DatabaseKeeper(databases);
   const cache = new ManifestCache();
+  let claims: UnboundClaims | undefined;
 
-  return async (key, context) => {
+  const reconcile = async (key: string, context: ReconcileContext): Promise<ReconcileResult> => {
     const { api, clock, logger, signal } = context;
+    claims ??= new UnboundClaims(clock);
+    const unboundClaims = claims;
     const found = view.get(clusterType.kind, parseKey(key));
     if (found === undefined) {
       keeper?.forget(key);
@@ -242,10 +247,15 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
       changes,
       ...(heldFor !== undefined && { heldFor }),
       ...(pass && { prepare: pass.ensure }),
+      unboundClaims,
     }).finally(() => pass?.close());
     const { results, unready } = layers;
     for (const note of pass?.told ?? []) await tell({ type: 'Normal', reason: 'DatabaseEnsured', action: 'Ensure database', note });
     if (pass?.problem) await tell({ type: 'Warning', reason: 'DatabaseFailed', action: 'Ensure database', note: String(pass.problem) });
+    for (const { component, error } of results) {
+      if (error === undefined || error === pass?.problem) continue;
+      await tell({ type: 'Warning', reason: 'ComponentFailed', action: 'Apply', note: `${component}: ${String(error)}` });
+    }
     for (const [component, { reset }] of configs) {
       if (reset)
         await api.patch(options.types({ apiVersion: 'v1', kind: 'ConfigMap' }), configMapKey(name, namespace, component), {
@@ -326,6 +336,15 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
     if (broken.length > 0)
       return { type: 'retry', reason: broken.map(({ component, error }) => `${component}: ${String(error)}`).join('; ') };
     return requeueAfter(IDLE_MS);
+  };
+
+  return async (key, context) => {
+    try {
+      return await reconcile(key, context);
+    } catch (error) {
+      await tellTrouble({ view, events }, key, context, error);
+      throw error;
+    }
   };
 }
 

@@ -9,6 +9,22 @@ export const operatorOnecloudErrors = defineErrors('OneCloud operator', {
     message: ({ components, seconds, why }) => `${components.join(', ')} did not become ready within ${seconds} s: ${why}`,
     cure: 'Look at the pods named above; set spec.version back, or give the component an image of its own.',
   }),
+  ONECLOUD_COMPONENT_FAILED: entry<{ components: readonly string[]; why: string }>({
+    message: ({ components, why }) => `${components.join(', ')} cannot be brought about: ${why}`,
+    cure: 'Do what the reasons say; it is tried again by itself. Or set spec.version back.',
+  }),
+  ONECLOUD_STORAGE_CLASS_MISSING: entry<{
+    claim: string;
+    storageClass: string;
+    component: string;
+    known: readonly string[];
+    nearest?: string;
+  }>({
+    message: ({ claim, storageClass, known, nearest }) =>
+      `${claim} waits for the storage class ${storageClass}, which does not exist (${known.length === 0 ? 'there is none' : `there are ${known.join(', ')}`})${nearest === undefined ? '' : `; did you mean ${nearest}?`}`,
+    cure: ({ claim, component }) =>
+      `Create the class, or a volume of that class; or set spec.${component}.storageClassName and delete the ${claim.replace(/ .*\//, ' ')}, which holds nothing yet.`,
+  }),
   ONECLOUD_DATABASE_UNREACHABLE: entry<{ server: string; reason: string }>({
     message: ({ server, reason }) => `The database server ${server} cannot be reached: ${reason}`,
     cure: 'Correct spec.mysql.host and port, or bring the server and the way to it back; it is tried again by itself.',

@@ -1,5 +1,6 @@
 /** Applies a cluster's components in order: a layer begins when those before it are ready. */
 import type { ClusterContext, ComponentManifests } from 'cdk8s-baremetal/onecloud/index';
+import { CodedError } from 'cdk8s-baremetal-contract';
 import { type Component, migratesDatabase, onecloudLabel, programVersion } from 'cdk8s-baremetal-contract/onecloud/index';
 import type { KubeApi } from '../engine/api.ts';
 import { isApiError } from '../engine/api-error.ts';
@@ -12,6 +13,7 @@ import type { TypeTable } from '../engine/resource-types.ts';
 import { INSTANCE_LABEL } from './names.ts';
 import type { ObjectView } from './object-view.ts';
 import { type ImageChange, mainImage, workloadOf } from './rollout.ts';
+import type { UnboundClaims } from './unbound-claims.ts';
 
 /** Components of one layer that are applied side by side. */
 const AT_ONCE = 8;
@@ -46,6 +48,8 @@ export interface ApplyLayersOptions {
   readonly changes: readonly ImageChange[];
   /** What must be there before a component's objects; the component is left as it is when it throws. */
   readonly prepare?: (row: Component) => Promise<void>;
+  /** Explains claims without a volume. */
+  readonly unboundClaims?: UnboundClaims;
 }
 
 export interface LayersResult {
@@ -102,7 +106,7 @@ export async function applyLayers(options: ApplyLayersOptions): Promise<LayersRe
 
 async function applyComponent(
   component: ComponentManifests,
-  { api, types, view, cluster, instance, prepare }: ApplyLayersOptions,
+  { api, types, view, cluster, instance, prepare, unboundClaims }: ApplyLayersOptions,
 ): Promise<ComponentResult> {
   const namespace = cluster.metadata.namespace ?? '';
   const workload = workloadOf(component);
@@ -137,9 +141,9 @@ async function applyComponent(
       if (workload && manifest.kind === workload.kind && manifest.metadata.name === workload.metadata.name) live = object;
     } catch (error) {
       if (isApiError(error) && error.transient) throw error; // the server is away: no use in going on
-      const message = error instanceof Error ? error.message : String(error);
+      const message = error instanceof CodedError ? String(error) : error instanceof Error ? error.message : String(error);
       if (manifest !== workload && manifest.kind === 'PodDisruptionBudget')
-        remark = message; // protects, but carries nothing
+        remark = error instanceof Error ? error.message : message; // protects, but carries nothing
       else return { ...base, state: 'failed', message, error };
     }
   }
@@ -151,7 +155,10 @@ async function applyComponent(
       ({ metadata }) => metadata.labels?.[INSTANCE_LABEL] === instance && metadata.labels[onecloudLabel.component] === component.component,
     );
   const { state, message, ready, desired } = readinessOf(live, { pods });
-  const told = message !== '' ? message : remark;
+  const claim = view.get('PersistentVolumeClaim', live.metadata);
+  const unbound =
+    state === 'ready' || claim === undefined ? undefined : await unboundClaims?.problemOf(api, claim, component.resolved.row.key);
+  const told = unbound ? String(unbound) : message !== '' ? message : remark;
   const tables = tablesOf(component, live, pods, state === 'ready' && (ready ?? 1) > 0);
   return {
     ...base,
@@ -160,6 +167,7 @@ async function applyComponent(
     ...(ready !== undefined && { ready }),
     ...(desired !== undefined && { desired }),
     ...(told !== undefined && { message: told }),
+    ...(unbound && { error: unbound }),
   };
 }
 

@@ -235,11 +235,11 @@ export function judge(
   }
   if (inProgress.length === 0 || (failed.length === 0 && !late)) return { history: [...history] };
   const who = failed.length > 0 ? failed : results.filter(({ component }) => unready.includes(component));
-  const error = operatorOnecloudErrors.ONECLOUD_LAYER_TIMEOUT({
-    components: who.map(({ component }) => component),
-    seconds: settings.updateStrategy.layerTimeoutSeconds,
-    why: who.map(({ message }) => message ?? '').join('; '),
-  });
+  const story = { components: who.map(({ component }) => component), why: who.map(({ message }) => message ?? '').join('; ') };
+  const error =
+    failed.length > 0
+      ? operatorOnecloudErrors.ONECLOUD_COMPONENT_FAILED(story)
+      : operatorOnecloudErrors.ONECLOUD_LAYER_TIMEOUT({ ...story, seconds: settings.updateStrategy.layerTimeoutSeconds });
   const goBack = settings.updateStrategy.autoRollback && last?.outcome === 'InProgress' && last.from !== undefined;
   return {
     history: conclude(history, ({ outcome }) => outcome === 'InProgress', goBack ? 'RolledBack' : 'Failed', error.message),
