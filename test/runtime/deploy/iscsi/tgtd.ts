@@ -31,8 +31,8 @@ export class Tgtd {
   ) {}
 
   /** `folder` must be short: it holds a Unix socket. */
-  static async start(folder: string): Promise<Tgtd> {
-    const port = await freePort();
+  static async start(folder: string, wanted?: number): Promise<Tgtd> {
+    const port = wanted ?? (await freePort());
     const environment = { ...process.env, TGT_IPC_SOCKET: `${folder}/ctl` };
     const child = spawn('tgtd', ['-f', '--iscsi', `portal=127.0.0.1:${port}`], { env: environment, stdio: 'ignore' });
     const tgtd = new Tgtd(port, child, environment);
@@ -48,9 +48,9 @@ export class Tgtd {
     return execFileSync('tgtadm', ['--lld', 'iscsi', ...args], { env: this.environment, encoding: 'utf8' });
   }
 
-  /** A target with one LUN, 1, over a new sparse file. */
-  addDisk(tid: number, name: string, path: string, sizeBytes: number): void {
-    writeFileSync(path, '');
+  /** A target with one LUN, 1, over a new sparse file, or the one that is there. */
+  addDisk(tid: number, name: string, path: string, sizeBytes: number, { keep = false } = {}): void {
+    if (!keep) writeFileSync(path, '');
     truncateSync(path, sizeBytes);
     this.admin('--op', 'new', '--mode', 'target', '--tid', `${tid}`, '-T', name);
     this.admin('--op', 'new', '--mode', 'logicalunit', '--tid', `${tid}`, '--lun', '1', '-b', path);
