@@ -55,7 +55,12 @@ export function mainContainer({
   const { resources } = site.bmsCore;
   const { Quantity, IntOrString } = objects;
   const probe = (route: string): Pick<k8s.Probe, 'httpGet' | 'timeoutSeconds'> => ({
-    httpGet: { path: route, port: IntOrString.fromString('http') },
+    // the kubelet takes any certificate
+    httpGet: {
+      path: route,
+      port: IntOrString.fromString('http'),
+      ...(site.bmsCore.api.tls && { scheme: 'HTTPS' }),
+    },
     timeoutSeconds: 3,
   });
   return {
@@ -95,6 +100,36 @@ export function stateVolume(): k8s.Volume {
 }
 
 export const DEFAULT_API_PORT = port.api;
+
+/** The API's tokens and certificate. */
+export function apiMounts({ bmsCore }: SiteSpec): k8s.VolumeMount[] {
+  return apiSecrets(bmsCore).map(({ name, directory }) => ({ name, mountPath: directory, readOnly: true }));
+}
+
+/**
+ * Only root reads them, which bms-core is. Both Secrets must be there before it starts: without its tokens it would let nobody in, without its certificate
+ * it could not speak. Not by subPath, which would never see a renewed one.
+ */
+export function apiVolumes({ bmsCore }: SiteSpec): k8s.Volume[] {
+  return apiSecrets(bmsCore).map(({ name, secretName, keys }) => ({
+    name,
+    secret: { secretName, defaultMode: 0o400, items: keys.map((key) => ({ key, path: key })) },
+  }));
+}
+
+interface ApiSecret {
+  readonly name: string;
+  readonly secretName: string;
+  readonly directory: string;
+  readonly keys: readonly string[];
+}
+
+function apiSecrets({ api: { tokens, tls } }: SiteSpec['bmsCore']): ApiSecret[] {
+  return [
+    ...(tokens ? [{ name: 'api-tokens', ...tokens, directory: path.apiTokensDirectory, keys: ['tokens'] }] : []),
+    ...(tls ? [{ name: 'api-tls', ...tls, directory: path.apiTlsDirectory, keys: ['tls.crt', 'tls.key'] }] : []),
+  ];
+}
 
 /** Names of the Secrets that hold the BMC credentials of these pods' machines. */
 export function credentialSecrets(pods: readonly PodSpec[]): string[] {

@@ -14,6 +14,8 @@ import { k8s } from 'cdk8s-plus-28';
 import { Construct } from 'constructs';
 import type { PodConfig } from './bms-core.ts';
 import {
+  apiMounts,
+  apiVolumes,
   credentialMounts,
   credentialSecrets,
   credentialVolumes,
@@ -94,6 +96,7 @@ function daemonSetSpec(pod: Pod, config: PodConfig, tftpboot: TftpbootVolume): k
               { name: 'state', mountPath: path.stateDirectory },
               ...tftpboot.mounts(),
               ...credentialMounts(credentials),
+              ...apiMounts(site.spec),
               ...SCRATCH,
             ],
           }),
@@ -110,6 +113,7 @@ function daemonSetSpec(pod: Pod, config: PodConfig, tftpboot: TftpbootVolume): k
           stateVolume(),
           ...tftpboot.volumes(),
           ...credentialVolumes(credentials),
+          ...apiVolumes(site.spec),
           ...SCRATCH.map((scratch) => ({ name: scratch.name, emptyDir: {} })),
         ],
       },

@@ -13,6 +13,8 @@ import { k8s } from 'cdk8s-plus-28';
 import { Construct } from 'constructs';
 import type { PodConfig } from './bms-core.ts';
 import {
+  apiMounts,
+  apiVolumes,
   contractVersionVariable,
   credentialMounts,
   credentialSecrets,
@@ -133,6 +135,7 @@ function daemonSetSpec(site: Site, configs: readonly PodConfig[]): k8s.DaemonSet
               { name: 'state', mountPath: path.stateDirectory },
               ...(usesHostFolder ? [{ name: 'tftpboot', mountPath: path.tftpRoot }] : []),
               ...credentialMounts(credentials),
+              ...apiMounts(spec),
             ],
           }),
         ],
@@ -143,6 +146,7 @@ function daemonSetSpec(site: Site, configs: readonly PodConfig[]): k8s.DaemonSet
           stateVolume(),
           ...(usesHostFolder ? [{ name: 'tftpboot', hostPath: { path: path.tftpRoot, type: 'DirectoryOrCreate' } }] : []),
           ...credentialVolumes(credentials),
+          ...apiVolumes(spec),
           tokenVolume(),
         ],
       },

@@ -13,4 +13,11 @@ export const path = {
   serviceAccount: '/var/run/secrets/kubernetes.io/serviceaccount',
   /** Mounted Secrets with BMC credentials, a folder each. */
   credentialsDirectory: '/etc/baremetal-credentials',
+  /** Who may use the API, from a Secret: a directory of its own, since a mounted Secret follows its object only as a whole. */
+  apiTokensDirectory: '/etc/baremetal-api-tokens',
+  apiTokensFile: '/etc/baremetal-api-tokens/tokens',
+  /** The API's certificate, from a Secret of the type kubernetes.io/tls. */
+  apiTlsDirectory: '/etc/baremetal-api-tls',
+  apiTlsCert: '/etc/baremetal-api-tls/tls.crt',
+  apiTlsKey: '/etc/baremetal-api-tls/tls.key',
 } as const;

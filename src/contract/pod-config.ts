@@ -4,10 +4,11 @@ import { problemsOf } from './config/errors.ts';
 import { checkDerived, deriveFromVip1800 } from './config/vip-derived.ts';
 import type { CodedError } from './errors.ts';
 import { PROVISIONING_VLAN } from './names.ts';
+import { path } from './paths.ts';
 import type { PodSpec, SiteSpec } from './site-spec.ts';
 
 /** What a pod's configuration depends on beside the pod. */
-export type ConfigContext = Pick<SiteSpec, 'zookeeper' | 'namespace'>;
+export type ConfigContext = Pick<SiteSpec, 'zookeeper' | 'namespace'> & { readonly bmsCore?: Pick<SiteSpec['bmsCore'], 'api'> };
 
 /** Sections whose defaults are written out, so that the file says what the daemon does. */
 const WRITTEN_OUT = ['DEFAULT', 'pxe', 'sw_coordination', 'sw_conn'] as const;
@@ -52,6 +53,9 @@ function podConfigInput(site: ConfigContext, pod: PodSpec): BmsCoreConfigInput {
   };
   for (const section of WRITTEN_OUT) add(section, defaults[section]);
   for (const [section, entries] of Object.entries(derived)) add(section, entries);
+  const { tokens, tls } = site.bmsCore?.api ?? {};
+  if (tokens) add('api', { tokens_file: path.apiTokensFile });
+  if (tls) add('api', { tls_cert: path.apiTlsCert, tls_key: path.apiTlsKey });
   for (const [section, entries] of Object.entries(pod.config)) add(section, entries);
   return values as BmsCoreConfigInput; // render checks every name and value
 }

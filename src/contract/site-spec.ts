@@ -88,6 +88,18 @@ const bmsCore = z.strictObject({
   form: z.enum(['per-pod', 'seed']).default('per-pod'),
   /** How /tftpboot gets into the container: NFS through a PersistentVolume, NFS mounted by the container itself, or the host's folder. */
   tftpboot: z.enum(['persistent-volume', 'mount', 'host']).optional(),
+  api: z
+    .strictObject({
+      tokens: z
+        .strictObject({ secretName: dnsSubdomain })
+        .optional()
+        .describe('Secret whose key `tokens` says who may use the API, a line of `bmctl token create` each'),
+      tls: z
+        .strictObject({ secretName: dnsSubdomain })
+        .optional()
+        .describe('Secret of the type kubernetes.io/tls; the API then speaks HTTPS only'),
+    })
+    .prefault({}),
   resources: z
     .strictObject({
       cpu: quantity.default('250m').describe('requested; no limit, since a throttled DHCP server is a rack that does not boot'),
