@@ -13,6 +13,7 @@ import { createMetrics } from './engine/metrics.ts';
 import type { Transport } from './engine/transport.ts';
 import { createClusterController } from './onecloud/cluster-controller.ts';
 import type { Databases } from './onecloud/databases.ts';
+import type { Identity } from './onecloud/identity.ts';
 
 export interface OperatorOptions {
   readonly transport: Transport;
@@ -29,6 +30,8 @@ export interface OperatorOptions {
   readonly image?: string;
   /** Makes the clusters' databases and accounts. Absent: somebody else does. */
   readonly databases?: Databases;
+  /** Makes their accounts and endpoints in Keystone. Absent: somebody else does. */
+  readonly identity?: Identity;
   /** Of /healthz, /readyz and /metrics. */
   readonly listen: { readonly address?: string; readonly port: number };
   /** Only for tests that cannot wait for the defaults. */
@@ -46,14 +49,34 @@ const DRAIN_MS = 30_000;
 
 /** Resolves when it listens and works; `signal` stops it. */
 export async function startOperator(options: OperatorOptions, signal: AbortSignal): Promise<Operator> {
-  const { transport, clock, random, logger, network, podName, podNamespace, watchNamespaces, image, listen, electionTimes, databases } =
-    options;
+  const {
+    transport,
+    clock,
+    random,
+    logger,
+    network,
+    podName,
+    podNamespace,
+    watchNamespaces,
+    image,
+    listen,
+    electionTimes,
+    databases,
+    identity,
+  } = options;
   const metrics = createMetrics();
   const api = httpApi({ transport, clock, metrics });
   const common = { api, clock, random, logger, metrics };
   const events = createEventRecorder({ api, clock, logger, controller: 'onecloud.yunion.io/operator', instance: podName });
   const places = watchNamespaces.length === 0 ? [{}] : watchNamespaces.map((namespace) => ({ namespace }));
-  const shared = { ...common, events, fleet: [], ...(databases && { databases }), ...(image !== undefined && { renderImage: image }) };
+  const shared = {
+    ...common,
+    events,
+    fleet: [],
+    ...(databases && { databases }),
+    ...(identity && { identity }),
+    ...(image !== undefined && { renderImage: image }),
+  };
   const controllers = await Promise.all(places.map((place) => createClusterController({ ...shared, ...place })));
   const manager = createManager({
     ...common,

@@ -68,9 +68,7 @@ export const clusterStatusSchema = z
     conditions: z
       .array(condition)
       .optional()
-      .describe(
-        'Ready, Progressing, Degraded, ConfigDrift, Accepted, DatabasesReady, EndpointsRegistered, DatabaseBackup, DatabasesDropped.',
-      ),
+      .describe('Ready, Progressing, Degraded, ConfigDrift, Accepted, DatabasesReady, IdentityReady, DatabaseBackup, DatabasesDropped.'),
     clusterId: z.string().optional(),
     version: z.string().optional().describe('Version in force: what every component last became ready with.'),
     regionId: z.string().optional(),

@@ -63,6 +63,9 @@ export const credentialKey = {
 } as const;
 export type CredentialKey = (typeof credentialKey)[keyof typeof credentialKey];
 
+/** Whom Keystone's own program sets up at its first start, and where the services' accounts belong. */
+export const keystoneAdmin = { user: 'sysadmin', domain: 'Default', project: 'system', role: 'admin' } as const;
+
 /** ConfigMap key of a component's own configuration, as in the original. */
 export const ONECLOUD_CONFIG_KEY = 'config';
 

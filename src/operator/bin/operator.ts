@@ -9,6 +9,7 @@ import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
 import { pino } from 'pino';
 import { clientNodeTransport, loadKubeConfig } from '../engine/client-node-transport.ts';
 import { startOperator } from '../main.ts';
+import { keystoneIdentity } from '../onecloud/keystone-identity.ts';
 import { mysqlDatabases } from '../onecloud/mysql-databases.ts';
 
 const { variables, port } = operatorProgram;
@@ -48,6 +49,7 @@ async function run(): Promise<void> {
       ...(image !== undefined && image !== '' && { image }),
       listen: { port },
       databases: mysqlDatabases({ clock: nodeClock }),
+      identity: keystoneIdentity({ network: nodeNetwork, clock: nodeClock }),
     },
     stop.signal,
   );

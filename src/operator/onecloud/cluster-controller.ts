@@ -15,6 +15,7 @@ import { resourceTypes, typeTable } from '../engine/resource-types.ts';
 import { byNamespace } from '../engine/store.ts';
 import { createClusterReconciler } from './cluster-reconcile.ts';
 import type { Databases } from './databases.ts';
+import type { Identity } from './identity.ts';
 import { clusterType, INSTANCE_LABEL } from './names.ts';
 import { NAMESPACE_INDEX, ObjectView } from './object-view.ts';
 import { couldCollide } from './peers.ts';
@@ -32,6 +33,8 @@ export interface ClusterControllerOptions {
   readonly concurrency?: number;
   /** Makes databases and accounts. Absent: somebody else does. */
   readonly databases?: Databases;
+  /** Makes accounts and endpoints in Keystone. Absent: somebody else does. */
+  readonly identity?: Identity;
   /** The clusters' informers of all controllers: what two clusters cannot both have knows no namespaces. */
   readonly fleet?: Informer[];
 }
@@ -61,7 +64,7 @@ export interface ClusterController {
 
 /** Asks the API server which kinds it serves; the others are reported when a cluster needs them. */
 export async function createClusterController(options: ClusterControllerOptions): Promise<ClusterController> {
-  const { api, clock, random, logger, metrics, events, namespace, renderImage, databases, fleet = [], concurrency = 4 } = options;
+  const { api, clock, random, logger, metrics, events, namespace, renderImage, databases, identity, fleet = [], concurrency = 4 } = options;
   const scope = namespace === undefined ? {} : { namespace };
   const labelSelector = `${onecloudLabel.managedBy}=${MANAGED_BY}`;
   const served: ResourceType[] = [];
@@ -125,6 +128,7 @@ export async function createClusterController(options: ClusterControllerOptions)
     events,
     ...(renderImage !== undefined && { renderImage }),
     ...(databases && { databases }),
+    ...(identity && { identity }),
     peers: () => fleet.flatMap(({ store }) => store.list()),
   });
   const controller: Controller = {

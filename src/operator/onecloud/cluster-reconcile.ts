@@ -29,6 +29,8 @@ import type { Databases } from './databases.ts';
 import { waitFor } from './deadline.ts';
 import { operatorOnecloudErrors } from './errors.ts';
 import { finalize } from './finalize.ts';
+import type { Identity } from './identity.ts';
+import { IdentityKeeper, identityServerOf } from './identity-step.ts';
 import { applyLayers, type ComponentResult } from './layers.ts';
 import { ManifestCache } from './manifest-cache.ts';
 import { clusterType, FINALIZER, INSTANCE_LABEL, operatorAnnotation } from './names.ts';
@@ -61,6 +63,8 @@ export interface ReconcilerOptions {
   readonly renderImage?: string;
   /** Absent: somebody else makes databases and accounts. */
   readonly databases?: Databases;
+  /** Absent: somebody else makes accounts and endpoints in Keystone. */
+  readonly identity?: Identity;
   /** Every cluster that the operator knows, in whatever namespace. */
   readonly peers?: () => readonly LiveObject[];
 }
@@ -77,8 +81,9 @@ const KEPT_KINDS = new Set(['Secret', 'PersistentVolumeClaim', 'Job']);
 const MIGRATING: ReadonlySet<string> = new Set(catalog.filter(migratesDatabase).map(({ name }) => name));
 
 export function createClusterReconciler(options: ReconcilerOptions): (key: string, context: ReconcileContext) => Promise<ReconcileResult> {
-  const { view, random, events, databases, peers = () => [] } = options;
+  const { view, random, events, databases, identity, peers = () => [] } = options;
   const keeper = databases && new DatabaseKeeper(databases);
+  const registrar = identity && new IdentityKeeper(identity);
   const cache = new ManifestCache();
   let claims: UnboundClaims | undefined;
 
@@ -89,6 +94,7 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
     const found = view.get(clusterType.kind, parseKey(key));
     if (found === undefined) {
       keeper?.forget(key);
+      registrar?.forget(key);
       cache.forget(key);
       return done;
     }
@@ -236,6 +242,11 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
 
     // bring it about
     const pass = keeper?.begin(key, { api, clock, signal, namespace, mysql: settings.mysql, passwords: secrets.databasePasswords });
+    const keystone = components.find(({ resolved }) => resolved.row.key === 'keystone')?.resolved;
+    const { bootstrapPassword: password, authority: ca } = secrets;
+    const server =
+      password && keystone && !keystone.disabled ? identityServerOf({ name, namespace }, keystone, { password, ca }) : undefined;
+    const register = server && registrar?.begin(key, { clock, signal, server, name, settings, passwords: secrets.accountPasswords });
     const layers = await applyLayers({
       api,
       types: options.types,
@@ -246,16 +257,22 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
       held,
       changes,
       ...(heldFor !== undefined && { heldFor }),
-      ...(pass && { prepare: pass.ensure }),
+      prepare: async (row, open) => {
+        await pass?.ensure(row);
+        if (open) await register?.ensureAccount(row); // Keystone is in the first layer
+      },
+      ...(register && { register: register.ensureEndpoints }),
       unboundClaims,
     }).finally(() => pass?.close());
     const { results, unready } = layers;
     for (const note of pass?.told ?? []) await tell({ type: 'Normal', reason: 'DatabaseEnsured', action: 'Ensure database', note });
     if (pass?.problem) await tell({ type: 'Warning', reason: 'DatabaseFailed', action: 'Ensure database', note: String(pass.problem) });
     for (const { component, error } of results) {
-      if (error === undefined || error === pass?.problem) continue;
+      if (error === undefined || error === pass?.problem || error === register?.problem) continue;
       await tell({ type: 'Warning', reason: 'ComponentFailed', action: 'Apply', note: `${component}: ${String(error)}` });
     }
+    for (const note of register?.told ?? []) await tell({ type: 'Normal', reason: 'IdentityEnsured', action: 'Register', note });
+    if (register?.problem) await tell({ type: 'Warning', reason: 'IdentityFailed', action: 'Register', note: String(register.problem) });
     for (const [component, { reset }] of configs) {
       if (reset)
         await api.patch(options.types({ apiVersion: 'v1', kind: 'ConfigMap' }), configMapKey(name, namespace, component), {
@@ -320,6 +337,7 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
           waiting,
           ...(refusal && { notAccepted: refusal }),
           ...(pass && { databases: { names: pass.names, problem: pass.problem } }),
+          ...(register && { identity: { problem: register.problem } }),
           ...(dump.failure !== undefined && { dumpFailure: dump.failure }),
         }),
       );
@@ -328,7 +346,8 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
       return requeueAfter(1_000); // the spec changed meanwhile: look at it first
     }
     if (effectiveVersion(target.version, history) !== version) return requeueAfter(1);
-    if (pass?.problem) return { type: 'retry', reason: String(pass.problem) };
+    const problem = pass?.problem ?? register?.problem;
+    if (problem) return { type: 'retry', reason: String(problem) };
     if (waits && wait?.until !== undefined && !mayBegin) return requeueAfter(Math.max(1_000, wait.until - clock.now()));
     if (unready.length > 0 && !late) return requeueAfter(Math.max(1_000, Math.min(WAITING_MS, leftMs ?? WAITING_MS)));
     if (dump.waitsFor !== undefined && dump.failure === undefined) return requeueAfter(WAITING_MS);

@@ -55,6 +55,18 @@ export const operatorOnecloudErrors = defineErrors('OneCloud operator', {
     cure: ({ namespace, name }) =>
       `Correct that, or leave the databases where they are: kubectl -n ${namespace} patch oc ${name} --type=merge -p '{"spec":{"databasePolicy":"Retain"}}'.`,
   }),
+  ONECLOUD_IDENTITY_UNREACHABLE: entry<{ url: string; reason: string }>({
+    message: ({ url, reason }) => `Keystone at ${url} cannot be reached: ${reason}`,
+    cure: 'Look at the component keystone and at what keeps the operator’s pod from its Service; it is tried again by itself.',
+  }),
+  ONECLOUD_IDENTITY_LOGIN: entry<{ url: string; user: string; secret: string }>({
+    message: ({ url, user }) => `Keystone at ${url} does not let ${user} in`,
+    cure: ({ secret }) => `Put the administrator’s password into the Secret ${secret} (bootstrap-password), as Keystone has it.`,
+  }),
+  ONECLOUD_IDENTITY_REFUSED: entry<{ url: string; what: string; reason: string }>({
+    message: ({ url, what, reason }) => `Keystone at ${url} refuses to ${what}: ${reason}`,
+    cure: 'Look at Keystone’s log; it is tried again by itself.',
+  }),
   ONECLOUD_DUMP_FAILED: entry<{ job: string; why: string }>({
     message: ({ job, why }) => `The databases were not dumped (Job ${job}), so nothing was changed: ${why}`,
     cure: ({ job }) =>

@@ -1,7 +1,13 @@
 /** Applies a cluster's components in order: a layer begins when those before it are ready. */
 import type { ClusterContext, ComponentManifests } from 'cdk8s-baremetal/onecloud/index';
 import { CodedError } from 'cdk8s-baremetal-contract';
-import { type Component, migratesDatabase, onecloudLabel, programVersion } from 'cdk8s-baremetal-contract/onecloud/index';
+import {
+  type Component,
+  migratesDatabase,
+  onecloudLabel,
+  programVersion,
+  type ResolvedComponent,
+} from 'cdk8s-baremetal-contract/onecloud/index';
 import type { KubeApi } from '../engine/api.ts';
 import { isApiError } from '../engine/api-error.ts';
 import { applyObject } from '../engine/apply.ts';
@@ -46,8 +52,10 @@ export interface ApplyLayersOptions {
   /** Completes "waits for …". */
   readonly heldFor?: string;
   readonly changes: readonly ImageChange[];
-  /** What must be there before a component's objects; the component is left as it is when it throws. */
-  readonly prepare?: (row: Component) => Promise<void>;
+  /** What must be there before a component's objects; the component is left as it is when it throws. `open`: the layers before are ready. */
+  readonly prepare?: (row: Component, open: boolean) => Promise<void>;
+  /** What must be done once it runs; until then what comes after it waits. */
+  readonly register?: (component: ResolvedComponent) => Promise<void>;
   /** Explains claims without a volume. */
   readonly unboundClaims?: UnboundClaims;
 }
@@ -78,7 +86,7 @@ export async function applyLayers(options: ApplyLayersOptions): Promise<LayersRe
       if (!open && workload && !running) {
         return { component: component.component, kind: workload.kind, state: 'waiting', message: `waits for ${unready.join(', ')}` };
       }
-      const result = await applyComponent(component, options);
+      const result = await registered(component, await applyComponent(component, options, open), open, options);
       const isHeld = held[component.component] !== undefined && changes.some((change) => change.component === component.component);
       return isHeld && result.state === 'ready'
         ? { ...result, state: 'waiting', held: true, message: `waits for ${open ? heldFor : unready.join(', ')}` }
@@ -107,13 +115,14 @@ export async function applyLayers(options: ApplyLayersOptions): Promise<LayersRe
 async function applyComponent(
   component: ComponentManifests,
   { api, types, view, cluster, instance, prepare, unboundClaims }: ApplyLayersOptions,
+  open: boolean,
 ): Promise<ComponentResult> {
   const namespace = cluster.metadata.namespace ?? '';
   const workload = workloadOf(component);
   const base = { component: component.component, ...(workload && { kind: workload.kind, image: mainImage(workload) ?? '' }) };
   if (prepare && !component.resolved.disabled) {
     try {
-      await prepare(component.resolved.row);
+      await prepare(component.resolved.row, open);
     } catch (error) {
       if (isApiError(error) && error.transient) throw error;
       const running = workload && view.get(workload.kind, { namespace, name: workload.metadata.name });
@@ -169,6 +178,21 @@ async function applyComponent(
     ...(told !== undefined && { message: told }),
     ...(unbound && { error: unbound }),
   };
+}
+
+async function registered(
+  { resolved }: ComponentManifests,
+  result: ComponentResult,
+  open: boolean,
+  { register }: ApplyLayersOptions,
+): Promise<ComponentResult> {
+  if (!register || !open || result.state !== 'ready') return result;
+  try {
+    await register(resolved);
+    return result;
+  } catch (error) {
+    return { ...result, state: 'progressing', message: String(error), error };
+  }
 }
 
 /**

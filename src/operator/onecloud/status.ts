@@ -34,6 +34,8 @@ export interface StatusFacts {
   readonly notAccepted?: CodedError;
   /** Databases that were seen right, and what kept others from being so. Absent: somebody else cares for them. */
   readonly databases?: { readonly names: readonly DatabaseName[]; readonly problem: CodedError | undefined };
+  /** What kept accounts or endpoints in Keystone from being there. Absent: somebody else cares for them. */
+  readonly identity?: { readonly problem: CodedError | undefined };
   readonly dumpFailure?: string;
 }
 
@@ -41,7 +43,7 @@ type Phase = NonNullable<ClusterStatus['phase']>;
 
 export function statusOf(facts: StatusFacts): ClusterStatus {
   const { cluster, before, clock, refused, paused, results, history, plan, drift = [], complete = false, version } = facts;
-  const { waitReason = 'Waiting', waiting, notAccepted, databases, dumpFailure } = facts;
+  const { waitReason = 'Waiting', waiting, notAccepted, databases, identity, dumpFailure } = facts;
   const { generation } = cluster.metadata;
   const observed = generation === undefined ? {} : { observedGeneration: generation };
   const conditions = (next: readonly NewCondition[]): Condition[] =>
@@ -105,7 +107,8 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
     notAccepted
       ? { type: 'Accepted', status: 'False', reason: 'RollbackRefused', message: String(notAccepted) }
       : { type: 'Accepted', status: 'True', reason: 'AsAsked' },
-    ...databaseConditions(databases?.problem, databases !== undefined),
+    ...(databases ? [externalCondition('DatabasesReady', databases.problem)] : []),
+    ...(identity ? [externalCondition('IdentityReady', identity.problem)] : []),
     ...dumpConditions(history, dumpFailure),
   ];
   const components = Object.fromEntries(results.map((result) => [result.component, componentStatus(result, facts)]));
@@ -126,18 +129,21 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
   };
 }
 
-const DATABASE_REASONS: Readonly<Record<string, string>> = {
+const REASONS: Readonly<Record<string, string>> = {
   ONECLOUD_DATABASE_UNREACHABLE: 'Unreachable',
   ONECLOUD_DATABASE_LOGIN: 'LoginRefused',
   ONECLOUD_DATABASE_FORBIDDEN: 'NotAllowed',
   ONECLOUD_DATABASE_REFUSED: 'Refused',
   ONECLOUD_SECRET_MISSING: 'SecretMissing',
+  ONECLOUD_IDENTITY_UNREACHABLE: 'Unreachable',
+  ONECLOUD_IDENTITY_LOGIN: 'LoginRefused',
+  ONECLOUD_IDENTITY_REFUSED: 'Refused',
 };
 
-function databaseConditions(problem: CodedError | undefined, cared: boolean): NewCondition[] {
-  if (!cared) return [];
-  if (problem === undefined) return [{ type: 'DatabasesReady', status: 'True', reason: 'AsWanted' }];
-  return [{ type: 'DatabasesReady', status: 'False', reason: DATABASE_REASONS[problem.code] ?? 'Failed', message: String(problem) }];
+/** Of a server that the operator brings into shape beside Kubernetes. */
+function externalCondition(type: string, problem: CodedError | undefined): NewCondition {
+  if (problem === undefined) return { type, status: 'True', reason: 'AsWanted' };
+  return { type, status: 'False', reason: REASONS[problem.code] ?? 'Failed', message: String(problem) };
 }
 
 /** Of the last change that could migrate anything. */

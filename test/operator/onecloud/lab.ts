@@ -28,9 +28,9 @@ export class Lab {
   readonly kubelet = startMemoryKubelet(this.api, this.clock);
   stopping = new AbortController();
   running: Promise<void> | undefined;
-  readonly #ports: Pick<ClusterControllerOptions, 'databases'>;
+  readonly #ports: Pick<ClusterControllerOptions, 'databases' | 'identity'>;
 
-  constructor(ports: Pick<ClusterControllerOptions, 'databases'> = {}) {
+  constructor(ports: Pick<ClusterControllerOptions, 'databases' | 'identity'> = {}) {
     this.#ports = ports;
   }
 
