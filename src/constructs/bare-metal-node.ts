@@ -1,5 +1,5 @@
 import { Lazy } from 'cdk8s';
-import { type BareMetalNodeSpec, label, type MachineInput, normalizeMac } from 'cdk8s-baremetal-contract';
+import { type BareMetalNodeSpec, label, type MachineInput, unicastMac } from 'cdk8s-baremetal-contract';
 import { Construct } from 'constructs';
 import { BareMetalNode as BareMetalNodeObject } from '../../imports/baremetal.bms.io.ts';
 import { Fleet } from './fleet.ts';
@@ -30,7 +30,7 @@ export class BareMetalNode extends Construct {
     return {
       site: pod.site.spec.name,
       pod: pod.spec.name,
-      interfaces: machine.interfaces.map(({ mac, ...rest }) => ({ mac: normalizeMac(mac) ?? mac, ...rest })),
+      interfaces: machine.interfaces.map(({ mac, ...rest }) => ({ mac: unicastMac(mac) ?? mac, ...rest })),
       bmc: { ...bmc, credentialsSecretRef: { name: credentials.secretName } },
       properties: {
         cpuArch: machine.cpuArch,

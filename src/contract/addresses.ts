@@ -49,8 +49,11 @@ export function isHostOf(address: number, subnet: Subnet): boolean {
   return subnet.prefix >= 31 || (address !== subnet.first && address !== subnet.last);
 }
 
-/** aa:bb:cc:dd:ee:ff in lower case, from colons or dashes; undefined when it is no unicast EUI-48. */
-export function normalizeMac(text: string): string | undefined {
+/**
+ * aa:bb:cc:dd:ee:ff in lower case, from colons or dashes; undefined when it is no unicast EUI-48: what a machine may have. The boot plane reads any address
+ * that a packet carries by its own normalizeMac.
+ */
+export function unicastMac(text: string): string | undefined {
   if (!/^[0-9a-f]{2}(?:([:-])[0-9a-f]{2}(?:\1[0-9a-f]{2}){4})$/i.test(text)) return undefined;
   const mac = text.toLowerCase().replaceAll('-', ':');
   const isGroup = (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1;

@@ -3,7 +3,7 @@
  * what spans several objects is checked in validate-sites.ts.
  */
 import { z } from 'zod';
-import { normalizeMac, parseIpv4, parseSubnet } from './addresses.ts';
+import { parseIpv4, parseSubnet, unicastMac } from './addresses.ts';
 import { DNS_LABEL, DNS_SUBDOMAIN, DNS_SUBDOMAIN_LENGTH, POD_NAME, PULL_SECRET, SITE_NAME } from './names.ts';
 import { port } from './ports.ts';
 
@@ -16,7 +16,7 @@ const ipv4 = z.string().refine((text) => parseIpv4(text) !== undefined, 'must be
 const subnet = z
   .string()
   .refine((text) => parseSubnet(text) !== undefined, 'must be a network such as 192.168.50.0/24, with no host bits set');
-const mac = z.string().refine((text) => normalizeMac(text) !== undefined, 'must be a unicast MAC address such as 52:54:00:12:34:56');
+const mac = z.string().refine((text) => unicastMac(text) !== undefined, 'must be a unicast MAC address such as 52:54:00:12:34:56');
 const portNumber = z.int().min(1).max(65535);
 const vlanId = z.int().min(1).max(4094);
 

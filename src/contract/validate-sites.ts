@@ -2,7 +2,7 @@
  * Everything that can be wrong with the sites of one app, found in one pass and told with its place. Works on what people
  * wrote, not on what parsed: a malformed field hides no duplicate.
  */
-import { isHostOf, normalizeMac, parseIpv4, parseSubnet } from './addresses.ts';
+import { isHostOf, parseIpv4, parseSubnet, unicastMac } from './addresses.ts';
 import { type DataPath, formatPath } from './data-path.ts';
 import type { CodedError } from './errors.ts';
 import { asList, asObject, asText, type Fields } from './loose.ts';
@@ -158,7 +158,7 @@ function checkMachine(machine: Fields, path: DataPath, { networks, addresses, ma
   asList(machine.interfaces).forEach((raw, index) => {
     const { mac: text, vlan } = asObject(raw);
     const macPath = [...path, 'interfaces', index, 'mac'];
-    const mac = typeof text === 'string' ? normalizeMac(text) : undefined;
+    const mac = typeof text === 'string' ? unicastMac(text) : undefined;
     if (mac !== undefined) macs.claim(mac, place(macPath), (other) => report(macPath, siteErrors.SITE_DUPLICATE_MAC({ mac, other })));
     if (typeof vlan === 'number' && networks.size > 0 && !networks.has(vlan)) {
       report([...path, 'interfaces', index, 'vlan'], siteErrors.SITE_VLAN_UNKNOWN({ vlan, known: [...networks.keys()] }));

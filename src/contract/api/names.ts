@@ -1,6 +1,6 @@
 /** Forms of names and times that several schemas share. */
 import { z } from 'zod';
-import { normalizeMac } from '../addresses.ts';
+import { unicastMac } from '../addresses.ts';
 
 /** RFC 3339, UTC, milliseconds. */
 export const time = z.string().describe('RFC 3339 in UTC, e.g. 2026-11-21T03:04:05.678Z');
@@ -24,7 +24,7 @@ export const id = z
 export const macInput = z
   .string()
   .max(32)
-  .refine((text) => normalizeMac(text) !== undefined, { error: 'is no MAC address; write it as 52:54:00:12:34:56' })
+  .refine((text) => unicastMac(text) !== undefined, { error: 'is no MAC address; write it as 52:54:00:12:34:56' })
   .describe('MAC address in any common form');
 
 export const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hexadecimal digits');

@@ -1,12 +1,12 @@
 /** Network settings of an instance, as the API takes them and the machine's record keeps them: nova's pxe_network_config and net_config_template. */
 import { z } from 'zod';
-import { isHostOf, normalizeMac, parseIpv4, parseSubnet, suggestSubnet } from '../addresses.ts';
+import { isHostOf, parseIpv4, parseSubnet, suggestSubnet, unicastMac } from '../addresses.ts';
 
 const mac = z
   .string()
   .max(32)
   .transform((text, context) => {
-    const normal = normalizeMac(text);
+    const normal = unicastMac(text);
     if (normal !== undefined) return normal;
     context.addIssue({ code: 'custom', message: 'is no MAC address; write it as 52:54:00:12:34:56' });
     return z.NEVER;

@@ -1,4 +1,4 @@
-import { normalizeMac } from '../boot/index.ts';
+import { unicastMac } from 'cdk8s-baremetal-contract/addresses';
 import { findNodeByMac, findNodeByNumber, type NodeRecord, nodeKind, reservationKind } from '../machine/index.ts';
 import type { Store, Stored } from '../store/index.ts';
 import { apiErrors, Refusal } from './errors.ts';
@@ -8,7 +8,7 @@ export async function findNode(store: Store, key: string): Promise<Stored<NodeRe
   const direct = await store.get(nodeKind, key);
   if (direct) return direct;
   const byNumber = /^[1-9]\d{0,14}$/.test(key) ? await findNodeByNumber(store, Number(key)) : undefined;
-  const found = byNumber ?? (normalizeMac(key) === undefined ? undefined : await findNodeByMac(store, key));
+  const found = byNumber ?? (unicastMac(key) === undefined ? undefined : await findNodeByMac(store, key));
   if (found) return found;
   const reserved = await store.get(reservationKind, `name.${key}`);
   const named = reserved && (await store.get(nodeKind, reserved.value.nodeId));

@@ -1,5 +1,5 @@
 /** Network interfaces of an enrolled machine: each address belongs to one machine, by a reservation of its own. */
-import { normalizeMac } from '../boot/index.ts';
+import { unicastMac } from 'cdk8s-baremetal-contract/addresses';
 import type { Clock } from '../core/clock.ts';
 import { machineErrors, type NodeRecord, nodeKind, reservationKind } from '../machine/index.ts';
 import { takenBy } from '../machine/nodes.ts';
@@ -86,7 +86,7 @@ async function change(store: Store, nodeId: string, next: (node: NodeRecord) => 
 }
 
 function macOf(text: string): string {
-  const mac = normalizeMac(text);
+  const mac = unicastMac(text);
   if (mac === undefined) throw new Refusal(apiErrors.API_BAD_MAC({ mac: text }));
   return mac;
 }

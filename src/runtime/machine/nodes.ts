@@ -1,6 +1,6 @@
 /** Enrolling machines and finding them: by id, by hardware address, by the number in a ramdisk's POST. */
 import { CodedError } from 'cdk8s-baremetal-contract';
-import { normalizeMac } from 'cdk8s-baremetal-contract/addresses';
+import { unicastMac } from 'cdk8s-baremetal-contract/addresses';
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
 import type { Clock } from '../core/clock.ts';
 import { type Random, randomUuid } from '../core/random.ts';
@@ -49,14 +49,14 @@ export async function enrol(context: NodesContext, request: EnrolRequest): Promi
   const { store, secrets, clock, random } = context;
   const uuid = request.uuid ?? randomUuid(random);
   const macs = request.macs.map((text) => {
-    const mac = normalizeMac(text);
+    const mac = unicastMac(text);
     if (mac === undefined) throw machineErrors.MACHINE_INVALID({ reason: `"${text}" is not the hardware address of an interface` });
     return mac;
   });
   if (new Set(macs).size !== macs.length) throw machineErrors.MACHINE_INVALID({ reason: 'a hardware address is listed twice' });
   const passwordRef = 'passwordRef' in request.bmc ? request.bmc.passwordRef : ownPasswordRef(uuid);
   const { driver, address, port, username } = request.bmc;
-  const switchPorts = new Map(Object.entries(request.switchPorts ?? {}).map(([text, port]) => [normalizeMac(text) ?? text, port]));
+  const switchPorts = new Map(Object.entries(request.switchPorts ?? {}).map(([text, port]) => [unicastMac(text) ?? text, port]));
   const { adopt } = request;
   const todo = adopt === undefined ? [...(request.inspect ? ['inspect'] : []), ...(request.clean ? ['clean'] : [])] : [];
   const now = clock.now();
@@ -130,7 +130,7 @@ export async function findNodeByNumber(store: Store, number: number): Promise<St
 
 /** `mac` in any common form. */
 export async function findNodeByMac(store: Store, mac: string): Promise<Stored<NodeRecord> | undefined> {
-  const normal = normalizeMac(mac);
+  const normal = unicastMac(mac);
   if (normal === undefined) return undefined;
   const node = await follow(store, `mac.${normal}`);
   return node?.value.interfaces.some((known) => known.mac === normal) ? node : undefined;

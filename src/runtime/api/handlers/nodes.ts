@@ -1,8 +1,8 @@
 /** Machines: enrolment, what is known of them, corrections. */
 
+import { unicastMac } from 'cdk8s-baremetal-contract/addresses';
 import type { NodeUpdate } from 'cdk8s-baremetal-contract/api/index';
 import { Secret } from 'cdk8s-baremetal-contract/secret';
-import { normalizeMac } from '../../boot/index.ts';
 import { enrol, type NodeRecord, nodeKind, unenrol } from '../../machine/index.ts';
 import { modify, type Store, type Stored } from '../../store/index.ts';
 import { atVersion, etagOf } from '../at-version.ts';
@@ -108,7 +108,7 @@ async function explained({ parameters }: Call<'explainMac'>, context: HandlerCon
   const { store, machines, leaseOfMac, bootSettings, clock } = context;
   const key = parameters.machine;
   const known = await findNode(store, key);
-  const asked = normalizeMac(key);
+  const asked = unicastMac(key);
   const macs = known?.value.interfaces.map((boot) => boot.mac) ?? [];
   const mac = asked !== undefined && (!known || macs.includes(asked)) ? asked : macs[0];
   // no name has a colon in it
