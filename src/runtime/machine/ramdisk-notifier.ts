@@ -35,12 +35,16 @@ export function ramdiskNotifier(options: RamdiskNotifierOptions): RamdiskNotifie
           const drop = (): void => connection.destroy();
           const closed = new AbortController();
           limited.addEventListener('abort', drop, { once: true });
+          let told = false;
           try {
             await connection.write(Buffer.from(`done ${token.reveal()}\n`));
+            told = true;
             connection.end();
-            // A ramdisk that is not there any more answers with a reset, which fails the read. One that has taken the line closes, or says
-            // nothing: some nc keep their side open as long as their standard input.
+            // One that has taken the line closes, or says nothing: some nc keep their side open as long as their standard input. A reset is a ramdisk
+            // that is no more: it went down before it read the line, or because it has.
             await Promise.race([drained(connection), sleep(clock, CLOSE_WAIT_MS, AbortSignal.any([limited, closed.signal]))]);
+          } catch (error) {
+            throw told && error instanceof Error && !limited.aborted ? Object.assign(error, { maybeTold: true }) : error;
           } finally {
             closed.abort();
             limited.removeEventListener('abort', drop);
@@ -51,6 +55,11 @@ export function ramdiskNotifier(options: RamdiskNotifierOptions): RamdiskNotifie
       );
     },
   };
+}
+
+/** Whether this failure of `done` came after the whole line was sent. */
+export function maybeTold(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'maybeTold' in error && error.maybeTold === true;
 }
 
 async function drained(connection: TcpConnection): Promise<void> {

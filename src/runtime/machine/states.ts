@@ -25,11 +25,7 @@ import { cleaning, inspecting, rescuing, unrescuing } from './handlers/ramdisk-w
 import { rescue } from './handlers/rescue.ts';
 import type { NodeRecord, NodeState, RequestArgs, Verb } from './node-record.ts';
 import type { Change } from './results.ts';
-import type { MachineSettings } from './settings.ts';
-import type { StateRules } from './transition.ts';
-
-/** Undefined: the state may last, because nothing is under way in it. */
-export type Duration = (settings: MachineSettings, node?: NodeRecord) => number | undefined;
+import type { Duration, StateRules } from './transition.ts';
 
 export interface StateEntry extends StateRules {
   readonly handler: Handler;

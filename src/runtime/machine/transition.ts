@@ -3,7 +3,9 @@
 import { HISTORY_LIMIT, type NodeRecord, type NodeState } from './node-record.ts';
 import type { Change, StepResult } from './results.ts';
 import type { MachineSettings } from './settings.ts';
-import type { Duration } from './states.ts';
+
+/** Undefined: the state may last, because nothing is under way in it. */
+export type Duration = (settings: MachineSettings, node?: NodeRecord) => number | undefined;
 
 export interface StateRules {
   /** Where `failed` and a missed deadline lead. */

@@ -6,7 +6,7 @@
 import { type Notification, notification } from 'cdk8s-baremetal-contract/api/index';
 import { z } from 'zod';
 import { isoTime } from '../core/iso-time.ts';
-import type { NodeRecord, Transition } from '../machine/index.ts';
+import { HISTORY_LIMIT, type NodeRecord, type Transition } from '../machine/index.ts';
 import type { Kind } from '../store/index.ts';
 
 const time = z.number().int().nonnegative();
@@ -94,13 +94,16 @@ export function buried({ notification: what, attempts }: OutboxRecord['pending']
 }
 
 /**
- * Those after the cursor. When the cursor is not among them, either it has been pushed out of the history, or `history` is older than the
- * cursor (another replica was quicker): in both cases it is the time that tells.
+ * Those after the cursor. When the cursor is not among them, either it has been pushed out of the history, and then all of it is news; or `history` is
+ * older than the cursor (another replica was quicker), and then nothing is.
  */
 function newTransitions(history: readonly Transition[], cursor: OutboxRecord['cursor'], since: number): readonly Transition[] {
   if (cursor === undefined) return history.filter(({ at }) => at >= since);
   const index = history.findLastIndex(({ at, from, to }) => at === cursor.at && from === cursor.from && to === cursor.to);
-  return index >= 0 ? history.slice(index + 1) : history.filter(({ at }) => at > cursor.at);
+  if (index >= 0) return history.slice(index + 1);
+  const [first] = history;
+  const pushedOut = history.length >= HISTORY_LIMIT && first !== undefined && first.at >= cursor.at;
+  return pushedOut ? history : history.filter(({ at }) => at > cursor.at);
 }
 
 function told(node: NodeRecord, { from, to, reason, at }: Transition, instanceUuid: string | undefined, sequence: number): Notification {

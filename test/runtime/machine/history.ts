@@ -75,6 +75,8 @@ export async function liveHistory(seed: number | string, faults: Faults = {}, pl
   const random = seededRandom(`history of verbs ${seed}`);
   const below = (limit: number): number => randomInt(random, limit);
   const chance = (percent: number): boolean => below(100) < percent;
+  // Of its own, so that the histories that have a name stay what they are.
+  const mischief = seededRandom(`mischief ${seed}`);
   const failures: Knobs['failures'] = {};
   for (const call of FAILING) if (chance(15)) failures[call] = chance(15) ? Infinity : 1 + below(4);
   const world = new World({
@@ -90,6 +92,8 @@ export async function liveHistory(seed: number | string, faults: Faults = {}, pl
       listensToSoftOff: chance(50),
       chunks: 1 + below(20),
       chunkMs: 1 + below(3_000),
+      lostPowerOns: Math.max(0, randomInt(mischief, 8) - 5),
+      resets: (['before reading', 'after reading'] as const)[randomInt(mischief, 8)],
     },
   });
   world.faults = faults;
@@ -160,7 +164,7 @@ export async function liveHistory(seed: number | string, faults: Faults = {}, pl
   // From here on everything works, and the daemons that there are stay.
   over = true;
   place.calm?.(world);
-  Object.assign(world.knobs, { failures: {}, ramdisk: 'posts', oldRamdisk: false });
+  Object.assign(world.knobs, { failures: {}, ramdisk: 'posts', oldRamdisk: false, lostPowerOns: 0 });
   if (pauses) started[0]?.gate.kill();
   for (const { memberId } of started.filter(({ gate }) => gate.dead).map(({ reconciler }) => reconciler)) {
     if (memberId !== undefined) world.coordination.crash(memberId);

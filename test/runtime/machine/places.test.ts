@@ -11,7 +11,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { mariaDb, missingForMariaDb } from '../store/maria-db.ts';
 import { liveHistory, type Place, type Told } from './history.ts';
-import { mutations } from './mutations.ts';
 import { ZooKeeperGroup } from './world-group.ts';
 
 const SEEDS = process.env.SEEDS === undefined ? undefined : Number(process.env.SEEDS);
@@ -72,13 +71,6 @@ describe('histories coordinated by ZooKeeper', () => {
     },
     LONG_MS,
   );
-
-  /** When a change of the code shifts it, look for another among the first 400. */
-  it('a replica that does not check its epoch is found out here too', async () => {
-    const faults = mutations['no epoch check'];
-    await liveHistory(223, {}, inZooKeeper);
-    await expect(liveHistory(223, faults?.(), inZooKeeper)).rejects.toThrow(/without a deadline/);
-  });
 });
 
 describe('histories whose records are in SQLite', () => {

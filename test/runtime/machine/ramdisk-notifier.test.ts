@@ -1,6 +1,7 @@
 import { Secret } from 'cdk8s-baremetal-contract/secret';
 import type { TcpConnection } from 'cdk8s-baremetal-runtime/core/index';
 import { ramdiskNotifier } from 'cdk8s-baremetal-runtime/machine/index';
+import { maybeTold } from 'cdk8s-baremetal-runtime/machine/ramdisk-notifier';
 import { SimNetwork, seededRandom, VirtualClock } from 'cdk8s-baremetal-simulator/index';
 import { describe, expect, it } from 'vitest';
 
@@ -46,6 +47,22 @@ describe('N6: telling the ramdisk "done"', () => {
     await listener.close();
     ramdisk.down();
     await expect(clock.run(done(), { limitMs: 60_000 })).rejects.toThrow();
+  });
+
+  it('a connection that breaks after the whole line was sent may mean either: the failure says so; one that was never made does not', async () => {
+    const { clock, ramdisk, done } = setup();
+    const failure = (): Promise<unknown> => clock.run(done().catch((error: unknown) => error));
+    expect(maybeTold(await failure())).toBe(false);
+    let heard = '';
+    await ramdisk.listen({ port: 10_000 }, async (connection) => {
+      for await (const bytes of connection) {
+        heard += Buffer.from(bytes).toString();
+        break;
+      }
+      connection.destroy(); // it restarts at once
+    });
+    expect(maybeTold(await failure())).toBe(true);
+    expect(heard).toBe(`done ${token.reveal()}\n`);
   });
 
   it('ends at once when it is not wanted any more, and never shows the token in an error', async () => {

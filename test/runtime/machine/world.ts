@@ -59,6 +59,10 @@ export interface Knobs {
   chunkMs: number;
   /** The next call of this method takes so long, and does not listen to its signal. */
   slow: { call: Call; ms: number } | undefined;
+  /** So many power-ons are accepted and then forgotten by the BMC. */
+  lostPowerOns: number;
+  /** The ramdisk's connection breaks when it is told "done": before it has read that, or after. */
+  resets: 'before reading' | 'after reading' | undefined;
   /** Drivers put every secret of the deployment into their errors. */
   leaks: boolean;
   /** The disk's own boot is seen on the network. */
@@ -189,6 +193,8 @@ export class World {
       chunks: 4,
       chunkMs: 1_000,
       slow: undefined,
+      lostPowerOns: 0,
+      resets: undefined,
       leaks: false,
       bootSeen: true,
       listensToSoftOff: true,
@@ -423,7 +429,10 @@ export class World {
           await this.#knob('status', signal);
           return this.#machine(node.uuid).power;
         },
-        ensureOn: act('ensureOn', (machine) => this.#powerOn(machine)),
+        ensureOn: act('ensureOn', (machine) => {
+          if (this.knobs.lostPowerOns > 0 && machine.power === 'off') this.knobs.lostPowerOns -= 1;
+          else this.#powerOn(machine);
+        }),
         ensureOff: act('ensureOff', (machine) => this.#powerOff(machine)),
         softOff: act('softOff', (machine) => {
           if (this.knobs.listensToSoftOff && machine.running === 'instance')
@@ -523,12 +532,16 @@ export class World {
           const ramdisk = machine?.ramdisk;
           if (machine === undefined || !ramdisk?.waiting) throw new Error('connection refused');
           if (token.reveal() !== doneToken(new Secret(ramdisk.key)).reveal()) throw new Error('the ramdisk did not accept the token');
+          const { resets } = this.knobs;
+          const broken = Object.assign(new Error('ECONNRESET'), { maybeTold: true });
+          if (resets === 'before reading') throw broken;
           ramdisk.waiting = false;
           machine.ramdisk = undefined;
           machine.running = 'nothing';
           machine.session += 1;
           void this.#boot(machine, machine.session);
           if (this.knobs.replays) void this.post({ i: '1', k: ramdisk.key, a: ramdisk.address, n: ramdisk.iqn }, ramdisk.address);
+          if (resets === 'after reading') throw broken;
         },
       } satisfies MachinePorts['notifier']),
     };

@@ -2,9 +2,10 @@ import { deployKeyName, doneToken } from '../deploy-key.ts';
 import { machineErrors } from '../errors.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
 import type { NodeRecord, TimelineEvent } from '../node-record.ts';
+import { maybeTold } from '../ramdisk-notifier.ts';
 import { done, failed, proceed, type StepResult, waitFor } from '../results.ts';
 
-const completeSteps = ['switch bootloader', 'tell the ramdisk', 'restart', 'watch the first boot'] as const;
+const completeSteps = ['switch bootloader', 'tell the ramdisk', 'restart', 'watch the first boot', 'see whether it boots'] as const;
 type CompleteStep = (typeof completeSteps)[number];
 
 /** Connections refused in a row before the ramdisk is taken for gone. */
@@ -39,6 +40,8 @@ const steps: Readonly<Record<CompleteStep, (context: HandlerContext) => Promise<
       await ports.notifier.done(address, doneToken(key), signal);
     } catch (error) {
       if (signal.aborted) throw error;
+      // Sent whole, and then the connection broke: a ramdisk that goes down at once because it was told looks like one that died. Its boot shows which.
+      if (maybeTold(error)) return proceed('see whether it boots', released(clock.now()));
       // Gone it may be: told by an owner that died, with nothing seen of its boot, or rebooted by hand. A restart does no harm now.
       if (node.attempts + 1 >= NOTIFY_ATTEMPTS) return proceed('restart');
       throw machineErrors.MACHINE_NOTIFY({ address, reason: messageOf(error) }, { cause: error });
@@ -50,27 +53,32 @@ const steps: Readonly<Record<CompleteStep, (context: HandlerContext) => Promise<
     await ports.power.ensureOn(node, signal);
     return proceed('watch the first boot', released(clock.now()));
   },
-  'watch the first boot': async ({ node, ports, signal, clock, settings, logger }) => {
-    const releasedAt = node.deployment?.releasedAt ?? node.stateSince;
-    const { name, id } = { name: node.instance?.name ?? '', id: node.deployment?.id };
-    const boot = firstBoot(node, releasedAt);
-    const finish = async (): Promise<void> => {
-      // From now on without us: the machine boots also while the provisioning network is away (N12).
-      if (node.deployment?.image.boot === 'local') await setBootDevice(node, 'disk', { persistent: true }, ports, signal, logger);
-      if (id !== undefined) await ports.secrets.remove(deployKeyName(id));
-    };
-    if (boot !== undefined) {
-      await finish();
-      return done('active', `${name} boots: ${boot.type}${boot.detail === undefined ? '' : ` ${boot.detail}`}`, poweredOn(clock.now()));
-    }
-    const decideAt = releasedAt + settings.bootObserveMs;
-    if (clock.now() < decideAt) return waitFor(decideAt);
-    // A machine that boots straight from its disk shows nothing on the network; then its power has to do.
-    if ((await ports.power.status(node, signal)) === 'off') return proceed('restart');
-    await finish();
-    return done('active', `${name} is powered on; it did not ask the network for its boot`, poweredOn(clock.now()));
-  },
+  'watch the first boot': (context) => watchFirstBoot(context, 'its power decides'),
+  'see whether it boots': (context) => watchFirstBoot(context, 'restart'),
 };
+
+/** `unseen`: what a machine of which nothing was seen in time is given. */
+async function watchFirstBoot(context: HandlerContext, unseen: 'its power decides' | 'restart'): Promise<StepResult> {
+  const { node, ports, signal, clock, settings, logger } = context;
+  const releasedAt = node.deployment?.releasedAt ?? node.stateSince;
+  const { name, id } = { name: node.instance?.name ?? '', id: node.deployment?.id };
+  const boot = firstBoot(node, releasedAt);
+  const finish = async (): Promise<void> => {
+    // From now on without us: the machine boots also while the provisioning network is away (N12).
+    if (node.deployment?.image.boot === 'local') await setBootDevice(node, 'disk', { persistent: true }, ports, signal, logger);
+    if (id !== undefined) await ports.secrets.remove(deployKeyName(id));
+  };
+  if (boot !== undefined) {
+    await finish();
+    return done('active', `${name} boots: ${boot.type}${boot.detail === undefined ? '' : ` ${boot.detail}`}`, poweredOn(clock.now()));
+  }
+  const decideAt = releasedAt + settings.bootObserveMs;
+  if (clock.now() < decideAt) return waitFor(decideAt);
+  // A machine that boots straight from its disk shows nothing on the network; then its power has to do.
+  if (unseen === 'restart' || (await ports.power.status(node, signal)) === 'off') return proceed('restart');
+  await finish();
+  return done('active', `${name} is powered on; it did not ask the network for its boot`, poweredOn(clock.now()));
+}
 
 /** What the power sync holds the machine to from now on. */
 function poweredOn(at: number): (latest: NodeRecord) => NodeRecord {

@@ -12,7 +12,7 @@ import type { DeployTarget } from '../ports.ts';
 import { progressReporter } from '../progress.ts';
 import { mintKey, newSession } from '../ramdisk-session.ts';
 import { type Change, done, failed, proceed, type StepResult, waitFor } from '../results.ts';
-import { powerOnFromNetwork } from './network-boot.ts';
+import { keepPowered, powerOnFromNetwork } from './network-boot.ts';
 
 const workSteps = [
   'cache ramdisk',
@@ -117,9 +117,9 @@ function ramdiskWork({ purpose, work, end }: Work): Handler {
       if (session.claim === undefined && session.reportedError === undefined) await powerOnFromNetwork(context);
       return proceed('wait for the ramdisk', withRamdisk({ expiresAt: clock.now() + settings.pxeDeployTimeoutMs }));
     },
-    'wait for the ramdisk': async (_context, session) => {
+    'wait for the ramdisk': async (context, session) => {
       if (session.reportedError !== undefined) return failed(`the ramdisk reported: ${session.reportedError}`);
-      return session.claim === undefined ? waitFor() : proceed('work');
+      return session.claim === undefined ? waitFor(await keepPowered(context)) : proceed('work');
     },
     work,
     'power off again': async ({ node, ports, signal, clock }, session) => {
