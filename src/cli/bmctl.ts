@@ -8,6 +8,7 @@ import { registerClusterCommands } from './cluster/register.ts';
 import { exitCode } from './exit-codes.ts';
 import { buildProgram, runProgram } from './program.ts';
 import type { Surroundings } from './surroundings.ts';
+import { nodeTerminal } from './terminal.ts';
 
 const interrupted = new AbortController();
 process.once('SIGINT', () => interrupted.abort(new Error('interrupted')));
@@ -40,6 +41,7 @@ const world: Surroundings = {
       openLine = true;
     },
   }),
+  ...(process.stdin.isTTY && process.stdout.isTTY && { terminal: nodeTerminal(process.stdin, process.stdout) }),
   signal: interrupted.signal,
 };
 

@@ -1,5 +1,15 @@
 /** What bmctl touches of the world, so that tests can give it another. */
 import type { Clock, Network, Random } from 'cdk8s-baremetal-runtime/core/index';
+import type { Processes } from 'cdk8s-baremetal-runtime/core/processes';
+
+/** A person at a keyboard. */
+export interface Terminal {
+  /** Hands over every key as typed until the returned function is called, which gives the terminal back as it was. */
+  raw(onKeys: (data: Uint8Array) => void): () => void;
+  write(data: Uint8Array): void;
+  /** One line, not shown while it is typed. */
+  askHidden(question: string): Promise<string>;
+}
 
 export interface Surroundings {
   readonly network: Network;
@@ -12,6 +22,10 @@ export interface Surroundings {
   readonly note: (text: string) => void;
   /** A line that the next one overwrites; on a terminal only, so absent elsewhere. */
   readonly progress?: (line: string) => void;
+  /** Absent where nobody types. */
+  readonly terminal?: Terminal;
+  /** Default: programs of this machine. */
+  readonly processes?: Processes;
   /** Ends what waits. */
   readonly signal: AbortSignal;
 }

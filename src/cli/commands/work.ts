@@ -77,16 +77,6 @@ export function registerWork(program: Command, context: Context): void {
         );
     });
 
-  const power = program.command('power').description('power of machines in use');
-  for (const [word, id] of [
-    ['on', 'powerOnNode'],
-    ['off', 'powerOffNode'],
-  ] as const) {
-    power
-      .command(word)
-      .argument('<node>', NODE)
-      .action((node: string) => told(({ api }) => api.ask(id, { node })));
-  }
   program
     .command('reboot')
     .description('reboots a machine in use')

@@ -12,6 +12,7 @@ export { IpmiPower } from './ipmi-power.ts';
 export * from './lan-parameters.ts';
 export * from './message.ts';
 export * from './packet.ts';
+export * from './quirks.ts';
 export * from './rakp.ts';
 export * from './retransmission.ts';
 export * from './rmcp.ts';

@@ -21,10 +21,12 @@ import {
   setBootOption,
 } from './commands.ts';
 import type { IpmiGateway } from './gateway.ts';
+import { quirksOf } from './quirks.ts';
 
 export class IpmiPower implements PowerManager {
   readonly #gateway: IpmiGateway;
   readonly #access: CheckedAccess;
+  #device: DeviceId | undefined;
 
   /** Throws POWER_ACCESS_INVALID. */
   constructor(gateway: IpmiGateway, access: BmcAccess) {
@@ -59,7 +61,8 @@ export class IpmiPower implements PowerManager {
     try {
       await this.#optional(setBootOption(BootParameter.validBitClearing, Uint8Array.of(KEEP_ON_TIMEOUT)), signal);
       await this.#optional(setBootOption(BootParameter.infoAcknowledge, ACKNOWLEDGE_BIOS), signal);
-      const flags = { valid: true, persistent: options.persistent, efi: options.efi ?? false, selector: BootSelector[device] };
+      const selector = await this.#selector(device, options, signal);
+      const flags = { valid: true, persistent: options.persistent, efi: options.efi ?? false, selector };
       await this.#run(setBootOption(BootParameter.bootFlags, encodeBootFlags(flags)), signal);
       await this.#verify(device, flags, signal);
     } finally {
@@ -108,6 +111,12 @@ export class IpmiPower implements PowerManager {
     } catch (error) {
       if (codeOf(error) !== 'IPMI_COMPLETION' || (await this.status(signal)) !== wanted) throw error;
     }
+  }
+
+  async #selector(device: BootDevice, { efi }: BootDeviceOptions, signal: AbortSignal | undefined): Promise<number> {
+    if (device !== 'disk' || !efi) return BootSelector[device];
+    this.#device ??= await this.deviceId(signal);
+    return quirksOf(this.#device).find(({ uefiDiskSelector }) => uefiDiskSelector !== undefined)?.uefiDiskSelector ?? BootSelector.disk;
   }
 
   async #optional(command: IpmiCommand<void>, signal: AbortSignal | undefined): Promise<boolean> {

@@ -1,0 +1,57 @@
+/** bmctl console: a serial terminal on a machine through its BMC (Serial over LAN). */
+import { CodedError } from 'cdk8s-baremetal-contract';
+import { SolConsole } from 'cdk8s-baremetal-runtime/power/ipmi/index';
+import type { Command } from 'commander';
+import { asking, IPMI_TARGET, type TargetFlags, withIpmi } from '../bmc-target.ts';
+import { CONSOLE_HELP, ConsoleKeys } from '../console-keys.ts';
+import { ExitError, exitCode } from '../exit-codes.ts';
+import type { Surroundings } from '../surroundings.ts';
+
+export function registerConsole(program: Command, world: Surroundings): void {
+  asking(program.command('console').description(`a serial terminal on a machine, by the URL of its BMC. ${CONSOLE_HELP}`))
+    .argument('<url>', IPMI_TARGET)
+    .option('--force', 'end the console that somebody else has open')
+    .action(async (url: string, flags: TargetFlags & { force?: boolean }) => {
+      const { terminal, clock, note, signal } = world;
+      if (!terminal)
+        throw new ExitError(
+          exitCode.usage,
+          new CodedError('BMCTL_NO_TERMINAL', 'a console needs a terminal, and this is none', 'Run it in a terminal'),
+        );
+      await withIpmi(world, { url, flags, privilege: 'operator', what: 'console' }, async ({ gateway, access }) => {
+        const session = await gateway.session(access, signal);
+        const options = { session, clock, force: flags.force === true, onData: (data: Uint8Array) => terminal.write(data) };
+        const onEvent = (event: 'break' | 'overrun'): void => note(event === 'break' ? '\r[break]' : '\r[characters were lost]');
+        const serial = await SolConsole.open({ ...options, onEvent }, signal);
+        note(`Connected. ${CONSOLE_HELP}.`);
+        const keys = new ConsoleKeys();
+        const restore = terminal.raw((typed) => {
+          for (const input of keys.feed(typed)) {
+            switch (input.kind) {
+              case 'send':
+                serial.write(input.data);
+                break;
+              case 'break':
+                serial.sendBreak();
+                break;
+              case 'help':
+                note(`\r${CONSOLE_HELP}.\r`);
+                break;
+              case 'quit':
+                void serial.close();
+            }
+          }
+        });
+        const onAbort = (): void => void serial.close();
+        signal.addEventListener('abort', onAbort, { once: true });
+        try {
+          const lost = await serial.ended;
+          if (lost) throw lost;
+        } finally {
+          signal.removeEventListener('abort', onAbort);
+          restore();
+        }
+        note('\rThe console is closed.');
+      });
+    });
+}
