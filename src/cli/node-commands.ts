@@ -100,7 +100,31 @@ export async function explainMac({ api, asJson, print }: CommandContext, mac: st
     print(`  ${request}\n    → ${answer}`);
     for (const reason of reasons) print(`      because ${reason}`);
   }
+  if (told.boot && told.boot.length > 0) print(`\nThe boot plane saw:\n${told.boot.map((line) => `  ${line}`).join('\n')}`);
   if (told.seen.length > 0) print(`\nLast seen:\n${told.seen.map((line) => `  ${line}`).join('\n')}`);
+}
+
+export async function bootReport({ api, asJson, print }: CommandContext): Promise<void> {
+  const { problems, strangers, missingLoaders } = await api.ask('bootReport', {});
+  if (asJson) return print(JSON.stringify({ problems, strangers, missingLoaders }, undefined, 2));
+  for (const line of missingLoaders) print(`- ${line}`);
+  for (const { detail, cure, count, last } of problems) print(`- ${detail} (${count} times, last at ${last}).\n  → ${cure}`);
+  if (problems.length + missingLoaders.length === 0) print('Nothing is wrong with the provisioning networks, as far as this replica sees.');
+  if (strangers.length === 0) return;
+  print('\nWanted to boot and are not enrolled:');
+  print(
+    table(
+      ['MAC', 'UUID', 'ARCHITECTURE', 'INTERFACE', 'TIMES', 'LAST'],
+      strangers.map(({ mac, uuid, arch, interface: name, relay, count, last }) => [
+        mac,
+        uuid ?? '',
+        arch === undefined ? '' : String(arch),
+        relay === undefined ? name : `${name} by ${relay}`,
+        String(count),
+        last,
+      ]),
+    ),
+  );
 }
 
 function state({ state: name, progress }: NodeSummary): string {

@@ -3,17 +3,22 @@ import { readFileSync } from 'node:fs';
 import { CodedError } from 'cdk8s-baremetal-contract';
 import { Command, CommanderError } from 'commander';
 import { apiClient } from './api-client.ts';
+import { registerBmc } from './commands/bmc.ts';
 import { registerCatalog } from './commands/catalog.ts';
 import { registerCompletion } from './commands/completion.ts';
+import { registerConsole } from './commands/console.ts';
 import { registerEnrol } from './commands/enrol.ts';
 import { registerLocal } from './commands/local.ts';
 import { registerNotification } from './commands/notification.ts';
+import { registerPower } from './commands/power.ts';
 import { registerPreflight } from './commands/preflight.ts';
+import { registerSel } from './commands/sel.ts';
+import { registerSensors } from './commands/sensors.ts';
 import { registerUpdate } from './commands/update.ts';
 import { registerWatch } from './commands/watch.ts';
 import { registerWork } from './commands/work.ts';
 import { ExitError, exitCode, exitCodeOf } from './exit-codes.ts';
-import { type CommandContext, explainMac, nodeDiagnose, nodeList, nodeShow, nodeTimeline } from './node-commands.ts';
+import { bootReport, type CommandContext, explainMac, nodeDiagnose, nodeList, nodeShow, nodeTimeline } from './node-commands.ts';
 import { readSecret } from './secret-input.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -89,12 +94,21 @@ export function buildProgram(world: Surroundings): Command {
     .description('what a machine would boot now, and why')
     .argument('<machine>', `${NODE}; also a MAC address that is not enrolled`)
     .action(async (key: string) => explainMac(await context(), key));
+  program
+    .command('boot')
+    .description('what is wrong with the provisioning networks, and which machines wanted to boot and are not enrolled')
+    .action(async () => bootReport(await context()));
   registerEnrol(program, context);
   registerUpdate(program, context);
   registerCatalog(program, context);
   registerWork(program, context);
   registerWatch(program, context);
   registerNotification(program, context);
+  registerPower(program, world, context);
+  registerSensors(program, world);
+  registerSel(program, world);
+  registerConsole(program, world);
+  registerBmc(program, world, context);
   registerPreflight(program, world);
   registerLocal(program, world);
   registerCompletion(program, context, world.print);

@@ -124,7 +124,9 @@ export const bmsCoreConfig = defineConfig({
       proxy_port: option(portNumber({ min: 1 }), { default: port.pxe, help: 'UDP port of the proxy’s boot server service.' }),
       interfaces: option(listOf(string({ pattern: /^[^\s/]{1,15}$/, what: 'network interface' })), {
         default: [],
-        help: 'Provisioning interfaces to answer on; empty means all.',
+        help:
+          'Provisioning interfaces (VLANs) to answer on, each by a socket of its own, so that none hears another; empty means all, as one. ' +
+          'Needs perl-base, and Linux 5.7 or the capability NET_RAW.',
       }),
       server_ip: option(ipAddress({ version: 4 }), {
         help: 'Own address that machines are told, for TFTP and as server identifier. None: that of the interface.',
@@ -133,6 +135,31 @@ export const bmsCoreConfig = defineConfig({
       range_start: option(ipAddress({ version: 4 }), { help: 'First address to lease.' }),
       range_end: option(ipAddress({ version: 4 }), { help: 'Last address to lease.' }),
       gateway: option(ipAddress({ version: 4 }), { help: 'Default router that machines are told.' }),
+      networks: option(listOf(string({ pattern: /^[\d.]+\/\d+( +[a-z]+=[^\s]+)*$/, what: 'network with range=, gateway= and relay=' })), {
+        default: [],
+        help:
+          'Further networks in `server` mode, of other interfaces or behind relays: ' +
+          '`192.168.51.0/24 range=192.168.51.100-192.168.51.199 gateway=192.168.51.254 relay=10.0.0.1`.',
+      }),
+      unknown_machines: option(choice(['ignore', 'offer', 'discover']), {
+        default: 'ignore',
+        help:
+          'What machines that nobody has enrolled are answered: `ignore`; `offer` an address and no boot file (in `server` mode); ' +
+          '`discover`: nothing, but they are listed by `bmctl explain` and the API.',
+      }),
+      authoritative: option(boolean(), {
+        default: false,
+        help: 'Refuse (NAK) addresses that clients wrongly believe to hold. Only where no other DHCP server serves the network.',
+      }),
+      probe_ms: option(integer({ min: 0, max: 3000 }), {
+        default: 300,
+        unit: 'ms',
+        help: 'How long an address is looked for on the network before it is offered. 0: not at all.',
+      }),
+      watch_replies: option(boolean(), {
+        default: false,
+        help: 'Listen on the client port (68) too, where other DHCP servers’ answers are heard. Without it they are noticed when a machine chooses one.',
+      }),
       dns_servers: option(listOf(ipAddress({ version: 4 })), { default: [], help: 'Name servers that machines are told.' }),
       lease_time: option(integer({ min: 60, max: 31_536_000 }), { default: 3600, unit: 's', help: 'Duration of a lease.' }),
     },
@@ -141,6 +168,17 @@ export const bmsCoreConfig = defineConfig({
       address: address(),
       port: option(portNumber({ min: 1 }), { default: port.tftp, help: 'UDP port.' }),
       root: option(absolutePath(), { defaultFrom: '$pxe.tftpboot_dir', help: 'Directory whose files are served, read only.' }),
+      loader_dir: option(absolutePath(), {
+        default: '/usr/share/bms-core/loaders',
+        help: 'Boot loaders that come with the image; a file of the same name below `root` wins.',
+      }),
+      max_block_size: option(integer({ min: 512, max: 65_464 }), {
+        help: 'Largest block granted, in bytes. None: what one packet of the interface carries (1468 on Ethernet).',
+      }),
+      single_port: option(boolean(), {
+        default: false,
+        help: 'Serve every transfer over the one port, for firewalls and address translation between machines and bms-core.',
+      }),
     },
     http_boot: {
       enabled: role('Serve boot files over HTTP.'),
@@ -157,6 +195,12 @@ export const bmsCoreConfig = defineConfig({
         help: 'A machine that has not finished its deployment by then has failed.',
       }),
       workers: option(integer({ min: 1, max: 256 }), { default: 16, help: 'Images that are written at the same time.' }),
+      method: option(choice(['iscsi', 'direct']), {
+        default: 'iscsi',
+        help:
+          'How images get onto disks where neither flavor (extra spec `baremetal:deploy_method`) nor machine (capability `deploy_method`) says: `iscsi`, ' +
+          'written from here; `direct`, pulled by the deploy ramdisk.',
+      }),
       bandwidth: option(integer({ min: 0, max: 100_000 }), {
         default: 0,
         unit: 'MB/s',

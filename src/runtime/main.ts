@@ -4,7 +4,7 @@
  */
 import type { BmsCoreConfig } from 'cdk8s-baremetal-contract';
 import { MetricsRegistry } from './api/index.ts';
-import type { FileSource } from './boot/index.ts';
+import type { DhcpInterface, FileSource } from './boot/index.ts';
 import { type Coordination, openCoordination } from './coordination/index.ts';
 import type { Clock } from './core/clock.ts';
 import type { Logger } from './core/logger.ts';
@@ -14,7 +14,7 @@ import { BootView, type CommandRunner, type MachineSettings, type SecretStore } 
 import type { OpenImage } from './machine/local-image-cache.ts';
 import { startApi } from './roles/api.ts';
 import { startBoot } from './roles/boot.ts';
-import { startDeploy } from './roles/deploy.ts';
+import { INITIATOR_NAME, startDeploy } from './roles/deploy.ts';
 import { startMachines } from './roles/machine.ts';
 import { startNotifications } from './roles/notifications.ts';
 import { startPower } from './roles/power.ts';
@@ -30,6 +30,8 @@ export interface BmsCoreOptions {
   readonly memberName: string;
   /** Own address on the provisioning network. */
   readonly serverAddress: string;
+  /** Where DHCP is served, an own socket each. @default on `serverAddress`, by one socket for all networks */
+  readonly provisioningInterfaces?: readonly DhcpInterface[];
   /** Where secrets and other state of the embedded form lie. */
   readonly stateDirectory: string;
   readonly network: Network;
@@ -96,7 +98,7 @@ async function open(options: BmsCoreOptions, closing: (close: () => unknown) => 
     closing(() => role.close());
     secrets = role.secrets;
   }
-  const machines = new BootView({ store, secrets });
+  const machines = new BootView({ store, secrets, initiatorName: INITIATOR_NAME });
   closing(() => machines.close());
   const settings = { ...settingsOf(config), ...options.settings };
   return { ...options, store, coordination, secrets, machines, settings, metrics: new MetricsRegistry() };

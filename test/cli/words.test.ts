@@ -32,6 +32,7 @@ const WORDS: Readonly<Record<OperationId, string | { readonly none: string }>> =
   nodeTimeline: 'timeline',
   diagnoseNode: 'diagnose',
   explainMac: 'explain',
+  bootReport: 'boot',
   powerOnNode: 'power on',
   powerOffNode: 'power off',
   rebootNode: 'reboot',

@@ -1,5 +1,6 @@
 /** The HTTP API of bms-core as both sides know it: schemas, operations, roles, metrics, the OpenAPI document. */
 export * from './bmc.ts';
+export * from './boot.ts';
 export * from './catalog.ts';
 export * from './event.ts';
 export * from './instance.ts';

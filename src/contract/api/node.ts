@@ -159,6 +159,7 @@ export const explanation = z.object({
   problem: z.string().optional().describe('Why nothing can be answered now'),
   answers: z.array(z.object({ request: z.string(), answer: z.string(), reasons: z.array(z.string()) })),
   seen: z.array(z.string()),
+  boot: z.array(z.string()).describe('What the boot plane of this replica saw of the interface lately, oldest first').optional(),
 });
 
 export const diagnosis = z.object({

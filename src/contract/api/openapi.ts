@@ -1,5 +1,7 @@
 /** The OpenAPI 3.1 document, written from the operations and their schemas: docs/openapi.json and GET /v1/openapi.json. */
+
 import { z } from 'zod';
+import { bootReport } from './boot.ts';
 import * as catalog from './catalog.ts';
 import { apiEvent } from './event.ts';
 import * as instances from './instance.ts';
@@ -37,6 +39,7 @@ const components: Readonly<Record<string, z.ZodType>> = {
   NoBody: nodes.noBody,
   Accepted: nodes.accepted,
   Explanation: nodes.explanation,
+  BootReport: bootReport,
   Diagnosis: nodes.diagnosis,
   Image: catalog.image,
   ImageList: catalog.imageList,

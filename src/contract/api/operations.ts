@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { bmcList, bmcRetried } from './bmc.ts';
+import { bootReport } from './boot.ts';
 import { flavor, flavorList, flavorRegistration, image, imageList, imageRegistration } from './catalog.ts';
 import { instance, instanceList, instanceRequest, plan, planRequest } from './instance.ts';
 import {
@@ -252,6 +253,16 @@ export const operations = {
     status: 200,
     answer: explanation,
     refusals: [404],
+  },
+  bootReport: {
+    method: 'GET',
+    path: '/v1/boot',
+    role: 'reader',
+    tag: 'nodes',
+    summary: 'What is wrong with the provisioning networks as this replica sees them, and who wanted to boot and is not enrolled',
+    status: 200,
+    answer: bootReport,
+    refusals: [],
   },
 
   // verbs: accepted here, carried out by the machine's owner

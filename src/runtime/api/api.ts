@@ -1,5 +1,6 @@
 /** bms-core's HTTP API on server_port: a function from request to response, made of the contract's operations and their handlers. */
 import { CONTRACT_VERSION } from 'cdk8s-baremetal-contract';
+import type { BootReport } from 'cdk8s-baremetal-contract/api/index';
 import type { BootLease, BootMachines, BootSettings } from '../boot/index.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
@@ -14,6 +15,7 @@ import type { Handlers } from './call.ts';
 import { EventHub } from './event-hub.ts';
 import { Gate } from './gate.ts';
 import { type BmcDesk, bmcHandlers } from './handlers/bmcs.ts';
+import { bootHandlers } from './handlers/boot.ts';
 import { catalogHandlers } from './handlers/catalog.ts';
 import type { HandlerContext } from './handlers/context.ts';
 import { daemonHandlers } from './handlers/daemon.ts';
@@ -41,6 +43,10 @@ export interface ApiOptions {
   readonly bootSettings: BootSettings;
   /** The lease of an interface, when the DHCP service knows one. */
   readonly leaseOfMac: (mac: string) => BootLease | undefined;
+  /** What the boot plane noticed of the networks. @default nothing */
+  readonly bootReport?: () => BootReport;
+  /** What it saw of an interface, a line each. */
+  readonly bootSeen?: (mac: string) => readonly string[];
   /** Undefined: ready. Otherwise why not. */
   readonly notReady: () => string | undefined;
   /** [pxe] user_image_dir */
@@ -92,6 +98,7 @@ export function createApi(options: ApiOptions): Api {
   const handlers: Handlers = {
     ...daemonHandlers(context),
     ...nodeHandlers(context),
+    ...bootHandlers(context),
     ...verbHandlers(context),
     ...catalogHandlers(context),
     ...instanceHandlers(context),

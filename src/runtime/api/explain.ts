@@ -12,6 +12,8 @@ export interface ExplainInput {
   readonly lease: BootLease | undefined;
   readonly settings: BootSettings;
   readonly nowMs: number;
+  /** What the boot plane saw of the interface, a line each. */
+  readonly boot?: readonly string[] | undefined;
 }
 
 export interface Explanation {
@@ -27,19 +29,23 @@ export interface Explanation {
   readonly answers: readonly { readonly request: string; readonly answer: string; readonly reasons: readonly string[] }[];
   /** The last things seen of it, newest last. */
   readonly seen: readonly string[];
+  readonly boot?: readonly string[];
 }
 
 const SEEN = 8;
 
-export function explain({ mac, node, machine, problem, lease, settings, nowMs }: ExplainInput): Explanation {
+export function explain({ mac, node, machine, problem, lease, settings, nowMs, boot }: ExplainInput): Explanation {
   const config = `pxelinux.cfg/01-${dashedMac(mac)}`;
+  const from = { address: lease?.address ?? 'unknown', ...(lease && { lease }), nowMs };
+  const script = `${dashedMac(mac)}.ipxe`;
   const requests = [
     { name: 'DHCP from its boot ROM (BIOS)', request: { protocol: 'dhcp', mac, client: 'pxe', arch: 0 } },
     { name: 'DHCP from its boot ROM (UEFI x86-64)', request: { protocol: 'dhcp', mac, client: 'pxe', arch: 7 } },
-    {
-      name: `TFTP ${config}`,
-      request: { protocol: 'tftp', path: config, address: lease?.address ?? 'unknown', ...(lease && { lease }), nowMs },
-    },
+    { name: 'DHCP from UEFI HTTP boot (x86-64)', request: { protocol: 'dhcp', mac, client: 'uefi-http', arch: 16 } },
+    { name: 'DHCP from iPXE', request: { protocol: 'dhcp', mac, client: 'ipxe', arch: 0 } },
+    { name: `TFTP ${config}`, request: { protocol: 'tftp', path: config, ...from } },
+    { name: `TFTP grub/grub.cfg-01-${dashedMac(mac)}`, request: { protocol: 'tftp', path: `grub/grub.cfg-01-${dashedMac(mac)}`, ...from } },
+    { name: `HTTP ${script}`, request: { protocol: 'http', path: script, ...from } },
   ] as const;
   return {
     mac,
@@ -51,6 +57,7 @@ export function explain({ mac, node, machine, problem, lease, settings, nowMs }:
       const decision = decideBoot(machine, request, settings);
       return { request: name, answer: inWords(decision), reasons: decision.reasons };
     }),
+    ...(boot && { boot: [...boot] }),
     seen: (node?.timeline ?? [])
       .slice(-SEEN)
       .map(

@@ -1,5 +1,5 @@
 /** The program bms-core: reads its configuration, starts the roles, ends when it is told to. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { hostname, networkInterfaces } from 'node:os';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -14,6 +14,7 @@ import {
   path,
 } from 'cdk8s-baremetal-contract';
 import { pino } from 'pino';
+import { DEVICE_SOCKETS_VARIABLE, type DhcpInterface, deviceSockets, OPEN_DEVICE_SOCKETS, provisioningInterfaces } from '../boot/index.ts';
 import { nodeClock } from '../core/node-clock.ts';
 import { nodeNetwork } from '../core/node-network.ts';
 import { nodeRandom } from '../core/node-random.ts';
@@ -38,10 +39,12 @@ run().catch(fail);
 async function run(): Promise<void> {
   checkContract(process.env[environmentVariable.contractVersion]);
   const config = bmsCoreConfig.parse(readFileSync(values.config, 'utf8'), { file: values.config, env: process.env });
+  const interfaces = ownInterfaces(config);
   const core = await startBmsCore({
     config,
     memberName: process.env[environmentVariable.nodeName] ?? hostname(),
     serverAddress: ownAddress(config),
+    provisioningInterfaces: interfaces,
     stateDirectory: stateDirectoryOf(config),
     network: nodeNetwork,
     clock: nodeClock,
@@ -63,6 +66,20 @@ function checkContract(manifests: string | undefined): void {
   const major = (version: string): number => Number(version.split('.')[0]);
   if (manifests !== undefined && major(manifests) > major(CONTRACT_VERSION))
     throw startUpErrors.CORE_CONTRACT_NEWER({ manifests, own: CONTRACT_VERSION });
+}
+
+/** Where [dhcp] interfaces are named, the program begins again with a socket for each, and is here a second time with them. */
+function ownInterfaces({ dhcp }: BmsCoreConfig): readonly DhcpInterface[] {
+  if (!dhcp.enabled || dhcp.interfaces.length === 0) return [];
+  const sockets = deviceSockets(process.env[DEVICE_SOCKETS_VARIABLE]);
+  const perl = ['/usr/bin/perl', '/bin/perl'].find((file) => existsSync(file));
+  if (sockets.size === 0 && perl !== undefined && process.execve) {
+    const launch = [perl, '-e', OPEN_DEVICE_SOCKETS, String(dhcp.port), ...dhcp.interfaces, '--'];
+    process.execve(perl, [...launch, process.execPath, ...process.execArgv, ...process.argv.slice(1)], process.env);
+  }
+  const all = networkInterfaces();
+  const addressOf = (name: string): string | undefined => all[name]?.find(({ family }) => family === 'IPv4')?.address;
+  return provisioningInterfaces(dhcp.interfaces, addressOf, sockets);
 }
 
 function ownAddress(config: BmsCoreConfig): string {

@@ -106,6 +106,7 @@ function subjectOf(
   const name = bootName(path, settings);
   switch (name.kind) {
     case 'config': {
+      if (name.uuid !== undefined) return machines.findMachineByUuid(name.uuid);
       const mac = name.mac ?? lease?.mac;
       return mac === undefined ? Promise.resolve(undefined) : machines.findMachine(mac);
     }

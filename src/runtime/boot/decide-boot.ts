@@ -3,6 +3,7 @@
  * itself (`reasons`), for logs and `bmctl explain`. No reason ever contains the deployment key.
  */
 import { CodedError } from 'cdk8s-baremetal-contract';
+import { formatIpv4 } from 'cdk8s-baremetal-contract/addresses';
 import { type LoaderFormat, loaderFor, menuOf, renderLoaderConfig } from './loader/index.ts';
 import { type BootIntent, type BootLease, type BootMachine, dashedMac, normalizeMac } from './machine.ts';
 import { normalisePath } from './tftp/source.ts';
@@ -77,12 +78,15 @@ export type BootDecision =
 
 /** What a path names, before anything is known of the machine. */
 export type BootName =
-  | { readonly kind: 'config'; readonly format: LoaderFormat; readonly mac?: string }
+  /** At most one of `mac`, `uuid` and `address`; none: of the machine that asks. */
+  | { readonly kind: 'config'; readonly format: LoaderFormat; readonly mac?: string; readonly uuid?: string; readonly address?: string }
   | { readonly kind: 'tree'; readonly uuid: string; readonly entry: TreeEntry }
   | { readonly kind: 'static'; readonly path: string }
   | { readonly kind: 'refused'; readonly code: 'bad-path' | 'no-such-file'; readonly reason: string };
 
 export type TreeEntry = 'kernel' | 'ramdisk' | 'deploy_kernel' | 'deploy_ramdisk' | 'config';
+
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** Says which machine a request is about: look it up by this and hand it to decideBoot. */
 export function bootName(path: string, settings: BootSettings = {}): BootName {
@@ -92,24 +96,24 @@ export function bootName(path: string, settings: BootSettings = {}): BootName {
   const tree = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\/(kernel|ramdisk|deploy_kernel|deploy_ramdisk|config)$/i.exec(name);
   if (tree) return { kind: 'tree', uuid: (tree[1] ?? '').toLowerCase(), entry: tree[2] as TreeEntry };
 
-  // pxelinux asks for its UUID, 01-<mac>, the address in hex cut digit by digit, and `default`; we speak by MAC only
+  // pxelinux asks for its UUID, 01-<mac>, the address in hex cut digit by digit, and `default`. What would fit several machines is not there
   const pxelinux = /^pxelinux\.cfg\/(.*)$/.exec(name);
-  if (pxelinux) {
-    const mac = macIn(/^01-(.+)$/.exec(pxelinux[1] ?? '')?.[1]);
-    if (mac) return { kind: 'config', format: 'pxelinux', mac };
-    return { kind: 'refused', code: 'no-such-file', reason: 'pxelinux configurations are named 01-<mac> here' };
-  }
+  if (pxelinux) return configName('pxelinux', pxelinux[1] ?? '');
   // GRUB asks below its own prefix (/grub, /boot/grub, /EFI/debian …) for grub.cfg-01-<mac>, then by address, then plain
   const grub = /^(?:[^/]+\/){0,4}grub\.cfg(?:-(.+))?$/.exec(name);
-  if (grub) {
-    if (grub[1] === undefined) return { kind: 'config', format: 'grub' };
-    const mac = macIn(/^01-(.+)$/.exec(grub[1])?.[1]);
-    if (mac) return { kind: 'config', format: 'grub', mac };
-    return { kind: 'refused', code: 'no-such-file', reason: 'GRUB configurations are named grub.cfg-01-<mac> here' };
-  }
+  if (grub) return grub[1] === undefined ? { kind: 'config', format: 'grub' } : configName('grub', grub[1]);
   const ipxe = macIn(/^(.+)\.ipxe$/.exec(name)?.[1]);
   if (ipxe) return { kind: 'config', format: 'ipxe', mac: ipxe };
   return { kind: 'static', path: name };
+}
+
+function configName(format: LoaderFormat, key: string): BootName {
+  const mac = macIn(/^01-(.+)$/.exec(key)?.[1]);
+  if (mac) return { kind: 'config', format, mac };
+  if (UUID.test(key)) return { kind: 'config', format, uuid: key.toLowerCase() };
+  if (/^[0-9a-f]{8}$/i.test(key)) return { kind: 'config', format, address: formatIpv4(Number.parseInt(key, 16)) };
+  const reason = 'configurations are named after one machine here: 01-<mac>, its UUID, or its whole address in hex';
+  return { kind: 'refused', code: 'no-such-file', reason };
 }
 
 export function decideBoot(machine: BootMachine | undefined, request: BootRequest, settings: BootSettings = {}): BootDecision {
@@ -122,7 +126,10 @@ export function decideBoot(machine: BootMachine | undefined, request: BootReques
     case 'static':
       return { kind: 'file', path: name.path, reasons: ['a file of the boot root, the same for every machine'] };
     case 'config': {
-      if (!machine) return unknownMachine(name.mac ? `MAC ${name.mac}` : `address ${request.address}`);
+      if (name.address !== undefined && name.address !== request.address)
+        return refuse('no-such-file', `the configuration of ${name.address} is for the machine there, and ${request.address} asks`);
+      if (!machine || (name.uuid !== undefined && machine.uuid.toLowerCase() !== name.uuid))
+        return unknownMachine(name.mac ? `MAC ${name.mac}` : name.uuid ? `UUID ${name.uuid}` : `address ${request.address}`);
       return decideConfig(machine, name.format, name.mac, request, settings);
     }
     case 'tree': {

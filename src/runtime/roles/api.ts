@@ -35,6 +35,8 @@ export function startApi(surroundings: Surroundings, { boot, notifications, powe
       metrics,
       bootSettings: boot.settings,
       leaseOfMac: boot.leaseOfMac,
+      bootReport: boot.report,
+      bootSeen: boot.seen,
       notReady,
       bmcs: power.gateway,
       userImages: config.pxe.user_image_dir,

@@ -4,7 +4,7 @@
  */
 import type { BmsCoreConfig } from 'cdk8s-baremetal-contract';
 import type { MetricsRegistry } from '../api/index.ts';
-import type { FileSource } from '../boot/index.ts';
+import type { DhcpInterface, FileSource } from '../boot/index.ts';
 import type { Coordination } from '../coordination/index.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
@@ -22,6 +22,8 @@ export interface Surroundings {
   readonly memberName: string;
   /** Own address on the provisioning network. */
   readonly serverAddress: string;
+  /** Where DHCP is served, an own socket each. @default on `serverAddress`, by one socket for all networks */
+  readonly provisioningInterfaces?: readonly DhcpInterface[];
   readonly network: Network;
   readonly clock: Clock;
   readonly random: Random;

@@ -55,7 +55,7 @@ describe('the configuration of pod45-wuxi2', () => {
   it('000-5: reads every value back, with the defaults of all other options', () => {
     const { values } = readOk(fixture('pod45-wuxi2.ini'));
     expect(values).toMatchObject(pod45);
-    expect(values.tftp).toEqual({ enabled: true, address: '0.0.0.0', port: 69, root: '/tftpboot' });
+    expect(values.tftp).toMatchObject({ enabled: true, address: '0.0.0.0', port: 69, root: '/tftpboot', single_port: false });
     expect(values.deploy_helper.deploy_timeout_s).toBe(1800);
     expectTypeOf<BmsCoreConfig['DEFAULT']['server_port']>().toEqualTypeOf<number>();
     expectTypeOf<BmsCoreConfig['sw_conn']['conn_type']>().toEqualTypeOf<'ssh' | 'telnet'>();

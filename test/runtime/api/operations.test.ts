@@ -93,6 +93,7 @@ const cases: Readonly<Record<OperationId, Case>> = {
   nodeTimeline: { prepare: free, target: '/v1/nodes/1/timeline' },
   diagnoseNode: { prepare: broken, target: '/v1/nodes/1/diagnosis' },
   explainMac: { prepare: free, target: '/v1/explain/52:54:00:00:00:01' },
+  bootReport: { target: '/v1/boot' },
   powerOnNode: { prepare: used, target: '/v1/nodes/bm-1/power-on' },
   powerOffNode: { prepare: used, target: '/v1/nodes/bm-1/power-off', body: {} },
   rebootNode: { prepare: used, target: '/v1/nodes/bm-1/reboot' },

@@ -43,6 +43,9 @@ describe('names', () => {
     { path: '\\pxelinux.cfg\\01-52-54-00-12-34-56', name: { kind: 'config', format: 'pxelinux', mac: MAC } },
     { path: 'grub/grub.cfg-01-52-54-00-12-34-56', name: { kind: 'config', format: 'grub', mac: MAC } },
     { path: '/EFI/debian/grub.cfg-01-52-54-00-12-34-56', name: { kind: 'config', format: 'grub', mac: MAC } },
+    { path: `pxelinux.cfg/${UUID.toUpperCase()}`, name: { kind: 'config', format: 'pxelinux', uuid: UUID } },
+    { path: 'pxelinux.cfg/C0A83264', name: { kind: 'config', format: 'pxelinux', address: '192.168.50.100' } },
+    { path: 'grub/grub.cfg-C0A83264', name: { kind: 'config', format: 'grub', address: '192.168.50.100' } },
     { path: 'grub/grub.cfg', name: { kind: 'config', format: 'grub' } },
     { path: '52-54-00-12-34-56.ipxe', name: { kind: 'config', format: 'ipxe', mac: MAC } },
     { path: '52:54:00:12:34:56.ipxe', name: { kind: 'config', format: 'ipxe', mac: MAC } },
@@ -53,8 +56,9 @@ describe('names', () => {
   ];
   it.each(names)('002-4: $path', ({ path, name }) => expect(bootName(path)).toEqual(name));
 
-  it.each(['pxelinux.cfg/default', 'pxelinux.cfg/C0A83264', `pxelinux.cfg/${UUID}`, 'grub/grub.cfg-C0A83264'])('%s is not served', (path) =>
-    expect(bootName(path)).toMatchObject({ kind: 'refused', code: 'no-such-file' }),
+  it.each(['pxelinux.cfg/default', 'pxelinux.cfg/C0A8326', 'pxelinux.cfg/C', 'grub/grub.cfg-C0A8'])(
+    '%s would fit several machines and is not served',
+    (path) => expect(bootName(path)).toMatchObject({ kind: 'refused', code: 'no-such-file' }),
   );
 
   it.each(['../etc/passwd', '/../../etc/passwd', '..\\..\\etc\\passwd', '', '/', 'a\0b', `${UUID}/../../x`])('%j leaves the root', (path) =>
@@ -73,6 +77,19 @@ describe('names', () => {
       ),
       { numRuns: 2000 },
     );
+  });
+});
+
+describe('other names of the same configuration', () => {
+  it.each([`pxelinux.cfg/${UUID.toUpperCase()}`, 'pxelinux.cfg/C0A83264'])('002-4: %s is what 01-<mac> is', (path) =>
+    expect(textOf(DEPLOY, path)).toBe(textOf(DEPLOY, `pxelinux.cfg/01-${dashedMac(MAC)}`)),
+  );
+
+  it('an address is looked up for the machine that has it, and for no other', () => {
+    const other = file('pxelinux.cfg/C0A83265');
+    expect(decideBoot(machine(NETWORK), other)).toMatchObject({ kind: 'refuse', code: 'no-such-file' });
+    const unknown = file('pxelinux.cfg/8d0f5a5e-6c1b-4a55-9d53-0d1c3b1f9a11');
+    expect(decideBoot(machine(NETWORK), unknown)).toMatchObject({ kind: 'refuse', code: 'unknown-machine' });
   });
 });
 
@@ -218,7 +235,12 @@ describe('loaders', () => {
     { arch: 10, path: 'bootarm.efi' },
     { arch: 11, path: 'bootaa64.efi' },
     { arch: 16, path: 'bootx64.efi', client: 'uefi-http', over: 'http' },
+    { arch: 15, path: 'bootia32.efi', client: 'uefi-http', over: 'http' },
     { arch: 19, path: 'bootaa64.efi', client: 'uefi-http', over: 'http' },
+    { arch: 25, path: 'bootriscv32.efi' },
+    { arch: 27, path: 'bootriscv64.efi' },
+    { arch: 28, path: 'bootriscv64.efi', client: 'uefi-http', over: 'http' },
+    { arch: 39, path: 'bootloongarch64.efi' },
   ];
   it.each(archs)('002-5: architecture $arch gets $path', ({ arch, path, client = 'pxe', over = 'tftp' }) => {
     const decision = decideBoot(machine(DEPLOY), { protocol: 'dhcp', mac: MAC, client, arch }, { http: true });

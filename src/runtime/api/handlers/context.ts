@@ -1,4 +1,5 @@
 /** What the handlers stand on. */
+import type { BootReport } from 'cdk8s-baremetal-contract/api/index';
 import type { BootLease, BootMachines, BootSettings } from '../../boot/index.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Logger } from '../../core/logger.ts';
@@ -25,6 +26,10 @@ export interface HandlerContext {
   readonly machines: BootMachines;
   readonly bootSettings: BootSettings;
   readonly leaseOfMac: (mac: string) => BootLease | undefined;
+  /** What the boot plane noticed; absent where it does not run. */
+  readonly bootReport?: (() => BootReport) | undefined;
+  /** What it saw of an interface, a line each. */
+  readonly bootSeen?: ((mac: string) => readonly string[]) | undefined;
   readonly notReady: () => string | undefined;
   /** [pxe] user_image_dir */
   readonly userImages: string;

@@ -114,7 +114,14 @@ async function explained({ parameters }: Call<'explainMac'>, context: HandlerCon
   // no name has a colon in it
   if (mac === undefined) throw new Refusal(key.includes(':') ? apiErrors.API_BAD_MAC({ mac: key }) : apiErrors.API_NO_NODE({ node: key }));
   const machine = await machines.findMachine(mac).catch((error: unknown) => ({ unreadable: error }));
-  const given = { mac, node: known?.value, lease: leaseOfMac(mac), settings: bootSettings, nowMs: clock.now() };
+  const given = {
+    mac,
+    node: known?.value,
+    lease: leaseOfMac(mac),
+    settings: bootSettings,
+    nowMs: clock.now(),
+    boot: context.bootSeen?.(mac),
+  };
   if (machine === undefined || !('unreadable' in machine)) return { answer: explain({ ...given, machine }) };
   const problem = machine.unreadable instanceof Error ? machine.unreadable.message : String(machine.unreadable);
   return { answer: explain({ ...given, machine: undefined, problem }) };

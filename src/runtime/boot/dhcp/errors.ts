@@ -34,9 +34,17 @@ export const dhcpErrors = defineErrors('DHCP', {
     message: () => 'no provisioning interface is configured',
     cure: 'Name at least one interface with its address.',
   }),
+  DHCP_INTERFACE_UNKNOWN: entry<{ name: string }>({
+    message: ({ name }) => `interface ${name} of [dhcp] interfaces is not there, or has no IPv4 address`,
+    cure: 'Correct the name, or give the interface its address in the provisioning network before bms-core starts.',
+  }),
+  DHCP_BAD_NETWORK: entry<{ value: string; why: string }>({
+    message: ({ value, why }) => `[dhcp] networks has "${value}": ${why}`,
+    cure: 'Write e.g. `192.168.50.0/24 range=192.168.50.100-192.168.50.199 gateway=192.168.50.254 relay=10.0.0.1`; only the network is required.',
+  }),
   DHCP_INTERFACES_UNLABELLED: entry<{ names: readonly string[] }>({
     message: ({ names }) => `interfaces ${names.join(', ')} share one socket, on which a broadcast does not tell where it came from`,
-    cure: 'Start the daemon through the launcher that opens one descriptor per interface, or serve one interface only.',
+    cure: 'Install perl-base, by which bms-core opens a socket for each interface, or serve one interface only.',
   }),
   DHCP_BAD_TIME: entry<{ field: string; value: number }>({
     message: ({ field, value }) => `${field} is ${value}, which is not a whole number of seconds between 1 and 4294967294`,

@@ -3,6 +3,7 @@ export * from './errors.ts';
 export * from './handle.ts';
 export * from './ipv4.ts';
 export * from './lease.ts';
+export * from './network-line.ts';
 export * from './options.ts';
 export * from './problems.ts';
 export * from './proxy.ts';

@@ -5,7 +5,7 @@ export interface LoaderChoice {
   readonly arch: number;
   readonly name: string;
   readonly firmware: 'bios' | 'uefi';
-  readonly cpu: 'x86' | 'x86_64' | 'arm' | 'arm64';
+  readonly cpu: 'x86' | 'x86_64' | 'arm' | 'arm64' | 'riscv32' | 'riscv64' | 'loongarch64';
   /** Below the boot root. */
   readonly file: string;
   /** The configuration that this loader asks for. */
@@ -24,6 +24,12 @@ export const LOADERS: readonly LoaderChoice[] = [
   { arch: 16, name: 'x64 UEFI HTTP', firmware: 'uefi', cpu: 'x86_64', file: 'bootx64.efi', format: 'grub' },
   { arch: 18, name: 'ARM 32-bit UEFI HTTP', firmware: 'uefi', cpu: 'arm', file: 'bootarm.efi', format: 'grub' },
   { arch: 19, name: 'ARM 64-bit UEFI HTTP', firmware: 'uefi', cpu: 'arm64', file: 'bootaa64.efi', format: 'grub' },
+  { arch: 25, name: 'RISC-V 32-bit UEFI', firmware: 'uefi', cpu: 'riscv32', file: 'bootriscv32.efi', format: 'grub' },
+  { arch: 26, name: 'RISC-V 32-bit UEFI HTTP', firmware: 'uefi', cpu: 'riscv32', file: 'bootriscv32.efi', format: 'grub' },
+  { arch: 27, name: 'RISC-V 64-bit UEFI', firmware: 'uefi', cpu: 'riscv64', file: 'bootriscv64.efi', format: 'grub' },
+  { arch: 28, name: 'RISC-V 64-bit UEFI HTTP', firmware: 'uefi', cpu: 'riscv64', file: 'bootriscv64.efi', format: 'grub' },
+  { arch: 39, name: 'LoongArch 64-bit UEFI', firmware: 'uefi', cpu: 'loongarch64', file: 'bootloongarch64.efi', format: 'grub' },
+  { arch: 40, name: 'LoongArch 64-bit UEFI HTTP', firmware: 'uefi', cpu: 'loongarch64', file: 'bootloongarch64.efi', format: 'grub' },
 ];
 
 export function loaderFor(arch: number): LoaderChoice | undefined {

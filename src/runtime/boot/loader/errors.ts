@@ -10,6 +10,11 @@ export const loaderErrors = defineErrors('LOADER', {
     message: ({ field }) => `${field} is empty`,
     cure: 'Give it a value, or change what the machine shall boot.',
   }),
+  LOADER_FILES_MISSING: entry<{ firmware: string; files: readonly string[]; root: string }>({
+    message: ({ firmware, files, root }) =>
+      `${firmware} machines cannot be booted: ${files.join(', ')} ${files.length > 1 ? 'are' : 'is'} neither in ${root} nor in the image`,
+    cure: 'Run images/bms-core/loaders FOLDER where Debian’s packages are installed and put its files there, or take an image that has them.',
+  }),
   LOADER_COMMAND_LINE_TOO_LONG: entry<{ label: string; bytes: number; limit: number }>({
     message: ({ label, bytes, limit }) => `the kernel command line of "${label}" has ${bytes} bytes, and kernels cut it at ${limit}`,
     cure: 'Shorten the additional kernel arguments.',

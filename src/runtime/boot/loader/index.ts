@@ -4,6 +4,7 @@ import type { LoaderContext, LoaderFormat, LoaderMenu } from './menu.ts';
 import { renderPxelinux } from './pxelinux.ts';
 
 export * from './arch.ts';
+export * from './check.ts';
 export * from './errors.ts';
 export * from './grub.ts';
 export * from './ipxe.ts';

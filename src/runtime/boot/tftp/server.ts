@@ -36,6 +36,8 @@ export interface TransferReport {
   /** Bytes of the file that the client has confirmed. */
   readonly bytes: number;
   readonly durationMs: number;
+  /** From the request to the client's first confirmation; undefined when there was none. */
+  readonly firstByteMs?: number;
   /** Packets sent more than once. */
   readonly retransmits: number;
   readonly outcome: TransferOutcome;
@@ -116,6 +118,7 @@ interface Transfer {
   /** Undefined while the source or the socket is awaited. */
   session: SendSession | undefined;
   established: boolean;
+  establishedAt?: number;
   ended: boolean;
 }
 
@@ -337,6 +340,7 @@ class Server implements TftpServer {
   /** The client follows `transfer`: older ones from the same port are abandoned. */
   private onEstablished(transfer: Transfer): void {
     transfer.established = true;
+    transfer.establishedAt = this.options.clock.monotonic();
     for (const other of [...(this.perSource.get(transfer.remote.address) ?? [])])
       if (other !== transfer && other.remote.port === transfer.remote.port) other.session?.stop('superseded');
   }
@@ -363,13 +367,14 @@ class Server implements TftpServer {
   }
 
   private report(transfer: Transfer, outcome: TransferOutcome, detail?: string): void {
-    const { request, remote, startedAt, session } = transfer;
+    const { request, remote, startedAt, establishedAt, session } = transfer;
     try {
       this.options.onTransfer?.({
         remote,
         file: request.path,
         bytes: session?.confirmedBytes ?? 0,
         durationMs: this.options.clock.monotonic() - startedAt,
+        ...(establishedAt !== undefined && { firstByteMs: establishedAt - startedAt }),
         retransmits: session?.retransmits ?? 0,
         outcome,
         ...(detail !== undefined && { detail }),

@@ -1,0 +1,8 @@
+import type { HandlersOf } from '../call.ts';
+import type { HandlerContext } from './context.ts';
+
+const NOTHING = { problems: [], strangers: [], missingLoaders: [] };
+
+export function bootHandlers({ bootReport }: HandlerContext): HandlersOf<'bootReport'> {
+  return { bootReport: async () => ({ answer: bootReport?.() ?? NOTHING }) };
+}
