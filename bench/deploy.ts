@@ -1,120 +1,288 @@
 /**
- * Writing a 512 MiB image to tgtd on loopback: this initiator against `qemu-img convert -n` to iscsi://. Prints a Markdown table.
- * Needs Debian's tgt, qemu-utils and qemu-block-extra. `node --import tsx bench/deploy.ts [rounds]`, about two minutes.
+ * Writing images over iSCSI, against `qemu-img convert -n`: tgt with its disks in memory (/dev/shm), over loopback, so that no disk is the limit.
+ * A dense image (1.2 GB, nine tenths allocated), a sparse one (10 GB, one tenth), and 32 deployments at once. Runs alternate, medians are told,
+ * and every written disk is compared with its image. Ours checks each chunk's SHA-256 on the way; qemu-img checks nothing.
+ *
+ * Needs Debian's tgt, qemu-utils and qemu-block-extra, and 9 GB in /dev/shm. `npm run bench:deploy -- [--quick] [rounds]`
  */
-import { spawnSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readSync, rmSync, truncateSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  closeSync,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
+import { fileURLToPath } from 'node:url';
+import { silentLogger, type TcpConnection } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
+import {
+  buildManifest,
+  encodeManifest,
+  openImage,
+  parseManifest,
+  sha256OnThreads,
+  writeImage,
+} from 'cdk8s-baremetal-runtime/deploy/image/index';
 import { makeIsid, openDisk } from 'cdk8s-baremetal-runtime/deploy/iscsi/index';
 import { missingPrograms, Tgtd } from '../test/runtime/deploy/iscsi/tgtd.ts';
 
-const IMAGE_BYTES = 512 * 1024 * 1024;
-const CHUNK_BYTES = 4 * 1024 * 1024;
-const PLAIN = 'iqn.2026-11.io.bms:plain';
-const LARGE = 'iqn.2026-11.io.bms:large-pdus';
-const DIGESTS = 'iqn.2026-11.io.bms:digests';
+const MIB = 1024 * 1024;
+/** What the images are allocated in: a file system's extents, not single blocks. */
+const EXTENT_BYTES = 2 * MIB;
+const AT_ONCE = 32;
+const SELF = fileURLToPath(import.meta.url);
 
-interface Run {
+interface Job {
+  readonly port: number;
+  readonly names: readonly string[];
+  readonly image: string;
+}
+
+interface Ran {
   readonly seconds: number;
   readonly cpuSeconds: number;
+  readonly targetCpuSeconds?: number;
+  /** Of our process: at its largest, and when everything was ready to begin. */
+  readonly peakBytes?: number;
+  readonly idleBytes?: number;
+  /** Of each deployment, when there are several. */
+  readonly each?: readonly number[];
 }
 
-if (missingPrograms({ tgtd: 'tgt', 'qemu-img': 'qemu-utils' }).length > 0) process.exit(1);
-const rounds = Number(process.argv[2] ?? 3);
-const folder = mkdtempSync(join(tmpdir(), 'iscsi-'));
-const image = join(folder, 'image');
-const file = openSync(image, 'w');
-for (let at = 0; at < IMAGE_BYTES; at += CHUNK_BYTES) writeSync(file, nodeRandom.bytes(CHUNK_BYTES));
-closeSync(file);
-const tgtd = await Tgtd.start(folder);
-try {
-  for (const [index, name] of [PLAIN, LARGE, DIGESTS].entries()) tgtd.addDisk(index + 1, name, join(folder, `disk${index}`), IMAGE_BYTES);
-  // tgt takes 8 KiB in one PDU unless it is told otherwise, and knows no digests
-  tgtd.admin('--op', 'update', '--mode', 'target', '--tid', '2', '--name', 'MaxRecvDataSegmentLength', '--value', '262144');
-  for (const key of ['HeaderDigest', 'DataDigest'])
-    tgtd.admin('--op', 'update', '--mode', 'target', '--tid', '3', '--name', key, '--value', 'CRC32C');
-  const rows: [string, () => Promise<Run> | Run][] = [
-    ['this initiator, tgt as it comes (PDUs of 8 KiB)', () => ours(PLAIN)],
-    ['qemu-img convert -n, tgt as it comes', () => qemu(PLAIN)],
-    ['this initiator, PDUs of 256 KiB', () => ours(LARGE)],
-    ['qemu-img convert -n, PDUs of 256 KiB', () => qemu(LARGE)],
-    ['this initiator, CRC32C digests', () => ours(DIGESTS)],
-  ];
-  const results = new Map<string, Run[]>(rows.map(([name]) => [name, []]));
-  for (let round = 0; round < rounds; round++) for (const [name, run] of rows) results.get(name)?.push(await checked(run));
-  const reference = median((results.get('qemu-img convert -n, tgt as it comes') ?? []).map(({ seconds }) => seconds));
-  console.log(`| 512 MiB to tgtd, loopback, median of ${rounds} | MB/s | of qemu-img | CPU s (initiator) |\n|---|---|---|---|`);
-  for (const [name, runs] of results) {
-    const seconds = median(runs.map((run) => run.seconds));
-    const cpu = median(runs.map((run) => run.cpuSeconds));
-    console.log(`| ${name} | ${(IMAGE_BYTES / 1e6 / seconds).toFixed(0)} | ${(reference / seconds).toFixed(2)}x | ${cpu.toFixed(2)} |`);
+if (process.argv[2] === '--deploy') {
+  console.log(JSON.stringify(await deployAll(JSON.parse(process.argv[3] ?? '{}'))));
+} else {
+  if (missingPrograms({ tgtd: 'tgt', 'qemu-img': 'qemu-utils' }).length > 0) process.exit(1);
+  const quick = process.argv.includes('--quick');
+  const rounds = Number(process.argv.slice(2).find((word) => /^\d+$/.test(word)) ?? (quick ? 1 : 5));
+  const folder = mkdtempSync('/dev/shm/bms-deploy-');
+  const tgtd = await Tgtd.start(folder);
+  try {
+    console.log(
+      `| image, median of ${rounds} | | MB/s of the disk | of qemu-img | CPU s | CPU s of tgtd | sent, of allocated |\n|---|---|---|---|---|---|---|`,
+    );
+    await compare(tgtd, folder, rounds, { title: 'dense, 90 % allocated', sizeBytes: quick ? 480 * MIB : 1_152 * MIB, allocated: 0.9 });
+    await compare(tgtd, folder, rounds, { title: 'sparse, 10 % allocated', sizeBytes: quick ? 2_400 * MIB : 9_600 * MIB, allocated: 0.1 });
+    await together(tgtd, folder, quick ? 16 * MIB : 64 * MIB);
+  } finally {
+    await tgtd.stop();
+    rmSync(folder, { recursive: true, force: true });
   }
-} finally {
-  await tgtd.stop();
-  rmSync(folder, { recursive: true, force: true });
 }
 
-/** Every run begins with empty disks and must leave the image on one of them. */
-async function checked(run: () => Promise<Run> | Run): Promise<Run> {
-  const disks = [0, 1, 2].map((index) => join(folder, `disk${index}`));
-  for (const disk of disks) {
+async function compare(
+  tgtd: Tgtd,
+  folder: string,
+  rounds: number,
+  { title, sizeBytes, allocated }: { readonly title: string; readonly sizeBytes: number; readonly allocated: number },
+): Promise<void> {
+  const image = join(folder, 'image');
+  const disk = join(folder, 'disk');
+  const name = 'iqn.2026-11.io.bms:bench';
+  makeImage(image, sizeBytes, allocated);
+  writeFileSync(`${image}.json`, await manifestOf(image));
+  tgtd.addDisk(1, name, disk, sizeBytes);
+  thin(tgtd, 1);
+  const clean = (): void => {
     truncateSync(disk, 0);
-    truncateSync(disk, IMAGE_BYTES);
+    truncateSync(disk, sizeBytes);
+  };
+  const peers: Readonly<Record<string, (port: number) => Promise<Ran>>> = {
+    'this initiator': (port) => ours({ port, names: [name], image }),
+    'qemu-img convert -n': (port) => qemu(image, port, name),
+  };
+  const results = new Map<string, Ran[]>(Object.keys(peers).map((who) => [who, []]));
+  for (let round = 0; round < rounds; round++)
+    for (const [who, run] of Object.entries(peers)) {
+      clean();
+      const targetBefore = tgtd.cpuSeconds();
+      const ran = await run(tgtd.port);
+      results.get(who)?.push({ ...ran, targetCpuSeconds: tgtd.cpuSeconds() - targetBefore });
+      if (spawnSync('cmp', ['-s', image, disk]).status !== 0) throw new Error(`${title}: ${who} did not write the image`);
+    }
+  const allocatedBytes = statSync(image).blocks * 512;
+  const secondsOf = (who: string): number => median((results.get(who) ?? []).map(({ seconds }) => seconds));
+  for (const [who, run] of Object.entries(peers)) {
+    clean();
+    const sentBytes = await counted(tgtd.port, run); // in a run of its own: the relay costs time
+    const cpu = median((results.get(who) ?? []).map(({ cpuSeconds }) => cpuSeconds));
+    const targetCpu = median((results.get(who) ?? []).map(({ targetCpuSeconds = 0 }) => targetCpuSeconds));
+    const rate = (sizeBytes / 1e6 / secondsOf(who)).toFixed(0);
+    const ratio = (secondsOf('qemu-img convert -n') / secondsOf(who)).toFixed(2);
+    console.log(
+      `| ${title} | ${who} | ${rate} | ${ratio}x | ${cpu.toFixed(2)} | ${targetCpu.toFixed(2)} | ${(sentBytes / allocatedBytes).toFixed(3)} |`,
+    );
   }
-  const result = await run();
-  if (!disks.some((disk) => spawnSync('cmp', ['-s', image, disk]).status === 0)) throw new Error('the image did not arrive');
-  return result;
+  tgtd.admin('--op', 'delete', '--mode', 'target', '--force', '--tid', '1');
+  for (const path of [image, `${image}.json`, disk]) rmSync(path);
 }
 
-/** Reads the image and writes it, as the deploy-helper does, and flushes. */
-async function ours(targetName: string): Promise<Run> {
+/** 32 machines and one image, by one process. */
+async function together(tgtd: Tgtd, folder: string, sizeBytes: number): Promise<void> {
+  const image = join(folder, 'image');
+  makeImage(image, sizeBytes, 0.9);
+  writeFileSync(`${image}.json`, await manifestOf(image));
+  const names = Array.from({ length: AT_ONCE }, (_, index) => `iqn.2026-11.io.bms:bench-${index}`);
+  for (const [index, name] of names.entries()) {
+    tgtd.addDisk(index + 1, name, join(folder, `disk${index}`), sizeBytes);
+    thin(tgtd, index + 1);
+  }
+  const alone = await ours({ port: tgtd.port, names: names.slice(0, 1), image });
+  truncateSync(join(folder, 'disk0'), 0);
+  truncateSync(join(folder, 'disk0'), sizeBytes);
+  const ran = await ours({ port: tgtd.port, names, image });
+  for (const index of names.keys())
+    if (spawnSync('cmp', ['-s', image, join(folder, `disk${index}`)]).status !== 0)
+      throw new Error(`disk ${index} does not hold the image`);
+  const each = ran.each ?? [];
+  // Jain's index: 1 when all have the same, 1/32 when one has everything
+  const speeds = each.map((seconds) => sizeBytes / seconds);
+  const sum = speeds.reduce((total, speed) => total + speed, 0);
+  const fairness = sum ** 2 / (speeds.length * speeds.reduce((total, speed) => total + speed ** 2, 0));
+  const perDeployment = ((ran.peakBytes ?? 0) - (ran.idleBytes ?? 0)) / AT_ONCE / MIB;
+  console.log(
+    `\n| ${AT_ONCE} deployments at once, ${sizeBytes / MIB} MiB each | MB/s together | one alone | fairness (Jain) | slowest / fastest | memory of each, MiB | CPU s |\n|---|---|---|---|---|---|---|`,
+  );
+  console.log(
+    `| one process | ${((AT_ONCE * sizeBytes) / 1e6 / ran.seconds).toFixed(0)} | ${(sizeBytes / 1e6 / alone.seconds).toFixed(0)} | ${fairness.toFixed(3)} | ` +
+      `${(Math.max(...each) / Math.min(...each)).toFixed(2)} | ${perDeployment.toFixed(1)} | ${ran.cpuSeconds.toFixed(2)} |`,
+  );
+}
+
+// ---- ours: a process of its own, so that its memory and its CPU time are its own ----
+
+async function ours(job: Job): Promise<Ran> {
+  const child = spawn(process.execPath, [...process.execArgv, SELF, '--deploy', JSON.stringify(job)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let output = '';
+  child.stdout.on('data', (text) => {
+    output += String(text);
+  });
+  const [status] = await once(child, 'close');
+  if (status !== 0) throw new Error('the deployment failed');
+  return JSON.parse(output);
+}
+
+/** As the deploy-helper does, from the image and its manifest to the last flush. Runs in the process of its own. */
+async function deployAll({ port, names, image }: Job): Promise<Ran> {
+  const manifest = parseManifest(readFileSync(`${image}.json`, 'utf8'), image);
+  await deploy(); // code that has run once is fast, as it is in a daemon; it writes nothing
+  const idleBytes = process.memoryUsage().rss;
   const cpuBefore = process.cpuUsage();
   const before = nodeClock.monotonic();
-  const disk = await openDisk({
-    network: nodeNetwork,
-    clock: nodeClock,
-    random: nodeRandom,
-    logger: silentLogger,
-    portal: { address: '127.0.0.1', port: tgtd.port },
-    targetName,
-    lun: 1,
-    initiatorName: 'iqn.2026-11.io.bms:bench-initiator',
-    isid: makeIsid(1, 1),
-    ...(targetName === DIGESTS && { preferences: { headerDigest: ['CRC32C'], dataDigest: ['CRC32C'] } }),
-  });
-  const source = openSync(image, 'r');
-  const pipeline = disk.pipeline();
-  for (let at = 0; at < IMAGE_BYTES; at += CHUNK_BYTES) {
-    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-    readSync(source, chunk, 0, CHUNK_BYTES, at);
-    await pipeline.write(at, chunk);
-  }
-  await pipeline.finish();
-  await disk.flush();
-  await disk.close();
-  closeSync(source);
+  let peakBytes = idleBytes;
+  const watch = new AbortController();
+  void (async () => {
+    while (!watch.signal.aborted) {
+      peakBytes = Math.max(peakBytes, process.memoryUsage().rss);
+      await new Promise<void>((resolve) => nodeClock.after(20, resolve));
+    }
+  })();
+  const each = await Promise.all(names.map((name) => deploy(name)));
+  watch.abort();
   const { user, system } = process.cpuUsage(cpuBefore);
-  return { seconds: (nodeClock.monotonic() - before) / 1000, cpuSeconds: (user + system) / 1e6 };
+  return { seconds: (nodeClock.monotonic() - before) / 1000, cpuSeconds: (user + system) / 1e6, peakBytes, idleBytes, each };
+
+  async function deploy(targetName?: string): Promise<number> {
+    if (targetName === undefined) return 0;
+    const began = nodeClock.monotonic();
+    const disk = await openDisk({
+      network: nodeNetwork,
+      clock: nodeClock,
+      random: nodeRandom,
+      logger: silentLogger,
+      portal: { address: '127.0.0.1', port },
+      targetName,
+      lun: 1,
+      initiatorName: 'iqn.2026-11.io.bms:bench-initiator',
+      isid: makeIsid(1, 0),
+    });
+    const source = await openImage({ path: image, format: 'raw' });
+    await writeImage(source, disk, { manifest, verify: 'none', sha256: sha256OnThreads });
+    await source.close();
+    await disk.close();
+    return (nodeClock.monotonic() - began) / 1000;
+  }
 }
 
-function qemu(name: string): Run {
+// ---- the other ----
+
+async function qemu(image: string, port: number, name: string): Promise<Ran> {
   const before = nodeClock.monotonic();
-  const url = `iscsi://127.0.0.1:${tgtd.port}/${name}/1`;
   const script = `qemu-img convert -n -f raw -O raw "$0" "$1" && times`;
-  const ran = spawnSync('bash', ['-c', script, image, url], { encoding: 'utf8' });
-  if (ran.status !== 0) throw new Error(`qemu-img failed: ${ran.stderr}`);
+  const child = spawn('bash', ['-c', script, image, `iscsi://127.0.0.1:${port}/${name}/1`], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let output = '';
+  child.stdout.on('data', (text) => {
+    output += String(text);
+  });
+  const [status] = await once(child, 'close');
+  if (status !== 0) throw new Error('qemu-img failed');
+  const seconds = (nodeClock.monotonic() - before) / 1000;
   // the second line of `times` is the children's: 0m0.123s 0m0.456s
-  const children = ran.stdout.trim().split('\n').at(-1) ?? '';
+  const children = output.trim().split('\n').at(-1) ?? '';
   const cpuSeconds = [...children.matchAll(/(\d+)m([\d.]+)s/g)].reduce(
     (sum, [, minutes, rest]) => sum + Number(minutes) * 60 + Number(rest),
     0,
   );
-  return { seconds: (nodeClock.monotonic() - before) / 1000, cpuSeconds };
+  return { seconds, cpuSeconds };
+}
+
+// ---- what both write, and to what ----
+
+function makeImage(path: string, sizeBytes: number, allocated: number): void {
+  const file = openSync(path, 'w');
+  ftruncateSync(file, sizeBytes);
+  const extents = Math.floor(sizeBytes / EXTENT_BYTES);
+  for (let n = 0; n < extents; n++)
+    if (Math.floor((n + 1) * allocated) > Math.floor(n * allocated))
+      writeSync(file, nodeRandom.bytes(EXTENT_BYTES), 0, EXTENT_BYTES, n * EXTENT_BYTES);
+  closeSync(file);
+}
+
+async function manifestOf(path: string): Promise<string> {
+  const image = await openImage({ path, format: 'raw' });
+  const manifest = await buildManifest(image);
+  await image.close();
+  return encodeManifest(manifest);
+}
+
+/** UNMAP and WRITE SAME with UNMAP, as a file or a modern disk behind LIO has them. */
+function thin(tgtd: Tgtd, tid: number): void {
+  tgtd.admin('--op', 'update', '--mode', 'logicalunit', '--tid', `${tid}`, '--lun', '1', '--params', 'thin_provisioning=1');
+}
+
+/** Bytes that `run` sends, headers and all. */
+async function counted(port: number, run: (port: number) => Promise<unknown>): Promise<number> {
+  let bytes = 0;
+  const relay = await nodeNetwork.listen({ address: '127.0.0.1', port: 0 }, (client) => {
+    void nodeNetwork.connect({ address: '127.0.0.1', port }).then((server) => {
+      const pass = async (from: TcpConnection, to: TcpConnection, count: (length: number) => void): Promise<void> => {
+        for await (const chunk of from) {
+          count(chunk.length);
+          await to.write(chunk);
+        }
+        to.end();
+      };
+      pass(client, server, (length) => {
+        bytes += length;
+      }).catch(() => server.destroy());
+      pass(server, client, () => undefined).catch(() => client.destroy());
+    });
+  });
+  await run(relay.local.port);
+  await relay.close();
+  return bytes;
 }
 
 function median(values: readonly number[]): number {

@@ -5,7 +5,7 @@ import type { Network } from '../core/network.ts';
 import { type Random, randomInt } from '../core/random.ts';
 import type { Bandwidth } from '../deploy/bandwidth.ts';
 import type { ReadyImage } from '../deploy/image/cache/index.ts';
-import { type DiskImage, type ReadBack, type WriteImageOptions, writeImage } from '../deploy/image/index.ts';
+import { type DiskImage, type ReadBack, type Sha256, type WriteImageOptions, writeImage } from '../deploy/image/index.ts';
 import { ChapSecret, type IscsiDisk, iscsiErrors, makeIsid, openDisk } from '../deploy/iscsi/index.ts';
 import { describeDisk, eraseEnd, metadataExtents, writePartitionImage } from '../deploy/layout/index.ts';
 import { isPassing, judged } from './deploy-failures.ts';
@@ -30,6 +30,8 @@ export interface IscsiDeployerOptions {
   readonly bandwidth?: Bandwidth;
   /** How much of an image is read back. Default `sample`. */
   readonly verify?: ReadBack;
+  /** Default: on the spot. */
+  readonly sha256?: Sha256;
   /** How many bytes may have to be sent again after a lost connection. Default 256 MiB. */
   readonly syncEveryBytes?: number;
 }
@@ -169,7 +171,7 @@ export class IscsiDeployer implements Deployer {
     told: Pick<WriteImageOptions, 'onProgress' | 'onSynced' | 'resumeAt'>,
     signal: AbortSignal,
   ): Promise<WrittenImage> {
-    const { random, bandwidth, verify = 'sample', syncEveryBytes } = this.options;
+    const { random, bandwidth, verify = 'sample', sha256: hashing, syncEveryBytes } = this.options;
     const writing: WriteImageOptions = {
       manifest,
       verify,
@@ -177,6 +179,7 @@ export class IscsiDeployer implements Deployer {
       signal,
       ...told,
       ...(bandwidth && { throttle: (bytes) => bandwidth.take(bytes, signal) }),
+      ...(hashing && { sha256: hashing }),
       ...(syncEveryBytes !== undefined && { syncEveryBytes }),
     };
     if (wanted.layout !== 'partition') {

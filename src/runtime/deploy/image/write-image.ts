@@ -3,12 +3,12 @@
  * disk. Zeros are made explicitly, since a disk remembers its last owner. The first chunk, with the partition table, comes last: a disk whose
  * writing was cut short has none and boots nothing. Several commands are under way at once; none is left when the function returns or throws.
  */
-import { hash } from 'node:crypto';
 import { BufferPool, CommandQueue } from './command-queue.ts';
 import type { DiskImage, Progress } from './disk-image.ts';
 import { imageErrors } from './errors.ts';
 import { chunkAt, type ImageManifest, type ManifestChunk } from './manifest.ts';
 import { holds, readBack, sampleOf } from './read-back.ts';
+import { type Sha256, sha256OnTheSpot } from './sha256.ts';
 import { isZero } from './zero-blocks.ts';
 
 /** What a disk must be able to do; an iSCSI session's logical unit is one. Offsets and lengths are whole blocks. */
@@ -40,6 +40,8 @@ export interface WriteImageOptions {
   /** Waits until so many bytes may be sent. */
   readonly throttle?: (bytes: number) => Promise<void>;
   readonly signal?: AbortSignal;
+  /** Default: on the spot. */
+  readonly sha256?: Sha256;
   /** For chunks in memory. Default 4 MiB; two chunks at least. */
   readonly memoryBytes?: number;
 }
@@ -155,7 +157,8 @@ class ChunkWriter {
       const data = buffer.subarray(0, onDisk);
       await this.image.read(offset, length, data.subarray(0, length));
       data.fill(0, length);
-      if (hash('sha256', data.subarray(0, length), 'hex') !== digest)
+      const { sha256 = sha256OnTheSpot } = this.options;
+      if ((await sha256(data.subarray(0, length))) !== digest)
         throw imageErrors.IMAGE_CHUNK_MISMATCH({ path: this.image.file.path, offset, length });
       await this.options.throttle?.(length);
       await this.queue.add(() => this.parts(offset, data, length).finally(() => this.pool.give(buffer)));

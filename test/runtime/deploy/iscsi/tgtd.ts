@@ -1,7 +1,7 @@
 /** Debian's tgt as a foreign target on loopback, with a control socket of its own. */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { sleep } from 'cdk8s-baremetal-runtime/core/clock';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
@@ -55,6 +55,12 @@ export class Tgtd {
     this.admin('--op', 'new', '--mode', 'target', '--tid', `${tid}`, '-T', name);
     this.admin('--op', 'new', '--mode', 'logicalunit', '--tid', `${tid}`, '--lun', '1', '-b', path);
     this.admin('--op', 'bind', '--mode', 'target', '--tid', `${tid}`, '-I', 'ALL');
+  }
+
+  /** Processor time so far, user and system. Linux only. */
+  cpuSeconds(): number {
+    const fields = readFileSync(`/proc/${this.process.pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
+    return (Number(fields[11]) + Number(fields[12])) / 100; // utime, stime in USER_HZ
   }
 
   async stop(): Promise<void> {
