@@ -1,8 +1,11 @@
 /**
  * The life of machines, measured: transitions per second with drivers that answer at once; machines per minute from enrolment to ACTIVE with simulated
- * servers over real protocols on loopback; an idle conductor with 10,000 machines. Prints Markdown. About six minutes.
+ * servers over real protocols on loopback; an idle conductor with 10,000 machines; how long a take-over takes. Prints Markdown. About eight minutes.
  *
- *   node --import tsx bench/machine.ts [transitions] [deploy] [idle]      all of them by default
+ *   node --import tsx bench/machine.ts [transitions] [deploy] [idle] [takeover] [--quick]      all of them by default
+ *
+ * A take-over is measured on two processes, a real ZooKeeper and a real MariaDB: from kill -9 of the owner in the middle of an image to the other's claim on
+ * the record, and to its first write to the disk.
  *
  * The simulated servers share the cores with the conductor, and so do their disks: what is measured of them is an upper bound of our part.
  * The idle conductor's BMCs answer at once and without a network; bench/power.ts says what a look costs on the wire.
@@ -30,11 +33,14 @@ import {
   spawn,
 } from 'cdk8s-baremetal-runtime/machine/index';
 import { MemoryStore, SqliteStore, type Store } from 'cdk8s-baremetal-runtime/store/index';
+import { missingForPod, ReplicaPod } from '../test/runtime/machine/replica-pod.ts';
 
-const parts = process.argv.slice(2);
+const quick = process.argv.includes('--quick');
+const parts = process.argv.slice(2).filter((part) => !part.startsWith('--'));
 const wanted = (part: string): boolean => parts.length === 0 || parts.includes(part);
-const IDLE_MACHINES = Number(process.env.BENCH_MACHINES ?? 10_000);
-const IDLE_SECONDS = Number(process.env.BENCH_SECONDS ?? 60);
+const IDLE_MACHINES = Number(process.env.BENCH_MACHINES ?? (quick ? 1_000 : 10_000));
+const IDLE_SECONDS = Number(process.env.BENCH_SECONDS ?? (quick ? 10 : 60));
+const TAKEOVERS = quick ? 1 : 5;
 const folder = mkdtempSync(join(tmpdir(), 'bench-machine-'));
 
 try {
@@ -48,7 +54,7 @@ try {
   if (wanted('deploy')) {
     table(
       ['simulated servers', 'seconds', 'to ACTIVE per minute', 'CPU seconds per machine', 'cores in use'],
-      [await deploy(20), await deploy(200)],
+      quick ? [await deploy(20)] : [await deploy(20), await deploy(200)],
     );
   }
   if (wanted('idle')) {
@@ -56,6 +62,24 @@ try {
       ['store', 'machines', 'looks/s', 'CPU % of a core', 'RSS MiB', 'heap MiB', 'store writes'],
       [await idle('memory', new MemoryStore()), await idle('SQLite', sqlite('idle'))],
     );
+  }
+  if (wanted('takeover')) {
+    const missing = missingForPod();
+    if (missing !== undefined) console.log(`Take-overs: skipped, ${missing}\n`);
+    else {
+      table(
+        [
+          'session',
+          'take-overs',
+          'kill -9 to claim: median s',
+          'worst s',
+          'kill -9 to first write: median s',
+          'worst s',
+          'claim to first write: median ms',
+        ],
+        quick ? [await takeOver(3)] : [await takeOver(3), await takeOver(15)],
+      );
+    }
   }
 } finally {
   rmSync(folder, { recursive: true });
@@ -240,6 +264,58 @@ async function idle(name: string, store: Store): Promise<string[]> {
   await reconciler.close();
   await store.close();
   return row;
+}
+
+/** In turn each replica is the owner that dies. What is on the disk afterwards is checked. */
+async function takeOver(sessionS: number): Promise<string[]> {
+  const pod = await ReplicaPod.create({ sessionS });
+  const toClaim: number[] = [];
+  const toWrite: number[] = [];
+  try {
+    await Promise.all([pod.start(1), pod.start(2)]);
+    for (let round = 1; round <= TAKEOVERS; round++) {
+      const machine = await pod.machine(round);
+      const before = await pod.writing(machine);
+      const { owner } = pod.between(before);
+      owner.child.kill('SIGKILL');
+      const killed = nodeClock.monotonic();
+      await owner.ended;
+      await sleep(nodeClock, 100); // what was on its way to the disk is let go unheard
+      machine.pace.left = 1_000_000;
+      await sleep(nodeClock, 100);
+      const left = machine.pace.left;
+      const watched = Promise.withResolvers<void>();
+      const watch = pod.store.watch(nodeKind, (event) => {
+        if (event.type !== 'put' || event.record.id !== machine.uuid || event.record.value.epoch === before.epoch) return;
+        watch.close();
+        toClaim.push(nodeClock.monotonic() - killed);
+        watched.resolve();
+      });
+      while (machine.pace.left === left) await sleep(nodeClock, 5);
+      toWrite.push(nodeClock.monotonic() - killed);
+      await watched.promise;
+      await pod.until(machine, ({ state }) => state === 'active');
+      if (!(await pod.holdsImage(machine))) throw new Error('the disk does not hold the image');
+      await pod.start(owner.name === 'mgmt-1' ? 1 : 2);
+    }
+  } finally {
+    await pod.close();
+  }
+  const seconds = (ms: number): string => (ms / 1000).toFixed(2);
+  const between = toWrite.map((ms, index) => ms - (toClaim[index] ?? 0));
+  return [
+    `${sessionS} s`,
+    String(TAKEOVERS),
+    seconds(median(toClaim)),
+    seconds(Math.max(...toClaim)),
+    seconds(median(toWrite)),
+    seconds(Math.max(...toWrite)),
+    median(between).toFixed(0),
+  ];
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 function enrolment(index: number): Parameters<typeof enrol>[1] {
