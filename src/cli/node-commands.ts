@@ -1,6 +1,7 @@
 /** bmctl node …, and bmctl explain: what the API says, for people or as JSON. */
 import type { NodeSummary } from 'cdk8s-baremetal-contract/api/index';
 import type { ApiClient } from './api-client.ts';
+import { progressText } from './progress-text.ts';
 import type { Surroundings } from './surroundings.ts';
 import { table } from './table.ts';
 
@@ -128,8 +129,7 @@ export async function bootReport({ api, asJson, print }: CommandContext): Promis
 }
 
 function state({ state: name, progress }: NodeSummary): string {
-  if (!progress?.totalBytes) return name;
-  return `${name} ${Math.round((progress.bytes / progress.totalBytes) * 100)} %`;
+  return progress?.totalBytes ? `${name} ${progressText(progress)}` : name;
 }
 
 function seconds(milliseconds: number): string {

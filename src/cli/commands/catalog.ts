@@ -8,6 +8,8 @@ import { type Confirm, confirmation, confirming, unconfirmed } from './plan.ts';
 interface ImageFlags {
   readonly name?: string;
   readonly sha256?: string;
+  readonly source?: string;
+  readonly checksum?: string;
   readonly boot?: string;
   readonly kernel?: string;
   readonly ramdisk?: string;
@@ -34,7 +36,9 @@ export function registerCatalog(program: Command, context: () => Promise<Command
     .description('registers a file; it is read whole and its SHA-256 computed')
     .argument('<id>', 'name of its file')
     .option('--name <name>')
-    .option('--sha256 <hex>', 'that it must have')
+    .option('--sha256 <hex>', 'of the raw form, that it must have')
+    .option('--source <url>', 'where its file is: an http(s) URL, or a path; fetched when the first machine needs it')
+    .option('--checksum <digest>', 'of that file as published: sha256:… or sha512:…')
     .option('--boot <how>', 'local (default) or kernel')
     .option('--kernel <id>', 'with --boot kernel: the image that is its kernel')
     .option('--ramdisk <id>', 'with --boot kernel: the image that is its ramdisk')
@@ -44,7 +48,11 @@ export function registerCatalog(program: Command, context: () => Promise<Command
       const at = await context();
       const added = await at.api.ask('registerImage', {}, { body: { id, kernelId, ramdiskId, ...flags } });
       at.print(
-        at.asJson ? JSON.stringify(added, undefined, 2) : `${id}: ${added.format}, ${added.sizeBytes} bytes, SHA-256 ${added.sha256}`,
+        at.asJson
+          ? JSON.stringify(added, undefined, 2)
+          : added.source === undefined
+            ? `${id}: ${added.format}, ${added.sizeBytes} bytes, SHA-256 ${added.sha256}`
+            : `${id}: ${added.format}, from ${added.source} when a machine needs it`,
       );
     });
   image.command('list').action(async () => {

@@ -5,6 +5,7 @@ import type { ApiEvent, NodeSummary } from 'cdk8s-baremetal-contract/api/index';
 import { withDeadline } from 'cdk8s-baremetal-runtime/core/index';
 import { ExitError, exitCode } from '../exit-codes.ts';
 import type { CommandContext } from '../node-commands.ts';
+import { progressText } from '../progress-text.ts';
 
 export interface FollowOptions {
   readonly node: string;
@@ -67,8 +68,7 @@ async function failure({ api }: CommandContext, node: NodeSummary): Promise<Exit
 
 function stateLine({ name, state, reason, progress }: NodeSummary): string {
   if (!progress?.totalBytes) return `${name} is ${state}: ${reason}`;
-  const share = Math.min(100, Math.round((progress.bytes / progress.totalBytes) * 100));
-  return `${name} is ${state}: ${share} % of ${Math.ceil(progress.totalBytes / 1024 ** 2)} MiB`;
+  return `${name} is ${state}: ${progressText(progress)}`;
 }
 
 /** Server-sent events as the HTML standard reads them, as far as the API writes them. */

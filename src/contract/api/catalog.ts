@@ -10,6 +10,8 @@ export const image = z.object({
   id: z.string(),
   name: z.string(),
   format: z.enum(imageFormats),
+  source: z.string().optional().describe('Where its file is, when it is not in [pxe] user_image_dir under its id'),
+  checksum: z.string().optional().describe('Of the file at its source, as it is published'),
   sizeBytes: z.number().optional().describe('Of the raw form, as it is on a disk'),
   sha256: z.string().optional().describe('Of the raw form'),
   boot: z.enum(['local', 'kernel']).describe('local: from its own disk; kernel: kernel and ramdisk come over the network'),
@@ -24,7 +26,21 @@ export const image = z.object({
 export const imageRegistration = z.strictObject({
   id: id.describe('The name of its file in [pxe] user_image_dir'),
   name: name.optional().describe('Default: the id'),
-  format: z.enum(imageFormats).optional().describe('Default: what the file is; give it when it must be that'),
+  format: z.enum(imageFormats).optional().describe('Default: what the file is; give it when it must be that, and with a source: unpacked'),
+  source: z
+    .string()
+    .max(2000)
+    .regex(/^(?:https?:\/\/|file:\/\/\/|\/)/, 'must be an http(s) URL, a file: URL or an absolute path')
+    .refine((text) => !/^[a-z]+:\/\/[^/]*@/i.test(text), 'must not carry a user or a password')
+    .optional()
+    .describe(
+      'Where its file is: a URL, or a path in [pxe] user_image_dir. gzip, zstd and xz are unpacked. Fetched at the first deployment',
+    ),
+  checksum: z
+    .string()
+    .regex(/^(?:sha256:[\da-fA-F]{64}|sha512:[\da-fA-F]{128})$/, 'must be sha256: and 64, or sha512: and 128 hexadecimal digits')
+    .optional()
+    .describe('Of the file at its source, as its publisher gives it; a plain http source needs it, or sha256'),
   sha256: sha256.optional().describe('Of the raw form: registration fails when the file has another one'),
   boot: z.enum(['local', 'kernel']).default('local'),
   kernelId: id.optional(),

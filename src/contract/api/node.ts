@@ -25,7 +25,16 @@ export const nodeSummary = z.object({
   bmc: z.string().describe('driver://address'),
   address: z.string().optional().describe('Its lease on the provisioning network'),
   instance: z.string().optional().describe('Name of its instance'),
-  progress: z.object({ bytes: z.number(), totalBytes: z.number().optional() }).optional().describe('While an image is written'),
+  progress: z
+    .object({
+      bytes: z.number(),
+      totalBytes: z.number().optional(),
+      phase: z.enum(['write', 'verify']).optional().describe('verify: what was written is read back'),
+      bytesPerSecond: z.number().optional(),
+      remainingSeconds: z.number().optional().describe('At the present rate'),
+    })
+    .optional()
+    .describe('While an image is written'),
 });
 
 export const historyEntry = z.object({

@@ -18,6 +18,10 @@ export const apiErrors = defineErrors('The API', {
     message: ({ image, path }) => `there is no file for the image ${image}: ${path}`,
     cure: "Put the file into [pxe] user_image_dir under the image's id first",
   }),
+  API_IMAGE_SOURCE: entry<{ image: string; reason: string }>({
+    message: ({ image, reason }) => `the image ${image} cannot be taken from there: ${reason}`,
+    cure: 'Give the format of the unpacked image, and a checksum where the connection proves nothing',
+  }),
   API_IMAGE_DIFFERS: entry<{ image: string; found: string; given: string }>({
     message: ({ image, found, given }) => `the file of the image ${image} is ${found}, not ${given}`,
     cure: 'Copy the file again, or correct what was given',
@@ -143,6 +147,7 @@ const STATUS: Readonly<Record<string, number>> = {
   API_NO_BODY: 400,
   API_KEY: 400,
   API_INVALID: 422,
+  API_IMAGE_SOURCE: 422,
   API_IMAGE_DIFFERS: 422,
   API_KEY_REUSED: 422,
   API_CHANGED: 412,

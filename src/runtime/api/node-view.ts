@@ -1,7 +1,7 @@
 /** A machine as the API shows it: everything but what only the controllers need. Passwords are not on the record at all. */
 import type { NodeDetail, NodeSummary, TimelineEntry } from 'cdk8s-baremetal-contract/api/index';
 import { isoTime } from '../core/iso-time.ts';
-import type { NodeRecord, TimelineEvent } from '../machine/index.ts';
+import type { Deployment, NodeRecord, TimelineEvent } from '../machine/index.ts';
 
 export type { NodeDetail, NodeSummary, TimelineEntry };
 
@@ -18,8 +18,12 @@ export function nodeSummary(node: NodeRecord): NodeSummary {
     bmc: `${node.bmc.driver}://${node.bmc.address}${node.bmc.port === undefined ? '' : `:${node.bmc.port}`}`,
     ...(node.lease && { address: node.lease.address }),
     ...(node.instance && { instance: node.instance.name }),
-    ...(progress && { progress: { bytes: progress.bytes, ...(progress.totalBytes !== undefined && { totalBytes: progress.totalBytes }) } }),
+    ...(progress && { progress: progressView(progress) }),
   };
+}
+
+function progressView({ at: _, remainingMs, ...progress }: NonNullable<Deployment['progress']>): NonNullable<NodeSummary['progress']> {
+  return { ...progress, ...(remainingMs !== undefined && { remainingSeconds: Math.ceil(remainingMs / 1000) }) };
 }
 
 export function nodeDetail(node: NodeRecord): NodeDetail {

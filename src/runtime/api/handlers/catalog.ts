@@ -26,7 +26,7 @@ export function catalogHandlers(context: HandlerContext): HandlersOf<CatalogOper
 
     registerImage: async ({ body, request }) => {
       if (await store.get(imageKind, body.id)) throw new Refusal(apiErrors.API_TAKEN({ what: 'image', id: body.id }));
-      const value = await examined(context, body, request.signal);
+      const value = body.source === undefined ? await examined(context, body, request.signal) : described(body);
       const created = await store.create(imageKind, body.id, value);
       if (created.outcome === 'exists') throw new Refusal(apiErrors.API_TAKEN({ what: 'image', id: body.id }));
       return { answer: value, etag: etagOf(created.record), location: `/v1/images/${body.id}` };
@@ -78,6 +78,26 @@ export async function flavorOf({ store }: Pick<HandlerContext, 'store'>, id: str
   const record = await store.get(flavorKind, id);
   if (!record) throw new Refusal(apiErrors.API_NO_FLAVOR({ flavor: id }));
   return record;
+}
+
+/** Of a file elsewhere: it is fetched, and everything said of it is checked, when the first machine needs it. */
+function described({ id, name = id, format, source, checksum, sha256, boot, kernelId, ramdiskId, layout }: ImageRegistration): ImageRecord {
+  const refuse = (reason: string): Refusal => new Refusal(apiErrors.API_IMAGE_SOURCE({ image: id, reason }));
+  if (format === undefined) throw refuse('its format is not given');
+  // Whoever is on the way could put anything on the machines.
+  if (source?.startsWith('http:') && checksum === undefined && sha256 === undefined) throw refuse('plain http without a checksum');
+  return {
+    id,
+    name,
+    format,
+    boot,
+    ...(source !== undefined && { source }),
+    ...(checksum !== undefined && { checksum: checksum.toLowerCase() }),
+    ...(sha256 !== undefined && { sha256 }),
+    ...(kernelId !== undefined && { kernelId }),
+    ...(ramdiskId !== undefined && { ramdiskId }),
+    ...(layout && { layout }),
+  };
 }
 
 /** Reads the file whole: what is registered is what is there, down to the last byte. */
