@@ -11,7 +11,7 @@ import { type Condition, setConditions } from '../engine/conditions.ts';
 import type { ReconcileContext, ReconcileResult } from '../engine/controller.ts';
 import { done, requeueAfter } from '../engine/controller.ts';
 import type { EventStory } from '../engine/events.ts';
-import type { LiveObject, ResourceType } from '../engine/objects.ts';
+import { type LiveObject, parseKey, type ResourceType } from '../engine/objects.ts';
 import { prune } from '../engine/prune.ts';
 import type { DatabaseKeeper } from './database-step.ts';
 import { operatorOnecloudErrors } from './errors.ts';
@@ -73,7 +73,7 @@ export async function finalize(options: FinalizeOptions, context: ReconcileConte
     const secrets = await sweep('Drop');
     keeps.splice(0, keeps.length, ...secrets.kept);
   }
-  const note = keeps.length === 0 ? 'everything is deleted' : `kept by policy: ${keeps.join(', ')}`;
+  const note = keeps.length === 0 ? 'everything is deleted' : `kept by policy: ${byKind(keeps)}`;
   await tell({ type: 'Normal', reason: 'Deleted', action: 'Delete', note });
   const live = view.get(clusterType.kind, { namespace, name }) ?? cluster;
   const metadata = { resourceVersion: live.metadata.resourceVersion, finalizers: finalizers.filter((other) => other !== FINALIZER) };
@@ -115,4 +115,14 @@ async function dropDatabases(
   logger.info({ databases: wanted.length }, 'databases dropped');
   await tell({ type: 'Normal', reason: 'DatabasesDropped', action: 'Drop databases', note });
   return undefined;
+}
+
+/** "PersistentVolumeClaim default-glance, default-influxdb; Secret default-ca": an event is short, and claims come first. */
+function byKind(kept: readonly string[]): string {
+  const names = new Map<string, string[]>();
+  for (const described of [...kept].sort()) {
+    const [kind = '', key = ''] = described.split(' ');
+    names.set(kind, [...(names.get(kind) ?? []), parseKey(key).name]);
+  }
+  return [...names].map(([kind, list]) => `${kind} ${list.join(', ')}`).join('; ');
 }

@@ -163,10 +163,9 @@ async function applyComponent(
     .filter(
       ({ metadata }) => metadata.labels?.[INSTANCE_LABEL] === instance && metadata.labels[onecloudLabel.component] === component.component,
     );
-  const { state, message, ready, desired } = readinessOf(live, { pods });
-  const claim = view.get('PersistentVolumeClaim', live.metadata);
-  const unbound =
-    state === 'ready' || claim === undefined ? undefined : await unboundClaims?.problemOf(api, claim, component.resolved.row.key);
+  const { state, reason, message, ready, desired } = readinessOf(live, { pods });
+  const claim = reason === 'Unschedulable' ? view.get('PersistentVolumeClaim', live.metadata) : undefined;
+  const unbound = claim && (await unboundClaims?.problemOf(api, claim, component.resolved.row.key));
   const told = unbound ? String(unbound) : message !== '' ? message : remark;
   const tables = tablesOf(component, live, pods, state === 'ready' && (ready ?? 1) > 0);
   return {
