@@ -14,6 +14,8 @@ import { nodeRandom } from '../../src/runtime/core/node-random.ts';
 export interface FakeKubelet {
   /** Images that cannot be pulled. */
   readonly bad: Set<string>;
+  /** Claims that get no volume, as "namespace/name": their pods are not scheduled. */
+  readonly unbound: Set<string>;
   /** The image can be pulled now, and pods that waited for it start. */
   heal(image: string): void;
   stop(): Promise<void>;
@@ -29,10 +31,17 @@ export async function startFakeKubelet(
   const node: KubeObject = { apiVersion: 'v1', kind: 'Node', metadata: { name, labels: { 'kubernetes.io/hostname': name, ...labels } } };
   await api.apply(resourceTypes.nodes, node, { fieldManager: 'fake-kubelet', force: true });
   const bad = new Set<string>();
+  const unbound = new Set<string>();
   const common = { api, clock: nodeClock, random: nodeRandom, logger: silentLogger };
   const pods = createInformer({ ...common, type: resourceTypes.pods, ...(namespace !== undefined && { namespace }) });
   const run = async (pod: LiveObject): Promise<void> => {
     if (pod.metadata.deletionTimestamp !== undefined || textAt(pod, 'status', 'phase') === 'Running') return;
+    const claims = listAt(pod, 'spec', 'volumes').map((volume) => textAt(volume, 'persistentVolumeClaim', 'claimName'));
+    if (claims.some((claim) => unbound.has(`${pod.metadata.namespace}/${claim}`))) {
+      if (listAt(pod, 'status', 'conditions').length > 0) return;
+      await api.patch(resourceTypes.pods, pod.metadata, { status: UNSCHEDULABLE }, { subresource: 'status' }).catch(() => undefined);
+      return;
+    }
     const status = statusOf(pod, bad);
     if (status.phase === 'Pending' && listAt(pod, 'status', 'containerStatuses').length > 0) return;
     await api
@@ -46,6 +55,7 @@ export async function startFakeKubelet(
   const running = pods.run(end.signal);
   return {
     bad,
+    unbound,
     heal: (image) => {
       bad.delete(image);
       for (const pod of pods.store.list()) void run(pod);
@@ -57,6 +67,19 @@ export async function startFakeKubelet(
     },
   };
 }
+
+/** In the words of kube-scheduler. */
+const UNSCHEDULABLE = {
+  phase: 'Pending',
+  conditions: [
+    {
+      type: 'PodScheduled',
+      status: 'False',
+      reason: 'Unschedulable',
+      message: '0/1 nodes are available: 1 pod has unbound immediate PersistentVolumeClaims.',
+    },
+  ],
+};
 
 /** Pods say that they have been ready for a minute, so that nobody waits for a Deployment's minReadySeconds. */
 const READY_SINCE_MS = 60_000;

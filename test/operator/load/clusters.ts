@@ -49,6 +49,12 @@ export function clusterObject(key: ObjectKey, spec: Record<string, unknown>): Ku
   return { apiVersion: clusterType.apiVersion, kind: clusterType.kind, metadata: key, spec };
 }
 
+/** Of the events about anything in a namespace, those with this reason: their notes. */
+export async function notes(api: KubeApi, namespace: string, reason: string): Promise<string[]> {
+  const { items } = await api.list(resourceTypes.events, { namespace });
+  return items.filter((event) => event.reason === reason).map(({ note }) => String(note));
+}
+
 export async function clusterStatus(api: KubeApi, key: ObjectKey): Promise<ClusterStatus> {
   return ((await api.get(clusterType, key)).status ?? {}) as ClusterStatus;
 }

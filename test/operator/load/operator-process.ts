@@ -5,11 +5,19 @@
 import { pino } from 'pino';
 import { clientNodeTransport, loadKubeConfig } from '../../../src/operator/engine/client-node-transport.ts';
 import { startOperator } from '../../../src/operator/main.ts';
+import { mysqlDatabases } from '../../../src/operator/onecloud/mysql-databases.ts';
 import { nodeClock } from '../../../src/runtime/core/node-clock.ts';
 import { nodeNetwork } from '../../../src/runtime/core/node-network.ts';
 import { nodeRandom } from '../../../src/runtime/core/node-random.ts';
 
-const { POD_NAME = 'operator-0', POD_NAMESPACE = 'default', WATCH_NAMESPACES = '', ELECTION_MS = '', LOG_LEVEL = 'silent' } = process.env;
+const {
+  POD_NAME = 'operator-0',
+  POD_NAMESPACE = 'default',
+  WATCH_NAMESPACES = '',
+  ELECTION_MS = '',
+  DATABASES = '',
+  LOG_LEVEL = 'silent',
+} = process.env;
 const [leaseDurationMs, renewDeadlineMs, retryPeriodMs] = ELECTION_MS.split(',').map(Number);
 const stop = new AbortController();
 process.once('SIGTERM', () => stop.abort(new Error('SIGTERM')));
@@ -31,6 +39,7 @@ async function run(): Promise<void> {
       podNamespace: POD_NAMESPACE,
       watchNamespaces: WATCH_NAMESPACES.split(',').filter((name) => name !== ''),
       listen: { address: '127.0.0.1', port: 0 },
+      ...(DATABASES !== '' && { databases: mysqlDatabases({ clock: nodeClock }) }),
       ...(leaseDurationMs && renewDeadlineMs && retryPeriodMs && { electionTimes: { leaseDurationMs, renewDeadlineMs, retryPeriodMs } }),
     },
     stop.signal,

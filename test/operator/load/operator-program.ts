@@ -14,6 +14,8 @@ export interface OperatorProgramOptions {
   readonly watchNamespaces?: readonly string[];
   /** Lease duration, renew deadline and retry period in ms; the program's own when absent. */
   readonly election?: readonly [number, number, number];
+  /** Whether it cares for databases. Default false. */
+  readonly databases?: boolean;
   /** Arguments of node. Default: the source as it is, through tsx. */
   readonly program?: readonly string[];
   /** Default silent. Logs go to stderr. */
@@ -40,7 +42,16 @@ const FROM_SOURCE = ['--import', 'tsx', 'test/operator/load/operator-process.ts'
 
 /** Resolves when its port answers. */
 export async function startOperatorProgram(options: OperatorProgramOptions): Promise<OperatorProgram> {
-  const { kubeconfig, namespace, podName = 'operator-0', watchNamespaces = [], election, program = FROM_SOURCE, logLevel } = options;
+  const {
+    kubeconfig,
+    namespace,
+    podName = 'operator-0',
+    watchNamespaces = [],
+    election,
+    program = FROM_SOURCE,
+    databases = false,
+    logLevel,
+  } = options;
   const child = spawn(process.execPath, program, {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: {
@@ -50,6 +61,7 @@ export async function startOperatorProgram(options: OperatorProgramOptions): Pro
       POD_NAMESPACE: namespace,
       WATCH_NAMESPACES: watchNamespaces.join(','),
       ELECTION_MS: election?.join(',') ?? '',
+      ...(databases && { DATABASES: 'yes' }),
       ...(logLevel !== undefined && { LOG_LEVEL: logLevel }),
     },
   });
