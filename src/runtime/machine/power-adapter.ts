@@ -35,6 +35,8 @@ interface Held {
 export class PowerAdapter implements MachinePower {
   readonly #options: PowerAdapterOptions;
   readonly #held = new Map<string, Held>();
+  /** Of managers that were replaced: a BMC that does not answer takes its time, and nobody waits for it but `close`. */
+  readonly #closings = new Set<Promise<void>>();
 
   constructor(options: PowerAdapterOptions) {
     this.#options = options;
@@ -63,7 +65,7 @@ export class PowerAdapter implements MachinePower {
   async close(): Promise<void> {
     const held = [...this.#held.values()];
     this.#held.clear();
-    await Promise.all(held.map(({ manager }) => manager.close()));
+    await Promise.all([...held.map(({ manager }) => manager.close()), ...this.#closings]);
   }
 
   #cycle(node: NodeRecord, signal: AbortSignal): PowerCycleOptions {
@@ -81,6 +83,14 @@ export class PowerAdapter implements MachinePower {
     }
   }
 
+  #closeLater(manager: PowerManager): void {
+    const closing: Promise<void> = manager
+      .close()
+      .catch(() => undefined) // it was of no use any more
+      .finally(() => this.#closings.delete(closing));
+    this.#closings.add(closing);
+  }
+
   async #manager(node: NodeRecord): Promise<PowerManager> {
     const { driver, address, port, username, passwordRef } = node.bmc;
     const factory = this.#options.drivers[driver];
@@ -91,7 +101,7 @@ export class PowerAdapter implements MachinePower {
     if (held?.access === access && held.password.equals(password)) return held.manager;
     const manager = factory({ address, ...(port !== undefined && { port }), username, password });
     this.#held.set(node.uuid, { manager, access, password });
-    await held?.manager.close();
+    if (held) this.#closeLater(held.manager);
     return manager;
   }
 }

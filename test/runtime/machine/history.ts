@@ -172,6 +172,14 @@ export async function liveHistory(seed: number | string, faults: Faults = {}, pl
   world.daemon('mgmt-3');
   await setMaintenance(world, machine.uuid, false);
   const rests = (node: NodeRecord): boolean => node.request === undefined && node.step === undefined && states[node.state].rests(node);
+  // Until then somebody alive looks after it, or does so within a minute.
+  for (let looks = 0, orphaned = 0; looks < 30 && !rests(latest); looks++) {
+    await world.clock.runFor(20_000);
+    const { owner, state } = latest;
+    const owned = owner !== undefined && (await world.clock.run(world.coordination.isAlive(owner)));
+    orphaned = owned || rests(latest) ? 0 : orphaned + 1;
+    if (orphaned > 3) throw new Error(`${state}, and nobody alive has looked after it for a minute`);
+  }
   await world.clock.runUntil(() => rests(latest), LIMIT);
   if (latest.state === 'active') {
     await world.clock.runFor(120_000);

@@ -72,6 +72,23 @@ describe('the power plane, as a machine’s life asks for it', () => {
     expect(closed).toEqual(['first', 'second']);
   });
 
+  it('nobody but its own close waits for an old session whose BMC does not answer', async () => {
+    const gone = Promise.withResolvers<void>();
+    const { secrets, power, made } = await setup({ close: () => gone.promise });
+    await power.status(node, signal);
+    await secrets.write('bmc.u', new NamedSecret('second'));
+    await power.status(node, signal);
+    expect(made).toHaveLength(2);
+    let closed = false;
+    const closing = power.close().then(() => {
+      closed = true;
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(closed).toBe(false);
+    gone.resolve();
+    await closing;
+  });
+
   it('a machine that does not obey is an error that may pass', async () => {
     const { clock, power } = await setup({ on: async () => undefined });
     const error = await clock.run(power.ensureOn(node, signal).catch((failure: unknown) => failure));
