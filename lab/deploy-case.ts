@@ -158,7 +158,7 @@ export async function runCase(one: DeployCase, files: LabFiles, tell: (what: str
     const gaveUp = new AbortController();
     void failure(core, signal).then((why) => why !== undefined && gaveUp.abort(new Error(why)));
     const either = AbortSignal.any([signal, gaveUp.signal]);
-    const marker = await watch(machine, 'marker', /BMS-MARKER booted from (\S+) by (\S+)/, seen, note, either);
+    const marker = await watch(machine, 'marker', /BMS-MARKER booted from (\S+) by (BIOS|UEFI)/, seen, note, either);
     await watch(machine, 'first boot', /BMS-MARKER (instance|no config)/, seen, note, either);
     if (!marker) {
       void Promise.all(watching);

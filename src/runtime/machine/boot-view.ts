@@ -13,6 +13,8 @@ export interface BootViewOptions {
   readonly secrets: SecretSource;
   /** Device names below /dev in the order in which the ramdisk tries them. */
   readonly disks?: readonly string[];
+  /** The only iSCSI initiator that a ramdisk's target lets in. Default: whoever has the CHAP secret. */
+  readonly initiatorName?: string;
   /** [baremetal] pxe_append_params. */
   readonly append?: string;
 }
@@ -92,7 +94,7 @@ export class BootView implements BootMachines {
     if (session.keyHash === undefined) return { kind: 'none', reason: 'its ramdisk has reported already' };
     const key = await this.#options.secrets.read(deployKeyName(session.id));
     const { append } = this.#append();
-    const words = [append, node.ramdisk && `bms_action=${node.ramdisk.purpose}`].filter((word) => word !== undefined).join(' ');
+    const words = [...(append === undefined ? [] : [append]), ...ramdiskWords(node, this.#options.initiatorName)].join(' ');
     return {
       kind: 'deploy',
       kernel: `${directory}/deploy_kernel`,
@@ -111,6 +113,17 @@ export class BootView implements BootMachines {
     const words = [...(this.#options.append === undefined ? [] : [this.#options.append]), ...more];
     return words.length === 0 ? {} : { append: words.join(' ') };
   }
+}
+
+/** What our ramdisk is told beyond the original's words; others pass over them. */
+function ramdiskWords({ ramdisk, deployment, rootDiskSerial }: NodeRecord, initiatorName: string | undefined): string[] {
+  const direct = ramdisk === undefined && deployment?.image.method === 'direct';
+  return [
+    ...(ramdisk === undefined ? [] : [`bms_action=${ramdisk.purpose}`]),
+    ...(direct ? ['deploy_method=direct'] : initiatorName === undefined ? [] : [`iscsi_initiator=${initiatorName}`]),
+    // a command line has no quotes that every loader would leave alone
+    ...(rootDiskSerial === undefined ? [] : [`disk_serial=${encodeURIComponent(rootDiskSerial).replaceAll("'", '%27')}`]),
+  ];
 }
 
 /** nova's pxe_network_config. Of interfaces that the machine has lost since its spawn nothing is said: better by DHCP than not at all. */

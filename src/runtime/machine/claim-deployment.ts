@@ -8,6 +8,7 @@ import { isoTime } from '../core/iso-time.ts';
 import type { AcceptReport, ClaimDeployment, ClaimOutcome, ClaimRequest, RamdiskReport, ReportOutcome } from '../deploy/helper/index.ts';
 import type { Store, Stored } from '../store/index.ts';
 import { keyMatches } from './deploy-key.ts';
+import { directTokenHash } from './direct-desk.ts';
 import { type NodeRecord, nodeKind } from './node-record.ts';
 import { findNodeByNumber } from './nodes.ts';
 import { mayHavePosted, sessionOf, withSession } from './ramdisk-session.ts';
@@ -97,7 +98,16 @@ function refuse(
   if (wrongAddress !== undefined) return { kind: 'wrong-address', reason: wrongAddress };
   const iqn = sessionOf(node)?.iqn ?? '';
   if (request.iqn !== iqn) return { kind: 'wrong-target', expected: iqn };
+  const method = methodOf(node);
+  // An error is heard in either form.
+  if (request.error === undefined && (request.disk !== undefined) !== (method === 'direct'))
+    return { kind: 'wrong-method', expected: method };
   return undefined;
+}
+
+/** Only a deployment may be the ramdisk's own work: a cleaning is always the deploy-helper's. */
+function methodOf({ ramdisk, deployment }: NodeRecord): 'iscsi' | 'direct' {
+  return ramdisk === undefined && deployment?.image.method === 'direct' ? 'direct' : 'iscsi';
 }
 
 function refuseReport(
@@ -149,13 +159,20 @@ function refuseAddress(
 function accepted(node: NodeRecord, request: ClaimRequest, now: number): NodeRecord | undefined {
   const session = sessionOf(node);
   if (session === undefined) return undefined;
-  const { address, port, lun } = request;
+  const { address, disk } = request;
+  const { port, lun } = disk === undefined ? request : { port: 0, lun: 0 };
   const outcome =
     request.error === undefined
-      ? { claim: { address, port, lun, at: now } }
+      ? { claim: { address, port, lun, at: now, ...(disk && { disk }) } }
       : { reportedError: cleanText(request.error) || 'an error without a message' };
   const type = request.error === undefined ? 'deploy POST accepted' : 'deploy POST with an error';
-  return withEvent(spent(node, outcome), { type, detail: `from ${address}` }, now);
+  return withEvent(withToken(spent(node, outcome), request), { type, detail: `from ${address}` }, now);
+}
+
+/** The key is only known here: what it is good for from now on is noted by its hash. */
+function withToken(node: NodeRecord, { disk, key }: ClaimRequest): NodeRecord {
+  if (disk === undefined || node.deployment === undefined) return node;
+  return { ...node, deployment: { ...node.deployment, direct: { tokenHash: directTokenHash(new Secret(key)) } } };
 }
 
 function acceptedReport(node: NodeRecord, { error, facts, remoteAddress }: RamdiskReport, now: number): NodeRecord | undefined {

@@ -73,6 +73,10 @@ export const machineErrors = defineErrors('MACHINE', {
     message: ({ written, expected }) => `the written image has SHA-256 ${written}, expected ${expected}`,
     cure: 'Fetch the image again; when it happens twice, test the disk and the memory of both machines',
   }),
+  MACHINE_DIRECT: entry<{ reason: string }>({
+    message: ({ reason }) => `the ramdisk did not write the image: ${reason}`,
+    cure: 'See the console of the machine for what it met; deploy again once that is cured, or by deploy_method=iscsi',
+  }),
   MACHINE_NOTIFY: entry<{ address: string; reason: string }>({
     message: ({ address, reason }) => `the ramdisk at ${address} could not be told that the image is written: ${reason}`,
     cure: 'Nothing: the machine is restarted by its power in place of the ramdisk',

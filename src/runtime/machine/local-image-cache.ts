@@ -23,7 +23,11 @@ export interface LocalImageCacheOptions {
   readonly bootRoot: string;
   /** Shared by all deployments of this replica. */
   readonly images: SharedImages;
+  /** [deploy_helper] method. Default `iscsi`. */
+  readonly method?: DeployMethod;
 }
+
+export type DeployMethod = 'iscsi' | 'direct';
 
 const MIB = 1024 * 1024;
 const PASSING: ReadonlySet<string> = new Set(['IMAGE_FETCH', 'IMAGE_CACHE_FULL', 'IMAGE_CACHE_DISK_FULL', 'IMAGE_CHANGED']);
@@ -41,10 +45,11 @@ export class LocalImageCache implements ImageCache {
       const reason = 'a partition image has no boot loader; register it with boot = kernel, a kernel_id and a ramdisk_id';
       throw permanent(machineImageErrors.MACHINE_IMAGE({ image: id, reason }));
     }
-    const cached = await this.check(record, signal);
+    const checked = await this.check(record, signal);
     const directory = join(bootRoot, bootDirectory(node));
     mkdirSync(directory, { recursive: true });
     const flavor = await this.flavorOf(node);
+    const cached = { ...checked, method: methodFor(node, flavor, this.options.method) };
     this.placeDeployFiles(flavor, directory);
     if (record.boot === 'kernel') this.placeKernel(record, directory);
     if (record.layout !== 'partition') return cached;
@@ -121,6 +126,19 @@ export class LocalImageCache implements ImageCache {
     ready.release();
     return { sizeBytes, sha256, boot: record.boot };
   }
+}
+
+/** The machine's word, then its flavor's, then the site's. What is to be kept is looked at over iSCSI, since a ramdisk does not read tables. */
+function methodFor(node: NodeRecord, flavor: FlavorRecord | undefined, site: DeployMethod = 'iscsi'): DeployMethod {
+  if (node.instance?.preserveEphemeral) return 'iscsi';
+  const word = node.properties.capabilities?.deploy_method ?? flavor?.extraSpecs?.['baremetal:deploy_method'] ?? site;
+  if (word === 'iscsi' || word === 'direct') return word;
+  throw permanent(
+    machineImageErrors.MACHINE_IMAGE({
+      image: node.instance?.imageId ?? '',
+      reason: `deploy_method is "${word}", and can be iscsi or direct`,
+    }),
+  );
 }
 
 /** In MiB, from the flavor as in the original: the root holds the image at least, and swap is never nothing. */

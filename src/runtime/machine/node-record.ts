@@ -129,7 +129,16 @@ const keyShape = {
   /** The only address that may use the key: the lease of the machine (N4). */
   allowedAddress: z.string().optional(),
   /** The ramdisk's POST as accepted: where its disk is exported. */
-  claim: z.object({ address: z.string(), port: z.number().int(), lun: z.number().int(), at: time }).optional(),
+  claim: z
+    .object({
+      address: z.string(),
+      port: z.number().int(),
+      lun: z.number().int(),
+      at: time,
+      /** Of a ramdisk that writes by itself (`direct`) and exports nothing: the disk that it chose. */
+      disk: z.object({ serial: z.string().optional(), sizeBytes: z.number().int().positive() }).optional(),
+    })
+    .optional(),
   /** What the ramdisk reported in `e` (N1). */
   reportedError: z.string().optional(),
 };
@@ -165,7 +174,22 @@ const deploymentShape = {
       })
       .optional(),
     preserveEphemeral: z.boolean().optional(),
+    /** `iscsi` (default): the deploy-helper writes to the exported disk; `direct`: the ramdisk pulls the image. */
+    method: z.enum(['iscsi', 'direct']).optional(),
   }),
+  /** Of the method `direct`: what the ramdisk said of its work. */
+  direct: z
+    .object({
+      /** SHA-256 of the token that reads the image. */
+      tokenHash: sha256,
+      bytes: z.number().nonnegative().optional(),
+      heardAt: time.optional(),
+      /** Of the image that it says it has written. */
+      sha256: sha256.optional(),
+      doneAt: time.optional(),
+      error: z.string().optional(),
+    })
+    .optional(),
   disk: diskIdentity.optional(),
   progress: progress.optional(),
   /** Chunks of the image (SHA-256 of its raw form) that the disk has for good: where a later run goes on. */

@@ -51,6 +51,7 @@ export interface CachedImage {
   readonly boot?: 'local' | 'kernel';
   readonly layout?: Deployment['image']['layout'];
   readonly partitions?: Deployment['image']['partitions'];
+  readonly method?: Deployment['image']['method'];
 }
 
 export interface ImageCache {

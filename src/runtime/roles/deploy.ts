@@ -1,15 +1,20 @@
 /** The deploy-helper that ramdisks post to, and what a deployment is done with: images, the iSCSI writer, the word back to the ramdisk. */
+import type { HttpHandler } from '../core/network.ts';
 import { Bandwidth } from '../deploy/bandwidth.ts';
+import { DIRECT_PATH, type DirectServiceOptions, directService } from '../deploy/direct/index.ts';
 import { deployHelper } from '../deploy/helper/index.ts';
 import { ImageCache } from '../deploy/image/cache/index.ts';
+import { sha256OnThreads } from '../deploy/image/index.ts';
 import { bootTree } from '../machine/boot-tree.ts';
+import { deployerByMethod } from '../machine/direct-deployer.ts';
+import { directDesk } from '../machine/direct-desk.ts';
 import { acceptReport, claimDeployment, type MachinePorts, ramdiskNotifier } from '../machine/index.ts';
 import { IscsiDeployer } from '../machine/iscsi-deployer.ts';
 import { LocalImageCache } from '../machine/local-image-cache.ts';
 import { listening, type Role, type Surroundings, startRole } from './role.ts';
 
 /** Initiator name of every replica: a successor's login must end its predecessor's session. RFC 7143 section 4.2.7. */
-const INITIATOR_NAME = 'iqn.2026-11.io.bms.baremetal:deploy-helper';
+export const INITIATOR_NAME = 'iqn.2026-11.io.bms.baremetal:deploy-helper';
 
 export interface DeployRole extends Role {
   readonly ports: Pick<MachinePorts, 'images' | 'bootloader' | 'deployer' | 'notifier'>;
@@ -18,17 +23,6 @@ export interface DeployRole extends Role {
 export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
   const { config, store, network, clock, random, logger, serverAddress, openImage } = surroundings;
   return startRole(async (closing) => {
-    if (config.deploy_helper.enabled) {
-      const { address, port } = config.deploy_helper;
-      const handler = deployHelper({
-        claimDeployment: claimDeployment({ store, clock }),
-        acceptReport: acceptReport({ store, clock }),
-        logger,
-      });
-      const start = () => network.serveHttp({ address, port }, handler);
-      const server = await listening('deploy-helper', `${address}:${port}`, 'deploy_helper', start);
-      closing(() => server.close());
-    }
     const { image_cache: cache, deploy_helper: limits } = config;
     const shared = new ImageCache({
       directory: cache.dir,
@@ -45,18 +39,43 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
       userImages: config.pxe.user_image_dir,
       deployImages: config.pxe.deploy_image_dir,
       bootRoot: config.tftp.root,
+      method: limits.method,
     });
-    const deployer = new IscsiDeployer({
+    const bandwidth = new Bandwidth(clock, limits.bandwidth * 1e6);
+    const acquireImage: DirectServiceOptions['acquireImage'] = (image, signal) => images.acquire(image, signal);
+    const iscsi = new IscsiDeployer({
       network,
       clock,
       random,
       logger,
       initiatorName: INITIATOR_NAME,
       localAddress: serverAddress,
-      acquireImage: (image, signal) => images.acquire(image, signal),
-      bandwidth: new Bandwidth(clock, limits.bandwidth * 1e6),
+      acquireImage,
+      bandwidth,
       verify: limits.read_back,
+      ...(!openImage && { sha256: sha256OnThreads }), // who has images of its own has a clock of its own, which would not wait
     });
+    const deployer = deployerByMethod({ store, clock, random, acquireImage, iscsi });
+    if (limits.enabled) {
+      const { address, port } = limits;
+      const post = deployHelper({
+        claimDeployment: claimDeployment({ store, clock }),
+        acceptReport: acceptReport({ store, clock }),
+        logger,
+      });
+      const pull = directService({
+        desk: directDesk({ store, clock }),
+        acquireImage,
+        random,
+        logger,
+        verify: limits.read_back,
+        throttle: (bytes, signal) => bandwidth.take(bytes, signal),
+      });
+      const handler: HttpHandler = (request) => (request.path.startsWith(DIRECT_PATH) ? pull(request) : post(request));
+      const start = () => network.serveHttp({ address, port }, handler);
+      const server = await listening('deploy-helper', `${address}:${port}`, 'deploy_helper', start);
+      closing(() => server.close());
+    }
     const bootloader = bootTree({ bootRoot: config.tftp.root });
     const notifier = ramdiskNotifier({ network, clock, port: config.deploy_helper.port });
     return { ports: { images, bootloader, deployer, notifier } };

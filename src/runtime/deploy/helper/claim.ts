@@ -14,6 +14,8 @@ export interface ClaimRequest {
   readonly lun: number;
   /** `n`: name of its iSCSI target. */
   readonly iqn: string;
+  /** `b` and `s`, of a ramdisk that will write by itself (the `direct` method): size and serial number of the disk that it chose. */
+  readonly disk?: { readonly sizeBytes: number; readonly serial?: string };
   /** `e`: what went wrong in the ramdisk; absent when nothing did. */
   readonly error?: string;
 }
@@ -27,7 +29,9 @@ export type ClaimOutcome =
   | { readonly kind: 'expired'; readonly at: string }
   | { readonly kind: 'not-waiting'; readonly state: string }
   | { readonly kind: 'wrong-address'; readonly reason: string }
-  | { readonly kind: 'wrong-target'; readonly expected: string };
+  | { readonly kind: 'wrong-target'; readonly expected: string }
+  /** It wants to write by itself, or to be written to, and the other was asked of it. */
+  | { readonly kind: 'wrong-method'; readonly expected: 'iscsi' | 'direct' };
 
 /** Atomic: of two requests with one key at most one is accepted, whichever replicas they reach. */
 export type ClaimDeployment = (request: ClaimRequest) => Promise<ClaimOutcome>;

@@ -33,11 +33,11 @@ export function deployHelper({ claimDeployment, acceptReport, logger }: DeployHe
       return text(400, parsed.reason);
     }
     // The key goes into the claim and nowhere else (N15).
-    const { id, key, address, iqn, port, lun, error } = parsed.post;
+    const { id, key, address, iqn, port, lun, disk, error } = parsed.post;
     const fields = { from, machine: id, iqn, port, lun };
     let outcome: ClaimOutcome;
     try {
-      const claim = { id, key, address: canonicalAddress(address), remoteAddress: from, port, lun, iqn };
+      const claim = { id, key, address: canonicalAddress(address), remoteAddress: from, port, lun, iqn, ...(disk && { disk }) };
       outcome = await claimDeployment(error === undefined ? claim : { ...claim, error });
     } catch (failure) {
       logger.error({ ...fields, error: String(failure) }, 'deploy POST could not be recorded');
@@ -103,6 +103,8 @@ function answer(outcome: ClaimOutcome, id: number): HttpResponse {
       return text(400, outcome.reason);
     case 'wrong-target':
       return text(400, `the target's name is not ${outcome.expected}`);
+    case 'wrong-method':
+      return text(400, `the deployment's method is ${outcome.expected}: start the ramdisk that the command line is for`);
   }
 }
 

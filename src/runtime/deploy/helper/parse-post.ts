@@ -9,6 +9,7 @@ export interface DeployPost {
   readonly port: number;
   readonly lun: number;
   readonly error?: string;
+  readonly disk?: { readonly sizeBytes: number; readonly serial?: string };
 }
 
 export type ParsedPost = { readonly kind: 'post'; readonly post: DeployPost } | { readonly kind: 'invalid'; readonly reason: string };
@@ -26,7 +27,7 @@ export function parsePost(body: Uint8Array): ParsedPost {
     if (!form.get(name)) return invalid(`parameter '${name}' is not defined`);
   }
   // Which of two is meant? A ramdisk never sends two, so this is somebody else.
-  const twice = ['i', 'k', 'a', 'n', 'p', 'l', 'e'].find((name) => form.getAll(name).length > 1);
+  const twice = ['i', 'k', 'a', 'n', 'p', 'l', 'e', 'b', 's'].find((name) => form.getAll(name).length > 1);
   if (twice !== undefined) return invalid(`parameter '${twice}' is given twice`);
 
   const id = wholeNumber(form.get('i'), 1, Number.MAX_SAFE_INTEGER);
@@ -40,8 +41,13 @@ export function parsePost(body: Uint8Array): ParsedPost {
   if (port === undefined) return invalid("parameter 'p' is not a TCP port");
   const lun = form.get('l') ? wholeNumber(form.get('l'), 0, LARGEST_LUN) : DEFAULT_LUN;
   if (lun === undefined) return invalid("parameter 'l' is not a logical unit number");
+  const sizeBytes = wholeNumber(form.get('b'), 1, Number.MAX_SAFE_INTEGER);
+  if (form.get('b') && sizeBytes === undefined) return invalid("parameter 'b' is not the size of a disk in bytes");
+  const serial = (form.get('s') ?? '').trim();
+  if (!/^[\x20-\x7e]{0,255}$/.test(serial)) return invalid("parameter 's' is not the serial number of a disk");
+  const disk = sizeBytes === undefined ? undefined : { sizeBytes, ...(serial !== '' && { serial }) };
   const error = form.get('e');
-  return { kind: 'post', post: { id, key: form.get('k') ?? '', address, iqn, port, lun, ...(error && { error }) } };
+  return { kind: 'post', post: { id, key: form.get('k') ?? '', address, iqn, port, lun, ...(disk && { disk }), ...(error && { error }) } };
 }
 
 function wholeNumber(text: string | null, least: number, most: number): number | undefined {

@@ -22,7 +22,7 @@ export interface RamdiskReport {
 
 export type ReportOutcome =
   | { readonly kind: 'accepted'; readonly authorizedKeys: readonly string[] }
-  | Exclude<ClaimOutcome, { kind: 'accepted' | 'wrong-target' }>
+  | Exclude<ClaimOutcome, { kind: 'accepted' | 'wrong-target' | 'wrong-method' }>
   /** This machine's ramdisk was started for something else. */
   | { readonly kind: 'wrong-purpose'; readonly purpose: string }
   | { readonly kind: 'facts-missing' };

@@ -1,21 +1,37 @@
 # HTTP as far as it is needed here, over nc: with the body of a refusal, which is the sentence that a person wants to read, and with ranges,
-# neither of which busybox's wget has. Connections are not kept: the end of the body is the end of the connection.
+# neither of which busybox's wget has. Version 1.0 of it: the end of the body is the end of the connection, and a body never comes in
+# pieces (RFC 9112 section 6.1).
 
-# http METHOD PATH [CONTENT-TYPE BODY-FILE]: sets STATUS (empty: nobody answered); the answer's body goes to /run/answer.
+# http METHOD PATH [CONTENT-TYPE BODY-FILE]: sets STATUS (empty: nobody answered); the answer's body goes to
+# $WORK/answer, $WORK being /run where there is only one thing to do at a time.
 http() {
-  request "$@" > /run/request
-  rm -f /run/answer /run/status
-  timeout 60 nc -w 10 "$HELPER" "$HELPER_PORT" < /run/request 2> /run/nc-error | {
+  folder=${WORK:-/run}
+  request "$@" > "$folder/request"
+  rm -f "$folder/answer" "$folder/status"
+  connect "$folder" timeout 60 | {
     read_head
-    cat > /run/answer
-    echo "$status" > /run/status
+    cat > "$folder/answer"
+    echo "$status" > "$folder/status"
   }
-  STATUS=$(cat /run/status 2> /dev/null)
+  STATUS=$(cat "$folder/status" 2> /dev/null)
+}
+
+# connect FOLDER [PROGRAM …]: sends FOLDER/request, and prints the answer as it comes. The request goes through a pipe that this shell keeps open:
+# nc passes the end of its input on at once, which servers take for a client that is gone.
+connect() {
+  hold=$1
+  shift
+  rm -f "$hold/pipe"
+  mkfifo "$hold/pipe"
+  exec 9<> "$hold/pipe"
+  cat "$hold/request" >&9 &
+  "$@" nc -w 10 "$HELPER" "$HELPER_PORT" <&9 2> "$hold/nc-error"
+  exec 9<&-
 }
 
 # request METHOD PATH [CONTENT-TYPE BODY-FILE], with what RANGE and TOKEN hold
 request() {
-  printf '%s %s HTTP/1.1\r\nHost: %s:%s\r\nConnection: close\r\n' "$1" "$2" "$HELPER" "$HELPER_PORT"
+  printf '%s %s HTTP/1.0\r\nHost: %s:%s\r\n' "$1" "$2" "$HELPER" "$HELPER_PORT"
   [ -z "$TOKEN" ] || printf 'Authorization: Bearer %s\r\n' "$TOKEN"
   [ -z "$RANGE" ] || printf 'Range: bytes=%s\r\n' "$RANGE"
   if [ -n "$4" ]; then

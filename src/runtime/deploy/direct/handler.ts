@@ -1,0 +1,191 @@
+/**
+ * The `direct` method: the ramdisk pulls its image by itself, from any replica, and checks each chunk against the manifest before it writes it. On
+ * the deploy-helper's port, below /v1/direct/MACHINE, with `Authorization: Bearer TOKEN`, the token being what both sides compute from the
+ * deployment key: `printf 'direct %s' "$DEPLOYMENT_KEY" | sha256sum`.
+ *
+ *   GET  plan        what to do to the disk (plan.ts); 202 while the disk is still being looked at
+ *   GET  manifest    the image, chunk by chunk (../image/manifest.ts)
+ *   GET  image       its bytes; one range (RFC 9110 section 14.2)
+ *   POST progress    bytes=N
+ *   POST done        sha256=HEX, once everything is on the disk
+ *   POST error       e=SENTENCE
+ */
+import { createHash } from 'node:crypto';
+import { CodedError } from 'cdk8s-baremetal-contract';
+import type { Logger } from '../../core/logger.ts';
+import type { HttpHandler, HttpRequest, HttpResponse } from '../../core/network.ts';
+import type { Random } from '../../core/random.ts';
+import { canonicalAddress } from '../helper/ip-address.ts';
+import type { ReadyImage } from '../image/cache/index.ts';
+import { imageErrors } from '../image/errors.ts';
+import { encodeManifest } from '../image/manifest.ts';
+import type { DirectDeployment, DirectDesk, DirectNews, DirectRefusal, DirectRequest } from './access.ts';
+import { directSteps, encodePlan } from './plan.ts';
+
+export const DIRECT_PATH = '/v1/direct/';
+
+export interface DirectServiceOptions {
+  readonly desk: DirectDesk;
+  readonly acquireImage: (image: { readonly id: string; readonly sha256?: string }, signal: AbortSignal) => Promise<ReadyImage>;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** How much is read back from the disk: as over iSCSI. */
+  readonly verify?: 'none' | 'sample' | 'all';
+  /** Waits until so many bytes may go out. */
+  readonly throttle?: (bytes: number, signal: AbortSignal) => Promise<void>;
+}
+
+/** What one answer holds in memory. */
+const PIECE_BYTES = 1024 * 1024;
+const VERIFY_EVERY = { none: 0, sample: 16, all: 1 } as const;
+
+export function directService(options: DirectServiceOptions): HttpHandler {
+  const { desk, logger } = options;
+  return async (request) => {
+    const [, number = '', what = ''] = /^\/v1\/direct\/(\d{1,15})\/(\w{1,16})$/.exec(request.path) ?? [];
+    const token = /^Bearer ([0-9a-f]{64})$/.exec(request.headers.authorization ?? '')?.[1];
+    if (number === '') return text(404, 'there is nothing here');
+    if (token === undefined) return text(401, 'the token is missing');
+    const asking = { node: Number(number), token, remoteAddress: canonicalAddress(request.remote.address) };
+    try {
+      return request.method === 'POST' ? await hear(desk, asking, what, request) : await give(options, asking, what, request);
+    } catch (error) {
+      request.signal.throwIfAborted();
+      // Sizes do not change by asking again; everything else may.
+      const forGood = error instanceof CodedError && /^(LAYOUT_|IMAGE_DISK_TOO_SMALL)/.test(error.code);
+      logger.warn({ machine: asking.node, what, error: String(error) }, 'a direct deployment could not be served');
+      return text(forGood ? 409 : 503, error instanceof Error ? error.message : String(error));
+    }
+  };
+}
+
+async function give(options: DirectServiceOptions, asking: DirectRequest, what: string, request: HttpRequest): Promise<HttpResponse> {
+  if (request.method !== 'GET') return text(405, 'GET or POST');
+  const access = await options.desk.access(asking);
+  if (access.kind === 'wait') return text(202, 'the disk is being looked at');
+  if (access.kind !== 'granted') return refused(access);
+  switch (what) {
+    case 'plan':
+      return withImage(options, access.deployment, request, async (ready) => text(200, planText(options, access.deployment, ready)));
+    case 'manifest':
+      return withImage(options, access.deployment, request, async ({ manifest }) => text(200, encodeManifest(manifest)));
+    case 'image':
+      return image(options, access.deployment, request);
+    default:
+      return text(404, 'there is nothing here');
+  }
+}
+
+function planText({ random, verify = 'sample' }: DirectServiceOptions, deployment: DirectDeployment, { manifest }: ReadyImage): string {
+  const { diskBytes, partitions } = deployment;
+  const imageBytes = manifest.sizeBytes;
+  if (imageBytes > diskBytes) throw imageErrors.IMAGE_DISK_TOO_SMALL({ imageBytes, diskBytes });
+  const steps = directSteps({ diskBytes, imageBytes, random, ...(partitions && { partitions }) });
+  return encodePlan(steps, createHash('sha256').update(encodeManifest(manifest)).digest('hex'), VERIFY_EVERY[verify]);
+}
+
+async function image(options: DirectServiceOptions, deployment: DirectDeployment, request: HttpRequest): Promise<HttpResponse> {
+  const ready = await acquire(options, deployment, request.signal);
+  const { sizeBytes } = ready.manifest;
+  const range = rangeOf(request.headers.range, sizeBytes);
+  if (range === undefined) {
+    ready.release();
+    return { status: 416, headers: { 'content-range': `bytes */${sizeBytes}`, 'content-length': '0' } };
+  }
+  const headers = {
+    'content-type': 'application/octet-stream',
+    'content-length': String(range.to - range.from),
+    'content-range': `bytes ${range.from}-${range.to - 1}/${sizeBytes}`,
+    'accept-ranges': 'bytes',
+    'cache-control': 'no-store',
+  };
+  return { status: 206, headers, body: pieces(options, ready, range, request.signal) };
+}
+
+async function* pieces(
+  { throttle }: DirectServiceOptions,
+  ready: ReadyImage,
+  { from, to }: { from: number; to: number },
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  try {
+    const opened = await ready.open(signal);
+    try {
+      for (let at = from; at < to; at += PIECE_BYTES) {
+        signal.throwIfAborted();
+        const length = Math.min(PIECE_BYTES, to - at);
+        await throttle?.(length, signal);
+        yield await opened.read(at, length);
+      }
+    } finally {
+      await opened.close();
+    }
+  } finally {
+    ready.release();
+  }
+}
+
+/** Of requests without a range: the whole. Undefined where there is nothing to give. `to` is exclusive. */
+function rangeOf(header: string | undefined, sizeBytes: number): { from: number; to: number } | undefined {
+  if (header === undefined) return { from: 0, to: sizeBytes };
+  const [, first, last = ''] = /^bytes=(\d{1,15})-(\d{0,15})$/.exec(header) ?? [];
+  if (first === undefined) return undefined;
+  const from = Number(first);
+  const to = last === '' ? sizeBytes : Math.min(Number(last) + 1, sizeBytes);
+  return from < to ? { from, to } : undefined;
+}
+
+async function withImage<T>(
+  options: DirectServiceOptions,
+  deployment: DirectDeployment,
+  { signal }: HttpRequest,
+  work: (ready: ReadyImage) => Promise<T>,
+): Promise<T> {
+  const ready = await acquire(options, deployment, signal);
+  try {
+    return await work(ready);
+  } finally {
+    ready.release();
+  }
+}
+
+function acquire({ acquireImage }: DirectServiceOptions, { imageId, sha256 }: DirectDeployment, signal: AbortSignal): Promise<ReadyImage> {
+  return acquireImage({ id: imageId, ...(sha256 !== undefined && { sha256 }) }, signal);
+}
+
+async function hear(desk: DirectDesk, asking: DirectRequest, what: string, { body }: HttpRequest): Promise<HttpResponse> {
+  const news = newsOf(what, new URLSearchParams(Buffer.from(body).toString('utf8')));
+  if (news === undefined) return text(400, 'not understood');
+  const outcome = await desk.report(asking, news);
+  return outcome.kind === 'noted' ? text(200, '') : refused(outcome);
+}
+
+function newsOf(what: string, form: URLSearchParams): DirectNews | undefined {
+  if (what === 'progress') {
+    const bytes = form.get('bytes') ?? '';
+    return /^\d{1,16}$/.test(bytes) && Number.isSafeInteger(Number(bytes)) ? { kind: 'progress', bytes: Number(bytes) } : undefined;
+  }
+  if (what === 'done') {
+    const sha256 = form.get('sha256') ?? '';
+    return /^[0-9a-f]{64}$/.test(sha256) ? { kind: 'done', sha256 } : undefined;
+  }
+  if (what === 'error') return { kind: 'error', message: form.get('e') ?? '' };
+  return undefined;
+}
+
+function refused(refusal: DirectRefusal): HttpResponse {
+  switch (refusal.kind) {
+    case 'unknown-node':
+    case 'wrong-token':
+      // one answer for both: which machines there are is nobody's business
+      return text(403, 'the token is not valid');
+    case 'wrong-address':
+      return text(403, refusal.reason);
+    case 'not-writing':
+      return text(409, `the machine's disk is not to be written: it is ${refusal.state}`);
+  }
+}
+
+function text(status: number, body: string): HttpResponse {
+  return { status, headers: { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' }, body };
+}
