@@ -12,6 +12,7 @@ import {
   dumpInWords,
   migratesDatabase,
   settingsSchema,
+  type VersionChange,
   validateCluster,
 } from 'cdk8s-baremetal-contract/onecloud/index';
 import { isoTime } from 'cdk8s-baremetal-runtime/core/iso-time';
@@ -202,7 +203,7 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
         });
       }
     }
-    if (accepted !== undefined && history.some(({ notRolledBack, to }) => notRolledBack !== undefined && isFor(to, accepted))) {
+    if (accepted !== undefined && isSpent(accepted, history, changes)) {
       // the word was for this way back, not for the next one; the history keeps it
       cluster = await api.patch(
         clusterType,
@@ -413,8 +414,11 @@ function dumpPlan({ databaseBackup }: ClusterSettings, changes: readonly ImageCh
   return dumpInWords(databaseBackup);
 }
 
-function isFor(to: string, accepted: string): boolean {
-  return to === accepted || to.endsWith(`:${accepted}`);
+/** The way back that the word was for has begun, or there is none to go. */
+function isSpent(accepted: string, history: readonly VersionChange[], changes: readonly ImageChange[]): boolean {
+  const isFor = (to: string): boolean => to === accepted || to.endsWith(`:${accepted}`);
+  if (history.some(({ outcome, notRolledBack, to }) => outcome === 'InProgress' && notRolledBack !== undefined && isFor(to))) return true;
+  return changes.length === 0 && lastChange(history)?.to === accepted;
 }
 
 /** The manager of spec.version, as the API server keeps it: kubectl-edit, bmctl … */

@@ -1,7 +1,7 @@
 /** Databases and accounts on MySQL and MariaDB. */
 import { createHash } from 'node:crypto';
 import { type CodedError, Secret } from 'cdk8s-baremetal-contract';
-import type { Clock } from 'cdk8s-baremetal-runtime/core/clock';
+import { type Clock, withDeadline } from 'cdk8s-baremetal-runtime/core/clock';
 import mysql from 'mysql2/promise';
 import { type DatabaseAccount, type DatabaseServer, type DatabaseSession, type Databases, type Ensured, shownServer } from './databases.ts';
 import { operatorOnecloudErrors } from './errors.ts';
@@ -231,24 +231,15 @@ class Link {
 }
 
 /** The library's own time-outs leave the connection in use; a server that is stopped (SIGSTOP) would hold a pass for ever. */
-async function inTime<T>(work: Promise<T>, giveUp: () => void, signal: AbortSignal, options: Required<MysqlDatabasesOptions>): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const stop = (): void => {
-    giveUp();
-    reject(signal.reason);
+function inTime<T>(work: Promise<T>, giveUp: () => void, signal: AbortSignal, options: Required<MysqlDatabasesOptions>): Promise<T> {
+  const { clock, answerMs } = options;
+  work.catch(() => undefined); // its own failure after giving up is nobody's
+  const wait = (limit: AbortSignal): Promise<T> => {
+    if (limit.aborted) giveUp();
+    limit.addEventListener('abort', giveUp, { once: true });
+    return work;
   };
-  signal.addEventListener('abort', stop, { once: true });
-  const timer = options.clock.after(options.answerMs, () => {
-    giveUp();
-    reject(new Error(`no answer within ${options.answerMs / 1000} s`));
-  });
-  try {
-    work.catch(() => undefined); // its own failure after giving up is nobody's
-    return await Promise.race([work, promise]);
-  } finally {
-    timer.cancel();
-    signal.removeEventListener('abort', stop);
-  }
+  return withDeadline(clock, answerMs, () => new Error(`no answer within ${answerMs / 1000} s`), wait, signal);
 }
 
 function explained(

@@ -339,6 +339,33 @@ describe('ways back over a migration', { timeout: 60_000 }, () => {
     }
   });
 
+  it('a word that nobody needed does not stay for another time', async () => {
+    await lab.start();
+    await lab.until('Running');
+    await lab.patch({ metadata: { annotations: { [operatorAnnotation.acceptDatabase]: V1 } } });
+    await lab.clock.runFor(30_000);
+    expect(lab.api.peek(clusterType.kind, 'onecloud/default')?.metadata.annotations).not.toHaveProperty(operatorAnnotation.acceptDatabase);
+    await lab.patch({ spec: { version: V2 } });
+    await lab.clock.runUntil(() => lab.version === V2, { limitMs: 3_600_000 });
+    await lab.patch({ spec: { version: V1 } });
+    await lab.clock.runFor(30_000);
+    expect(lab.condition('Accepted')).toMatchObject({ reason: 'RollbackRefused' });
+  });
+
+  it('004-17: a word that is given before the window opens lasts until then', async () => {
+    await lab.start({ updateStrategy: { window: { cron: '*/30 * * * *', durationMinutes: 10 } } });
+    await lab.until('Running');
+    await lab.patch({ spec: { version: V2 } });
+    await lab.clock.runUntil(() => lab.version === V2, { limitMs: 600_000 });
+    await lab.clock.runFor(900_000); // closed again
+    await lab.patch({ spec: { version: V1 }, metadata: { annotations: { [operatorAnnotation.acceptDatabase]: V1 } } });
+    await lab.clock.runFor(60_000);
+    expect(lab.image('keystone')).toBe(`${REPOSITORY}/keystone:${V2}`);
+    expect(lab.condition('Progressing')).toMatchObject({ reason: 'WaitingForWindow' });
+    await lab.clock.runUntil(() => lab.version === V1, { limitMs: 3_600_000 });
+    expect(lab.status.history?.at(-1)?.notRolledBack).toContain('keystone');
+  });
+
   it('an older version that never ran here is refused by its name', async () => {
     await lab.start({ version: V2 });
     await lab.until('Running');

@@ -18,6 +18,7 @@ export interface MemoryKubelet {
 
 export function startMemoryKubelet(api: FakeApi, clock: Clock): MemoryKubelet {
   const since = new Map<string, number>();
+  const settled = new Set<string>();
   const kubelet: MemoryKubelet = { bad: new Set(), jobs: 'complete', startMs: 3_000, rolled: [], stop: () => timer.cancel() };
   const imagesOf = (object: KubeObject): string[] =>
     listAt(object, 'spec', 'template', 'spec', 'containers').map((container) => textAt(container, 'image') ?? '');
@@ -26,6 +27,7 @@ export function startMemoryKubelet(api: FakeApi, clock: Clock): MemoryKubelet {
       for (const object of api.all(type.kind)) {
         const { generation = 0 } = object.metadata;
         const id = `${type.kind} ${keyOf(object)} ${object.metadata.uid} ${generation}`;
+        if (settled.has(id)) continue;
         const startedAt = since.get(id) ?? clock.monotonic();
         since.set(id, startedAt);
         const bad = imagesOf(object).some((image) => kubelet.bad.has(image));
@@ -57,6 +59,7 @@ export function startMemoryKubelet(api: FakeApi, clock: Clock): MemoryKubelet {
               };
         const before = object.status;
         api.report(type.kind, keyOf(object), status);
+        if (ok) settled.add(id);
         if (ok && JSON.stringify(before) !== JSON.stringify(status))
           kubelet.rolled.push(`${object.metadata.name} ${imagesOf(object)[0] ?? ''}`);
       }
