@@ -7,11 +7,13 @@ import { randomUuid } from 'cdk8s-baremetal-runtime/core/random';
 import { createEventRecorder } from './engine/events.ts';
 import { healthHandler } from './engine/health.ts';
 import { httpApi } from './engine/http-api.ts';
+import type { Informer } from './engine/informer.ts';
 import type { LeaderElectionOptions } from './engine/leader-election.ts';
-import { createManager } from './engine/manager.ts';
+import { createManager, type Manager, type ManagerState } from './engine/manager.ts';
 import { createMetrics } from './engine/metrics.ts';
 import type { Transport } from './engine/transport.ts';
-import { createClusterController } from './onecloud/cluster-controller.ts';
+import { untilAnswered } from './engine/until-answered.ts';
+import { type ClusterController, createClusterController } from './onecloud/cluster-controller.ts';
 import type { Databases } from './onecloud/databases.ts';
 import type { Identity } from './onecloud/identity.ts';
 
@@ -47,7 +49,10 @@ export interface Operator {
 /** Length of its grace period (45 s) less the time that the reconciles left behind and the Lease may take. */
 const DRAIN_MS = 30_000;
 
-/** Resolves when it listens and works; `signal` stops it. */
+/** Clusters worked on at once, in however many namespaces. */
+const AT_ONCE = 4;
+
+/** Resolves when it listens; works as soon as the API server answers. `signal` stops it. */
 export async function startOperator(options: OperatorOptions, signal: AbortSignal): Promise<Operator> {
   const {
     transport,
@@ -72,30 +77,44 @@ export async function startOperator(options: OperatorOptions, signal: AbortSigna
   const shared = {
     ...common,
     events,
-    fleet: [],
     ...(databases && { databases }),
     ...(identity && { identity }),
     ...(image !== undefined && { renderImage: image }),
   };
-  const controllers = await Promise.all(places.map((place) => createClusterController({ ...shared, ...place })));
-  const manager = createManager({
-    ...common,
-    informers: controllers.flatMap(({ informers }) => informers),
-    controllers: controllers.map(({ controller }) => controller),
-    election: {
-      // a bucket of its own: a busy controller must not starve the renewals
-      api: httpApi({ transport, clock, metrics, throttle: { perSecond: 5, burst: 10 }, timeoutMs: 5_000 }),
-      lease: { namespace: podNamespace, name: 'onecloud-operator' },
-      identity: `${podName}_${randomUuid(random)}`,
-      ...electionTimes,
-    },
-    drainMs: DRAIN_MS,
-  });
-  const server = await network.serveHttp(listen, healthHandler({ metrics, state: manager.state }));
+  const makeControllers = (): Promise<ClusterController[]> => {
+    const fleet: Informer[] = [];
+    return Promise.all(places.map((place) => createClusterController({ ...shared, fleet, ...place })));
+  };
+  let manager: Manager | undefined;
+  const state = (): ManagerState => manager?.state() ?? { unsynced: ['the API server'], leading: false, stopping: signal.aborted };
+  const server = await network.serveHttp(listen, healthHandler({ metrics, state }));
   logger.info({ port: server.local.port, watchNamespaces, leaseNamespace: podNamespace }, 'operator started');
-  const ended = manager.run(signal).finally(async () => {
-    await server.close();
-    await transport.close();
-  });
+
+  const work = async (): Promise<void> => {
+    const controllers = await untilAnswered(makeControllers, { clock, random, logger, signal });
+    manager = createManager({
+      ...common,
+      informers: controllers.flatMap(({ informers }) => informers),
+      controllers: controllers.map(({ controller }) => controller),
+      atOnce: AT_ONCE,
+      election: {
+        // a bucket of its own: a busy controller must not starve the renewals
+        api: httpApi({ transport, clock, metrics, throttle: { perSecond: 5, burst: 10 }, timeoutMs: 5_000 }),
+        lease: { namespace: podNamespace, name: 'onecloud-operator' },
+        identity: `${podName}_${randomUuid(random)}`,
+        ...electionTimes,
+      },
+      drainMs: DRAIN_MS,
+    });
+    await manager.run(signal);
+  };
+  const ended = work()
+    .catch((error: unknown) => {
+      if (!signal.aborted || error !== signal.reason) throw error;
+    })
+    .finally(async () => {
+      await server.close();
+      await transport.close();
+    });
   return { local: server.local, ended };
 }

@@ -7,6 +7,7 @@ import type { Controller, ReconcileResult } from './controller.ts';
 import { operatorErrors } from './errors.ts';
 import { guardedApi } from './guarded-api.ts';
 import type { Metrics } from './metrics.ts';
+import type { Slots } from './slots.ts';
 import { WorkQueue } from './workqueue.ts';
 
 export interface ControllerSurroundings {
@@ -17,6 +18,8 @@ export interface ControllerSurroundings {
   readonly metrics: Metrics;
   /** Throws when nothing may be written any more. */
   readonly mayWrite: () => void;
+  /** Shared with the other controllers. Absent: only the controller's own concurrency counts. */
+  readonly slots?: Slots;
 }
 
 export interface RunningController {
@@ -31,7 +34,7 @@ const DEFAULT_TIMEOUT_MS = 120_000;
 
 export function startController(controller: Controller, surroundings: ControllerSurroundings): RunningController {
   const { name, sources, concurrency = DEFAULT_CONCURRENCY, reconcileTimeoutMs = DEFAULT_TIMEOUT_MS, backoff } = controller;
-  const { api, clock, random, metrics, mayWrite } = surroundings;
+  const { api, clock, random, metrics, mayWrite, slots } = surroundings;
   const logger = surroundings.logger.child({ controller: name });
   const queue = new WorkQueue({ name, clock, random, metrics, ...(backoff && { backoff }) });
   const stop = new AbortController();
@@ -83,12 +86,14 @@ export function startController(controller: Controller, surroundings: Controller
     for (;;) {
       const key = await queue.take();
       if (key === undefined) return;
+      const leave = await slots?.take();
       const startedAt = clock.monotonic();
       busy.add(1, { controller: name });
       const result = await attempt(key);
       busy.add(-1, { controller: name });
       seconds.observe((clock.monotonic() - startedAt) / 1000, { controller: name });
       results.inc({ controller: name, result: result.type });
+      leave?.();
       settle(key, result);
       queue.done(key);
     }

@@ -13,6 +13,7 @@ import type { Informer } from './informer.ts';
 import { type LeaderElectionOptions, type Leadership, runElection } from './leader-election.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { formatKey } from './objects.ts';
+import { Slots } from './slots.ts';
 
 export interface ManagerOptions {
   readonly api: KubeApi;
@@ -23,6 +24,8 @@ export interface ManagerOptions {
   /** Also those that no controller has as a source. */
   readonly informers: readonly Informer[];
   readonly controllers: readonly Controller[];
+  /** Keys worked on at once by all controllers together. Default: as many as each of them allows itself. */
+  readonly atOnce?: number;
   /** Absent: works without asking anybody; for tools that run once. */
   readonly election?: Omit<LeaderElectionOptions, 'clock' | 'random' | 'logger' | 'metrics'>;
   /** Time that running reconciles get to end when told to stop. Default 20,000; below the pod's grace period. */
@@ -46,7 +49,7 @@ export interface Manager {
 const ABANDON_MS = 4_000;
 
 export function createManager(options: ManagerOptions): Manager {
-  const { api, clock, random, logger, metrics = createMetrics(), controllers, election, drainMs = 20_000 } = options;
+  const { api, clock, random, logger, metrics = createMetrics(), controllers, election, atOnce, drainMs = 20_000 } = options;
   const informers = [...new Set([...options.informers, ...controllers.flatMap(({ sources }) => sources.map(({ informer }) => informer))])];
   let leading = false;
   let stopping = false;
@@ -58,7 +61,10 @@ export function createManager(options: ManagerOptions): Manager {
     const mayWrite = (): void => {
       if (!leadership.valid()) throw refuse();
     };
-    const running = controllers.map((controller) => startController(controller, { api, clock, random, logger, metrics, mayWrite }));
+    const slots = atOnce === undefined ? {} : { slots: new Slots(atOnce) };
+    const running = controllers.map((controller) =>
+      startController(controller, { api, clock, random, logger, metrics, mayWrite, ...slots }),
+    );
     const abandon = (): void => {
       for (const one of running) one.abort(leadership.signal.reason);
     };
