@@ -26,6 +26,7 @@ function have(program: string, probe: string[], debianPackage: string): boolean 
 }
 const haveTftp = have('tftp', ['-V'], 'tftp-hpa');
 const haveAtftp = have('atftp', ['--version'], 'atftp');
+const haveBusybox = have('busybox', [], 'busybox-static');
 const haveCurl = have('curl', ['--version'], 'curl');
 
 let folder = '';
@@ -138,6 +139,62 @@ describe.skipIf(!haveCurl)('curl', () => {
       intoFile((target) => run('curl', ['-sS', '-o', target, `tftp://${HOST}:${port()}//tftpboot/small`])),
       'small',
     ));
+});
+
+describe.skipIf(!haveBusybox)('busybox', () => {
+  it.each(['512', '1428', '65464'])('block size %s', async (blksize) => {
+    for (const name of names)
+      await expectFetched(
+        intoFile((target) => run('busybox', ['tftp', '-g', '-b', blksize, '-r', name, '-l', target, HOST, port()])),
+        name,
+      );
+  });
+});
+
+describe.skipIf(!haveAtftp || !haveCurl)('over the one port, and over IPv6', () => {
+  const extra: TftpServer[] = [];
+  const start = async (address: string, singlePort: boolean): Promise<string> => {
+    const one = createTftpServer({
+      network: nodeNetwork,
+      clock: nodeClock,
+      random: nodeRandom,
+      source: directorySource(folder),
+      address,
+      port: 0,
+      singlePort,
+    });
+    extra.push(one);
+    return String((await one.start()).port);
+  };
+  afterAll(async () => {
+    for (const one of extra) await one.close(0);
+  });
+
+  it('single port: curl, atftp with windows, several at once', async () => {
+    const single = await start(HOST, true);
+    const fetches = Array.from({ length: 8 }, async (_, index) => {
+      const target = join(folder, `single-${index}`);
+      const options = index % 2 === 0 ? [] : ['--option', 'windowsize 8', '--option', 'blksize 1428'];
+      if (index < 4) await run('atftp', [...options, '-g', '-r', 'kernel', '-l', target, HOST, single]);
+      else await run('curl', ['-sS', '-o', target, `tftp://${HOST}:${single}/kernel`]);
+      expect(Buffer.compare(await readFile(target), kernel)).toBe(0);
+    });
+    await Promise.all(fetches);
+  });
+
+  it.each(['::1', '::'])('IPv6, listening on %s', async (address) => {
+    const v6 = await start(address, false);
+    await expectFetched(
+      intoFile((target) => run('curl', ['-sS', '-g', '--tftp-blksize', '1428', '-o', target, `tftp://[::1]:${v6}/kernel`])),
+      'kernel',
+    );
+    if (address === '::1') return;
+    // both families on one socket
+    await expectFetched(
+      intoFile((target) => run('curl', ['-sS', '-o', target, `tftp://${HOST}:${v6}/kernel`])),
+      'kernel',
+    );
+  });
 });
 
 interface NpmTftp {

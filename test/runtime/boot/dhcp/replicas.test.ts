@@ -1,0 +1,179 @@
+/** Two replicas on one network and one store; strangers; relays; a network on which somebody already uses an address. All on a simulated network. */
+import { VirtualClock } from 'cdk8s-baremetal-simulator/clock';
+import { SimNetwork } from 'cdk8s-baremetal-simulator/network/index';
+import { SeededRandom } from 'cdk8s-baremetal-simulator/random';
+import { describe, expect, it } from 'vitest';
+import { decodeDhcp, encodeDhcp } from '../../../../src/runtime/boot/dhcp/codec.ts';
+import { type Lease, type LeaseStore, standsInTheWay } from '../../../../src/runtime/boot/dhcp/lease.ts';
+import { addressOption, messageType, OPTION, uint16Value } from '../../../../src/runtime/boot/dhcp/options.ts';
+import type { DhcpProblem } from '../../../../src/runtime/boot/dhcp/problems.ts';
+import { type DiscoveredMachine, DhcpServer, type DhcpServerOptions } from '../../../../src/runtime/boot/dhcp/server.ts';
+import { MAC, machine, message, OTHER_MAC, SITE } from './world.ts';
+
+const A = '192.168.50.20';
+const B = '192.168.50.21';
+
+/** What a database is to several replicas; events come late. */
+class SharedStore implements LeaseStore {
+  readonly rows = new Map<string, Lease>();
+  private readonly watchers = new Set<(lease: Lease) => void>();
+
+  constructor(
+    private readonly clock: VirtualClock,
+    private readonly lateMs = 50,
+  ) {}
+
+  async load(): Promise<readonly Lease[]> {
+    return [...this.rows.values()];
+  }
+  async save(leases: readonly Lease[]): Promise<readonly Lease[]> {
+    const inTheWay: Lease[] = [];
+    for (const lease of leases) {
+      const stored = this.rows.get(lease.address);
+      if (stored && standsInTheWay(stored, lease, this.clock.now())) inTheWay.push(stored);
+      else {
+        this.rows.set(lease.address, lease);
+        this.clock.after(this.lateMs, () => {
+          for (const tell of this.watchers) tell(lease);
+        });
+      }
+    }
+    return inTheWay;
+  }
+  watch(onChange: (lease: Lease) => void): { close(): void } {
+    this.watchers.add(onChange);
+    return { close: () => this.watchers.delete(onChange) };
+  }
+}
+
+async function world(over: Partial<DhcpServerOptions> = {}, settings: Partial<typeof SITE> = {}) {
+  const clock = new VirtualClock();
+  const network = new SimNetwork({ clock, random: new SeededRandom(1) });
+  const store = new SharedStore(clock);
+  const problems: DhcpProblem[] = [];
+  const found: DiscoveredMachine[] = [];
+  const all = [machine({ id: '1', mac: MAC }), machine({ id: '2', mac: OTHER_MAC })];
+  const servers: DhcpServer[] = [];
+  for (const address of [A, B]) {
+    const host = network.host({ name: address, addresses: [`${address}/24`], segment: 'lan' });
+    const server = new DhcpServer({
+      settings: { ...SITE, interfaces: [{ name: 'eth0', address }], ...settings },
+      machines: { findMachine: async (mac) => all.find(({ interfaces }) => interfaces[0]?.mac === mac), findMachineByUuid: async () => undefined },
+      clock,
+      network: host,
+      store,
+      peers: () => new Set([A, B]),
+      onProblem: (problem) => problems.push(problem),
+      onDiscovered: (one) => found.push(one),
+      ...over,
+    });
+    await server.start();
+    servers.push(server);
+  }
+  const host = network.host({ name: 'client', segment: 'lan' });
+  const heard: { type: string | undefined; address: string; server: string | undefined }[] = [];
+  const socket = await host.udp(
+    { port: 68, broadcast: true },
+    {
+      onMessage: (data) => {
+        const reply = decodeDhcp(data);
+        heard.push({ type: messageType(reply), address: reply.yiaddr, server: addressOption(reply, OPTION.serverId) });
+      },
+    },
+  );
+  const ask = async (...args: Parameters<typeof message>): Promise<typeof heard> => {
+    heard.length = 0;
+    socket.send(encodeDhcp(message(...args)), { address: '255.255.255.255', port: 67 });
+    await clock.advance(10);
+    return heard.toSorted((a, b) => ((a.server ?? '') < (b.server ?? '') ? -1 : 1));
+  };
+  return { clock, servers, ask, problems, found, store };
+}
+
+describe('two replicas that answer on one network', () => {
+  it('002-5: offer the same address, leave the client to the one it chose, and know its lease both', async () => {
+    const { clock, servers, ask, problems } = await world();
+    const offers = await ask('discover');
+    expect(offers.map(({ server }) => server)).toEqual([A, B]);
+    expect(new Set(offers.map(({ address }) => address)).size).toBe(1);
+    const address = offers[0]?.address ?? '';
+    expect(await ask('request', { requested: address, serverId: B })).toEqual([{ type: 'ack', address, server: B }]);
+    await clock.advance(100);
+    expect(servers.map((server) => server.leaseOf(address)?.mac)).toEqual([MAC, MAC]);
+    expect(servers.map((server) => server.addressOf(MAC))).toEqual([address, address]);
+    expect(problems).toEqual([]); // a replica is no rogue server
+    // the other one renews it when its own server is gone
+    await servers[1]?.close();
+    expect(await ask('request', { ciaddr: address })).toEqual([{ type: 'ack', address, server: A }]);
+  });
+
+  it('give one address to one machine, though both promised it before either heard of the other', async () => {
+    const { servers, ask, store } = await world({}, { authoritative: true });
+    // both ask for the same free address without DISCOVER, each at another replica, inside the time in which news travels
+    await servers[1]?.close();
+    const first = await ask('request', { mac: MAC, requested: '192.168.50.101' });
+    expect(first).toEqual([{ type: 'ack', address: '192.168.50.101', server: A }]);
+    const late = await world({ store }, { authoritative: true });
+    await late.servers[0]?.close();
+    const second = await late.ask('request', { mac: OTHER_MAC, requested: '192.168.50.101' });
+    expect(second).toMatchObject([{ type: 'nak', server: B }]);
+    expect(store.rows.get('192.168.50.101')?.mac).toBe(MAC);
+  });
+
+  it('a lease that another replica stored wins over an offer that was made meanwhile', async () => {
+    const { clock, servers, ask, store } = await world();
+    const [offer] = await ask('discover');
+    const address = offer?.address ?? '';
+    await store.save([{ address, mac: OTHER_MAC, state: 'bound', untilMs: clock.now() + 3_600_000 }]);
+    // not told yet: the store itself refuses
+    const answer = await ask('request', { requested: address, serverId: A });
+    expect(answer).toMatchObject([{ type: 'nak', server: A }]);
+    expect(servers[0]?.leaseOf(address)?.mac).toBe(OTHER_MAC);
+  });
+});
+
+describe('what is noticed', () => {
+  const PXE = { vendor: 'PXEClient:Arch:00007:UNDI:003016', options: [[OPTION.clientArch, uint16Value(7)]] as [number, Uint8Array][] };
+
+  it('002-5: a stranger that wants to boot, once a minute, where the policy is to discover', async () => {
+    const { clock, ask, found } = await world({}, { unknownMachines: 'discover' });
+    for (let time = 0; time < 3; time++) expect(await ask('discover', { mac: '52:54:00:99:99:99', ...PXE })).toEqual([]);
+    expect(found).toEqual([
+      { mac: '52:54:00:99:99:99', interface: 'eth0', arch: 7 },
+      { mac: '52:54:00:99:99:99', interface: 'eth0', arch: 7 },
+    ]); // one for each replica
+    await ask('discover', { mac: '52:54:00:99:99:98' }); // boots from its disk: nothing of ours
+    await clock.advance(61_000);
+    await ask('discover', { mac: '52:54:00:99:99:99', ...PXE });
+    expect(found.length).toBe(4);
+  });
+
+  it('002-14: a relay of no network of ours, and a configured one that never says anything', async () => {
+    const { clock, ask, problems } = await world();
+    await ask('discover', { giaddr: '10.9.9.1' });
+    expect(problems).toMatchObject([
+      { kind: 'unknown-relay', subject: '10.9.9.1', mac: MAC },
+      { kind: 'unknown-relay', subject: '10.9.9.1', mac: MAC },
+    ]);
+    problems.length = 0;
+    await clock.advance(3_600_100);
+    expect(problems.map(({ kind, subject }) => [kind, subject])).toEqual([
+      ['silent-relay', '172.16.0.1'],
+      ['silent-relay', '172.16.0.1'],
+    ]);
+  });
+
+  it('002-14: a pool that is used up, and an address that a client declines', async () => {
+    const { ask, problems } = await world({}, { unknownMachines: 'offer' });
+    for (const last of ['01', '02', '03', '04']) await ask('discover', { mac: `52:54:00:aa:00:${last}` });
+    expect(problems).toMatchObject([
+      { kind: 'pool-exhausted', subject: '192.168.50.0/24' },
+      { kind: 'pool-exhausted', subject: '192.168.50.0/24' },
+    ]);
+    problems.length = 0;
+    await ask('decline', { mac: '52:54:00:aa:00:01', requested: '192.168.50.100', serverId: A });
+    await ask('decline', { mac: '52:54:00:aa:00:01', requested: '192.168.50.101', serverId: A });
+    await ask('decline', { mac: '52:54:00:aa:00:01', requested: '192.168.50.102', serverId: A });
+    expect(problems.filter(({ kind }) => kind === 'address-conflict').length).toBe(1);
+  });
+});
