@@ -223,10 +223,15 @@ describe.skipIf(withoutKubetest('clusters, operators and API servers that come a
     expect((await operator.health('/healthz')).status).toBe(200);
     await sleep(nodeClock, ELECTION[1] + 500); // past the renew deadline: it may not write until it holds the lease again
     expect((await operator.metrics()).sum('operator_leader')).toBe(0);
+    // and one that is started just now waits, instead of ending
+    const late = await start('operator-late');
+    expect(await late.health('/healthz')).toEqual({ status: 200, body: 'ok\n' });
+    expect(await late.health('/readyz')).toEqual({ status: 503, body: 'waiting for the API server\n' });
     server.start();
     kubelet.heal(HELD);
     await running(namespace, V2);
     await rolledThrough(namespace);
+    await eventually(async () => (await late.health('/readyz')).status === 200, 'the late one is ready', 60_000);
   });
 
   it('stood still while etcd forgot: lists again after 410, and sees what was changed meanwhile', { timeout: 180_000 }, async () => {
