@@ -7,7 +7,7 @@ import type { Bandwidth } from '../deploy/bandwidth.ts';
 import type { ReadyImage } from '../deploy/image/cache/index.ts';
 import { type DiskImage, type ReadBack, type Sha256, type WriteImageOptions, writeImage } from '../deploy/image/index.ts';
 import { ChapSecret, type IscsiDisk, iscsiErrors, makeIsid, openDisk } from '../deploy/iscsi/index.ts';
-import { describeDisk, eraseEnd, metadataExtents, writePartitionImage } from '../deploy/layout/index.ts';
+import { appendPartition, describeDisk, encodeIso9660, eraseEnd, metadataExtents, writePartitionImage } from '../deploy/layout/index.ts';
 import { isPassing, judged } from './deploy-failures.ts';
 import type { Deployment, DiskIdentity, WipeMode } from './node-record.ts';
 import type { Deployer, DeployHooks, DeployProgress, DeployTarget, WrittenImage } from './ports.ts';
@@ -182,9 +182,11 @@ export class IscsiDeployer implements Deployer {
       ...(hashing && { sha256: hashing }),
       ...(syncEveryBytes !== undefined && { syncEveryBytes }),
     };
+    const configDrive = wanted.configDrive && encodeIso9660(wanted.configDrive);
     if (wanted.layout !== 'partition') {
       await eraseEnd(disk, manifest.sizeBytes);
       const { sha256 } = await writeImage(image, disk, writing);
+      if (configDrive) await appendPartition(disk, configDrive, { name: wanted.configDrive?.label ?? '', random });
       return { bytes: manifest.sizeBytes, sha256 };
     }
     const { sha256, root } = await writePartitionImage(image, disk, {
@@ -192,6 +194,7 @@ export class IscsiDeployer implements Deployer {
       random,
       partitions: wanted.partitions ?? { rootMb: 0, swapMb: 1, ephemeralMb: 0 },
       preserveEphemeral: wanted.preserveEphemeral === true,
+      ...(configDrive && { configDrive }),
     });
     return { bytes: manifest.sizeBytes, sha256, root: `UUID=${root.uuid}` };
   }

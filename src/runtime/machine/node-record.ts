@@ -176,6 +176,8 @@ const deploymentShape = {
     preserveEphemeral: z.boolean().optional(),
     /** `iscsi` (default): the deploy-helper writes to the exported disk; `direct`: the ramdisk pulls the image. */
     method: z.enum(['iscsi', 'direct']).optional(),
+    /** What the instance is told (its name, network, keys, user data), as files of a partition of their own, labelled `config-2` or `cidata`. */
+    configDrive: z.object({ label: z.string(), files: z.array(z.object({ path: z.string(), content: z.string() })) }).optional(),
   }),
   /** Of the method `direct`: what the ramdisk said of its work. */
   direct: z

@@ -13,6 +13,10 @@ export const layoutErrors = defineErrors('Partitions', {
     message: ({ reason }) => `the ephemeral partition cannot be preserved: ${reason}; nothing was written`,
     cure: 'Rebuild without preserving it, or with the flavor that the disk was partitioned for',
   }),
+  LAYOUT_CONFIG_DRIVE: entry<{ reason: string }>({
+    message: ({ reason }) => `the config drive cannot be made: ${reason}`,
+    cure: 'Correct what the instance is to be given; of a disk, free its end or a place in its partition table',
+  }),
   LAYOUT_NO_ROOT: entry<{ found: string }>({
     message: ({ found }) => `the written root partition starts with ${found}, not with an ext2/3/4, XFS or btrfs file system`,
     cure: 'Register an image that is one file system (layout = partition), or one that brings its own table (layout = whole-disk)',

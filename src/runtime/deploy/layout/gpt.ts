@@ -10,6 +10,8 @@ import { crc32 } from 'node:zlib';
 import { encodeMbr, MBR_TYPE } from './mbr.ts';
 
 export interface GptEntry {
+  /** From 1; images leave gaps (1, 14, 15). Default: its place in the list. */
+  readonly number?: number;
   /** Lower-case text. */
   readonly type: string;
   readonly guid: string;
@@ -17,6 +19,8 @@ export interface GptEntry {
   readonly blocks: number;
   /** At most 36 characters. */
   readonly name: string;
+  /** Such as bit 2, "a BIOS may boot it". Default: none. */
+  readonly attributes?: bigint;
 }
 
 export interface Gpt {
@@ -26,6 +30,7 @@ export interface Gpt {
 
 export const GPT_TYPE = {
   linux: '0fc63daf-8483-4772-8e79-3d69d8477de4',
+  basicData: 'ebd0a0a2-b9e5-4433-87c0-68b6b72699c7',
   swap: '0657fd6d-a4ab-43c4-84e5-0933c84b4f4f',
 } as const;
 
@@ -42,11 +47,12 @@ export function encodeGpt(
   const tableBlocks = Math.ceil((ENTRIES * ENTRY_BYTES) / blockBytes);
   const table = Buffer.alloc(tableBlocks * blockBytes);
   for (const [index, entry] of entries.entries()) {
-    const at = index * ENTRY_BYTES;
+    const at = ((entry.number ?? index + 1) - 1) * ENTRY_BYTES;
     table.set(guidBytes(entry.type), at);
     table.set(guidBytes(entry.guid), at + 16);
     table.writeBigUInt64LE(BigInt(entry.firstBlock), at + 32);
     table.writeBigUInt64LE(BigInt(entry.firstBlock + entry.blocks - 1), at + 40);
+    table.writeBigUInt64LE(entry.attributes ?? 0n, at + 48);
     table.write(entry.name.slice(0, 36), at + 56, 'utf16le');
   }
   const tableCrc = crc32(table.subarray(0, ENTRIES * ENTRY_BYTES));
@@ -101,12 +107,15 @@ export function decodeGpt(start: Uint8Array, blockBytes: number): Gpt | undefine
     const type = guidText(entry.subarray(0, 16));
     if (type === '00000000-0000-0000-0000-000000000000') continue;
     const firstBlock = Number(entry.readBigUInt64LE(32));
+    const attributes = entry.readBigUInt64LE(48);
     entries.push({
+      number: index + 1,
       type,
       guid: guidText(entry.subarray(16, 32)),
       firstBlock,
       blocks: Number(entry.readBigUInt64LE(40)) - firstBlock + 1,
       name: entry.toString('utf16le', 56, 128).replace(/\0.*$/s, ''),
+      ...(attributes !== 0n && { attributes }),
     });
   }
   return { diskGuid: guidText(header.subarray(56, 72)), entries };

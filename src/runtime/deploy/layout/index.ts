@@ -1,7 +1,9 @@
+export { type AppendedPartition, appendPartition } from './append-partition.ts';
 export { describeDisk } from './disk-content.ts';
 export { eraseEnd } from './erase-end.ts';
 export { layoutErrors } from './errors.ts';
 export { decodeGpt, encodeGpt, GPT_TYPE, type Gpt, type GptEntry } from './gpt.ts';
+export { encodeIso9660, type IsoFile, type IsoOptions } from './iso9660.ts';
 export { decodeMbr, encodeMbr, MBR_BYTES, MBR_TYPE, type Mbr, type MbrEntry } from './mbr.ts';
 export { type ByteRange, DISK_END_BYTES, metadataExtents } from './metadata-extents.ts';
 export { type Layout, type LayoutRequest, type Partition, type PartitionRole, planLayout } from './plan-layout.ts';

@@ -4,7 +4,7 @@
  */
 import { layoutErrors } from './errors.ts';
 
-export type PartitionRole = 'root' | 'swap' | 'ephemeral';
+export type PartitionRole = 'root' | 'swap' | 'ephemeral' | 'config';
 
 export interface Partition {
   readonly role: PartitionRole;
@@ -28,6 +28,8 @@ export interface LayoutRequest {
   readonly rootMb: number;
   readonly swapMb: number;
   readonly ephemeralMb: number;
+  /** Of the config drive, which comes last; 0 for none. */
+  readonly configMb?: number;
   /** Default: MBR, as the original, where it reaches the end of the disk. */
   readonly table?: 'mbr' | 'gpt';
 }
@@ -37,11 +39,12 @@ export const MIB = 1024 * 1024;
 const MBR_LIMIT_BLOCKS = 2 ** 32;
 
 export function planLayout(request: LayoutRequest): Layout {
-  const { blockBytes, diskBytes, imageBytes, swapMb, ephemeralMb } = request;
+  const { blockBytes, diskBytes, imageBytes, swapMb, ephemeralMb, configMb = 0 } = request;
   const diskMb = Math.floor(diskBytes / MIB);
   const usableMb = diskMb - 2;
-  const rootMb = request.rootMb > 0 ? Math.max(request.rootMb, Math.ceil(imageBytes / MIB)) : Math.max(0, usableMb - swapMb - ephemeralMb);
-  const neededMb = rootMb + swapMb + ephemeralMb + 2;
+  const rootMb =
+    request.rootMb > 0 ? Math.max(request.rootMb, Math.ceil(imageBytes / MIB)) : Math.max(0, usableMb - swapMb - ephemeralMb - configMb);
+  const neededMb = rootMb + swapMb + ephemeralMb + configMb + 2;
   if (neededMb > diskMb) throw layoutErrors.LAYOUT_DISK_TOO_SMALL({ neededMb, diskMb });
   if (rootMb * MIB < imageBytes) throw layoutErrors.LAYOUT_ROOT_TOO_SMALL({ imageBytes, rootBytes: rootMb * MIB });
   const order: readonly (readonly [PartitionRole, number])[] =
@@ -56,7 +59,8 @@ export function planLayout(request: LayoutRequest): Layout {
           ['swap', swapMb],
         ];
   let atMb = 1;
-  const partitions = order.map(([role, sizeMb]) => {
+  const config: readonly (readonly [PartitionRole, number])[] = configMb > 0 ? [['config', configMb]] : [];
+  const partitions = [...order, ...config].map(([role, sizeMb]) => {
     const partition = { role, firstBlock: (atMb * MIB) / blockBytes, blocks: (sizeMb * MIB) / blockBytes };
     atMb += sizeMb;
     return partition;

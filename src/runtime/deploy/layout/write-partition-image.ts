@@ -19,6 +19,8 @@ export interface ReadableSink extends DiskSink {
 export interface PartitionImageOptions extends WriteImageOptions {
   readonly partitions: Pick<LayoutRequest, 'rootMb' | 'swapMb' | 'ephemeralMb' | 'table'>;
   readonly preserveEphemeral?: boolean;
+  /** A file system as it is, e.g. of `encodeIso9660`, for a partition of its own. */
+  readonly configDrive?: Uint8Array;
   readonly random: Random;
 }
 
@@ -37,13 +39,15 @@ export async function writePartitionImage(
   disk: ReadableSink,
   options: PartitionImageOptions,
 ): Promise<WrittenPartitions> {
-  const { random, preserveEphemeral = false, partitions, ...writing } = options;
+  const { random, preserveEphemeral = false, partitions, configDrive, ...writing } = options;
   const { blockBytes, sizeBytes } = disk;
-  const layout = planLayout({ blockBytes, diskBytes: sizeBytes, imageBytes: image.virtualSizeBytes, ...partitions });
+  const configMb = Math.ceil((configDrive?.length ?? 0) / MIB);
+  const layout = planLayout({ blockBytes, diskBytes: sizeBytes, imageBytes: image.virtualSizeBytes, ...partitions, configMb });
   if (preserveEphemeral) await mustBePreserved(disk, layout);
   else await eraseTables(disk);
   for (const partition of layout.partitions) {
     if (partition.role === 'swap') await writeSwap(window(disk, layout, partition), random);
+    if (partition.role === 'config' && configDrive) await writeWhole(window(disk, layout, partition), configDrive);
     // No old file system may show through where a new one is to be made.
     if (partition.role === 'ephemeral' && !preserveEphemeral) await eraseEnds(window(disk, layout, partition));
   }
@@ -88,6 +92,13 @@ async function writeSwap(part: ReadableSink, random: Random): Promise<void> {
   await part.zero(0, Math.min(MIB, part.sizeBytes));
   const header = encodeSwapHeader({ partitionBytes: part.sizeBytes, uuid: randomUuid(random), label: SWAP_LABEL });
   await part.write(0, header);
+}
+
+/** With zeros after it, to the end of its partition. */
+async function writeWhole(part: ReadableSink, content: Uint8Array): Promise<void> {
+  const padded = new Uint8Array(part.sizeBytes);
+  padded.set(content);
+  await part.write(0, padded);
 }
 
 async function writeTable(disk: ReadableSink, layout: Layout, random: Random): Promise<void> {

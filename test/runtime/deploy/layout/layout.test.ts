@@ -110,7 +110,7 @@ describe('tables', () => {
     fc.assert(
       fc.property(guid, fc.array(entry, { maxLength: 128 }), fc.constantFrom(512, 4096), (diskGuid, entries, blockBytes) => {
         const { primary, backup, backupOffset } = encodeGpt({ diskGuid, entries }, { blockBytes, diskBlocks: 3e9 });
-        expect(decodeGpt(primary, blockBytes)).toEqual({ diskGuid, entries });
+        expect(decodeGpt(primary, blockBytes)).toEqual({ diskGuid, entries: entries.map((one, index) => ({ number: index + 1, ...one })) });
         expect(backupOffset + backup.length).toBe(3e9 * blockBytes);
       }),
       { numRuns: 200 },
