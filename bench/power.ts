@@ -1,13 +1,14 @@
 /**
- * Power-status polls a second against OpenIPMI's ipmi_sim on loopback: the gateway's kept sessions against a process per poll (ipmitool)
- * and one FreeIPMI ipmipower that asks them all. Prints a Markdown table. About a minute.
+ * Power-status polls a second against OpenIPMI's ipmi_sim on loopback: the gateway's kept sessions, and a session for each poll, against a process per poll (ipmitool)
+ * and one FreeIPMI ipmipower that asks them all. Then 10,000 simulated BMCs in other processes, polled every minute by one gateway. Prints Markdown tables.
  *
- *   node --import tsx bench/power.ts            needs the Debian packages openipmi, ipmitool, freeipmi-tools
+ *   npm run bench:power [-- --quick]            needs the Debian packages openipmi, ipmitool, freeipmi-tools; about three minutes
  *
  * 64 BMCs are 64 ipmi_sim processes on 127.0.1.1 to 127.0.1.64. They have no chassis script, which would cost a fork per poll: the protocol is
- * what is measured. They share the cores with the client.
+ * what is measured. They share the cores with the client. The clients take turns, five rounds each; medians. The gateway's rate limit is off: it would be what is measured.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,36 +17,64 @@ import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
 import { IpmiGateway, IpmiPower, Secret } from 'cdk8s-baremetal-runtime/power/index';
+import { pollFleet } from './power-fleet.ts';
 
-const deps = { clock: nodeClock, network: nodeNetwork, random: nodeRandom, logger: silentLogger };
-const SECONDS = Number(process.env.BENCH_SECONDS ?? 5);
+const deps = {
+  clock: nodeClock,
+  network: nodeNetwork,
+  random: nodeRandom,
+  logger: silentLogger,
+  commandsPerSecond: Number.POSITIVE_INFINITY,
+};
+const QUICK = process.argv.includes('--quick');
+const ONLY = process.argv.find((arg) => arg.startsWith('--only='))?.slice(7);
+const SECONDS = QUICK ? 1 : 2;
+const ROUNDS = QUICK ? 2 : 5;
 const PASSWORD = 'correct-horse';
 const BMCS = 64;
+const TICK_MICROSECONDS = 10_000; // USER_HZ is 100 on every Linux
 
-interface Rates {
-  readonly serial?: number;
-  readonly parallel?: number;
+interface Measured {
+  readonly pollsPerSecond: number;
+  /** Of the client, user and system. */
+  readonly cpuMicroseconds: number;
+  /** Of the BMCs, which share the cores: what no client can get below. */
+  readonly bmcMicroseconds: number;
 }
 
-interface Row extends Rates {
+/** One client: `measure` runs it once against so many of the BMCs. */
+interface Client {
   readonly what: string;
+  measure(bmcs: readonly Endpoint[]): Promise<Omit<Measured, 'bmcMicroseconds'>>;
+  close(): Promise<void>;
 }
 
 const directory = await mkdtemp(join(tmpdir(), 'bench-ipmi-'));
 const simulators: ChildProcess[] = [];
 try {
-  const bmcs = await startSimulators();
-  const rows: Row[] = [
-    { what: 'ipmitool, a process each (-C 3)', ...(await ipmitool(bmcs)) },
-    { what: 'ipmipower, one process (-I 3)', ...(await ipmipower(bmcs)) },
-    { what: 'our client, a session each poll', ...(await ours(bmcs, true)) },
-    { what: 'our client, sessions kept', ...(await ours(bmcs, false)) },
-  ];
-  print(rows);
+  if (ONLY !== 'fleet') {
+    const bmcs = await startSimulators();
+    const clients = [
+      ...(ONLY === 'ours' || !installed('ipmitool') ? [] : [ipmitool()]),
+      ...(ONLY === 'ours' || !installed('ipmipower') ? [] : [await ipmipower(bmcs)]),
+      await ours('ours, a session each poll', bmcs, true),
+      await ours('ours, sessions kept', bmcs, false),
+    ];
+    const serial = clients.map((): Measured[] => []);
+    const parallel = clients.map((): Measured[] => []);
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const [index, client] of clients.entries()) serial[index]?.push(await withBmcs(() => client.measure(bmcs.slice(0, 1))));
+      for (const [index, client] of clients.entries()) parallel[index]?.push(await withBmcs(() => client.measure(bmcs)));
+    }
+    for (const client of clients) await client.close();
+    print(clients.map(({ what }, index) => ({ what, serial: median(serial[index] ?? []), parallel: median(parallel[index] ?? []) })));
+  }
 } finally {
   for (const simulator of simulators) simulator.kill('SIGKILL');
   await rm(directory, { recursive: true, force: true });
 }
+if (ONLY === undefined || ONLY === 'fleet')
+  await pollFleet(QUICK ? { bmcs: 2000, minutes: 0.5, periodMs: 10_000 } : { bmcs: 10_000, minutes: 3, periodMs: 60_000 });
 
 async function startSimulators(): Promise<Endpoint[]> {
   const probe = await nodeNetwork.udp({ address: '127.0.0.1' }, { onMessage: () => undefined });
@@ -82,8 +111,17 @@ function power(gateway: IpmiGateway, bmc: Endpoint): IpmiPower {
   return new IpmiPower(gateway, { ...bmc, username: 'admin', password: new Secret(PASSWORD) });
 }
 
-/** `workers` loops over `poll` until the time is up; polls a second. */
-async function rate(workers: number, poll: (worker: number) => Promise<void>): Promise<number> {
+async function withBmcs(measure: () => Promise<Omit<Measured, 'bmcMicroseconds'>>): Promise<Measured> {
+  const spent = (): number => simulators.reduce((sum, { pid }) => sum + cpuMicroseconds(pid ?? 0), 0);
+  const before = spent();
+  const start = performance.now();
+  const measured = await measure();
+  const polls = (measured.pollsPerSecond * (performance.now() - start)) / 1000;
+  return { ...measured, bmcMicroseconds: (spent() - before) / polls };
+}
+
+/** `workers` loops over `poll` until the time is up. */
+async function rate(workers: number, poll: (worker: number) => Promise<void>): Promise<{ polls: number; seconds: number }> {
   const start = performance.now();
   const end = start + SECONDS * 1000;
   let polls = 0;
@@ -94,100 +132,161 @@ async function rate(workers: number, poll: (worker: number) => Promise<void>): P
     }
   };
   await Promise.all(Array.from({ length: workers }, (_, worker) => loop(worker)));
-  return (polls * 1000) / (performance.now() - start);
+  return { polls, seconds: (performance.now() - start) / 1000 };
 }
 
-async function ours(bmcs: readonly Endpoint[], sessionEach: boolean): Promise<Rates> {
+async function ours(what: string, all: readonly Endpoint[], sessionEach: boolean): Promise<Client> {
   const gateway = new IpmiGateway(deps);
-  const powers = bmcs.map((bmc) => power(gateway, bmc));
+  const powers = all.map((bmc) => power(gateway, bmc));
   await Promise.all(powers.map((one) => one.status()));
-  const poll = async (worker: number): Promise<void> => {
-    const one = powers[worker];
-    await one?.status();
-    if (sessionEach) await one?.close();
-  };
-  const rates = { serial: await rate(1, poll), parallel: await rate(BMCS, poll) };
-  await gateway.close();
-  return rates;
-}
-
-async function ipmitool(bmcs: readonly Endpoint[]): Promise<Rates> {
-  if (!installed('ipmitool')) return {};
-  const poll = (worker: number): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const { address = '', port = 0 } = bmcs[worker] ?? {};
-      const where = ['-I', 'lanplus', '-H', address, '-p', String(port), '-C', '3'];
-      const args = [...where, '-U', 'admin', '-f', join(directory, 'password'), 'power', 'status'];
-      const child = spawn('ipmitool', args, { stdio: ['ignore', 'pipe', 'inherit'] });
-      let output = '';
-      child.stdout.on('data', (chunk) => {
-        output += chunk;
+  return {
+    what,
+    async measure(bmcs) {
+      const before = process.cpuUsage();
+      const { polls, seconds } = await rate(bmcs.length, async (worker) => {
+        const one = powers[worker];
+        const state = await one?.status();
+        if (state !== 'on' && state !== 'off') throw new Error(`a poll said ${state}`);
+        if (sessionEach) await one?.close();
       });
-      child.once('error', reject);
-      child.once('close', () => (output.startsWith('Chassis Power is ') ? resolve() : reject(new Error(`ipmitool: ${output}`))));
-    });
-  return { serial: await rate(1, poll), parallel: await rate(BMCS, poll) };
+      const { user, system } = process.cpuUsage(before);
+      return { pollsPerSecond: polls / seconds, cpuMicroseconds: (user + system) / polls };
+    },
+    close: () => gateway.close(),
+  };
 }
 
-/** ipmipower on its own prompt: `stat` asks all hosts, and the next `stat` follows when all have answered. */
-async function ipmipower(bmcs: readonly Endpoint[]): Promise<Rates> {
-  if (!installed('ipmipower')) return {};
-  const measure = async (hosts: readonly Endpoint[]): Promise<number> => {
-    const list = hosts.map(({ address, port }) => `${address}:${port}`).join(',');
-    const config = ['--config-file', join(directory, 'freeipmi.conf'), '-W', 'opensesspriv', '-F', String(BMCS)];
-    const child = spawn('ipmipower', ['-D', 'LAN_2_0', '-I', '3', '-h', list, ...config], { stdio: ['pipe', 'pipe', 'inherit'] });
-    let missing = 0;
-    let bad = 0;
-    let answered: () => void = () => undefined;
-    let rest = '';
-    child.stdout.on('data', (chunk) => {
-      const lines = (rest + chunk).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) {
-        if (!/: (on|off)$/.test(line)) bad += 1;
-        missing -= 1;
+function ipmitool(): Client {
+  return {
+    what: 'ipmitool, a process each (-C 3)',
+    async measure(bmcs) {
+      const before = childrenCpuMicroseconds();
+      const { polls, seconds } = await rate(bmcs.length, (worker) => {
+        const { address = '', port = 0 } = bmcs[worker] ?? {};
+        const where = ['-I', 'lanplus', '-H', address, '-p', String(port), '-C', '3'];
+        const args = [...where, '-U', 'admin', '-f', join(directory, 'password'), 'power', 'status'];
+        return new Promise((resolve, reject) => {
+          const child = spawn('ipmitool', args, { stdio: ['ignore', 'pipe', 'inherit'] });
+          let output = '';
+          child.stdout.on('data', (chunk) => {
+            output += chunk;
+          });
+          child.once('error', reject);
+          child.once('close', () => (output.startsWith('Chassis Power is ') ? resolve() : reject(new Error(`ipmitool: ${output}`))));
+        });
+      });
+      return { pollsPerSecond: polls / seconds, cpuMicroseconds: (childrenCpuMicroseconds() - before) / polls };
+    },
+    close: async () => undefined,
+  };
+}
+
+/** ipmipower on its own prompt: `stat` asks all hosts, and the next `stat` follows when all have answered. One process for one host, one for all. */
+async function ipmipower(all: readonly Endpoint[]): Promise<Client> {
+  const one = await ipmipowerProcess(all.slice(0, 1));
+  const many = await ipmipowerProcess(all);
+  return {
+    what: 'ipmipower, one process (-I 3)',
+    async measure(bmcs) {
+      const { child, stat, bad, lines } = bmcs.length === 1 ? one : many;
+      const linesBefore = lines();
+      const before = cpuMicroseconds(child.pid ?? 0);
+      const badBefore = bad();
+      const { polls: rounds, seconds } = await rate(1, stat);
+      const polls = rounds * bmcs.length;
+      if (bad() > badBefore) console.warn(`ipmipower: ${bad() - badBefore} of ${polls} polls without an answer`);
+      // what it really answered, not what was asked for
+      const answered = lines() - linesBefore;
+      return { pollsPerSecond: answered / seconds, cpuMicroseconds: (cpuMicroseconds(child.pid ?? 0) - before) / answered };
+    },
+    async close() {
+      for (const { child } of [one, many]) {
+        const ended = new Promise((resolve) => child.once('close', resolve));
+        child.stdin?.end('quit\n');
+        await ended;
       }
-      if (missing <= 0 && rest.endsWith('> ')) answered();
-    });
-    const stat = (): Promise<void> =>
-      new Promise((resolve) => {
-        missing = hosts.length;
-        // ipmipower loses what it reads while it still writes its prompt: ask again rather than wait for ever
-        const again = setInterval(() => child.stdin.write('stat\n'), 1000);
-        answered = () => {
-          clearInterval(again);
-          resolve();
-        };
-        child.stdin.write('stat\n');
-      });
-    // its first look only discovers the hosts
-    for (let tries = 0; tries < 50; tries++) {
-      bad = 0;
-      await stat();
-      if (bad === 0) break;
-    }
-    const rounds = await rate(1, stat);
-    const ended = new Promise((resolve) => child.once('close', resolve));
-    child.stdin.end('quit\n');
-    await ended;
-    if (bad > 0) console.warn(`ipmipower: ${bad} polls without an answer`);
-    return rounds * hosts.length;
+    },
   };
-  return { serial: await measure(bmcs.slice(0, 1)), parallel: await measure(bmcs) };
+}
+
+async function ipmipowerProcess(
+  hosts: readonly Endpoint[],
+): Promise<{ child: ChildProcess; stat(): Promise<void>; bad(): number; lines(): number }> {
+  const list = hosts.map(({ address, port }) => `${address}:${port}`).join(',');
+  const config = ['--config-file', join(directory, 'freeipmi.conf'), '-W', 'opensesspriv', '-F', String(BMCS)];
+  const child = spawn('ipmipower', ['-D', 'LAN_2_0', '-I', '3', '-h', list, ...config], { stdio: ['pipe', 'pipe', 'inherit'] });
+  let missing = 0;
+  let bad = 0;
+  let lineCount = 0;
+  let answered: () => void = () => undefined;
+  let rest = '';
+  child.stdout.on('data', (chunk) => {
+    const lines = (rest + chunk).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      if (!/: (on|off)$/.test(line)) bad += 1;
+      missing -= 1;
+      lineCount += 1;
+    }
+    if (missing <= 0 && rest.endsWith('> ')) answered();
+  });
+  const stat = (): Promise<void> =>
+    new Promise((resolve) => {
+      missing = hosts.length;
+      // ipmipower loses what it reads while it still writes its prompt: ask again rather than wait for ever
+      const again = setInterval(() => child.stdin.write('stat\n'), 1000);
+      answered = () => {
+        clearInterval(again);
+        resolve();
+      };
+      child.stdin.write('stat\n');
+    });
+  // its first look only discovers the hosts
+  for (let tries = 0; tries < 50; tries++) {
+    const before = bad;
+    await stat();
+    if (bad === before) break;
+  }
+  return { child, stat, bad: () => bad, lines: () => lineCount };
+}
+
+/** utime and stime of /proc/PID/stat; `children`: those of its ended children. */
+function cpuMicroseconds(pid: number, children = false): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  const [user, system] = children ? [fields[13], fields[14]] : [fields[11], fields[12]];
+  return (Number(user) + Number(system)) * TICK_MICROSECONDS;
+}
+
+function childrenCpuMicroseconds(): number {
+  return cpuMicroseconds(process.pid, true);
 }
 
 function installed(program: string): boolean {
   const found = spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
-  if (!found) console.warn(`${program} is missing: its row stays empty`);
+  if (!found) console.warn(`${program} is missing: it has no row`);
   return found;
 }
 
-function print(rows: readonly Row[]): void {
-  const best = rows.at(-1);
-  const cell = (value: number | undefined, top: number | undefined): string =>
-    value === undefined ? '–' : `${value.toFixed(value < 100 ? 1 : 0)} (×${((top ?? value) / value).toFixed(1)})`;
-  console.log(`\n${cpus().length} cores, ${SECONDS} s each, ${BMCS} ipmi_sim processes; in brackets: how much faster kept sessions are\n`);
-  console.log(`| power-status polls/s | serial | ${BMCS} parallel |\n|---|---|---|`);
+function median(measured: readonly Measured[]): Measured {
+  const middle = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+  return {
+    pollsPerSecond: middle(measured.map(({ pollsPerSecond }) => pollsPerSecond)),
+    cpuMicroseconds: middle(measured.map(({ cpuMicroseconds: cpu }) => cpu)),
+    bmcMicroseconds: middle(measured.map(({ bmcMicroseconds: cpu }) => cpu)),
+  };
+}
+
+function print(rows: readonly { readonly what: string; readonly serial: Measured; readonly parallel: Measured }[]): void {
+  const peer = rows.find(({ what }) => what.startsWith('ipmipower'));
+  const cell = (value: Measured, base: Measured | undefined): string => {
+    const { pollsPerSecond: rate, cpuMicroseconds: cpu, bmcMicroseconds: bmc } = value;
+    const ratio = base ? ` (×${(rate / base.pollsPerSecond).toFixed(2)})` : '';
+    return `${rate.toFixed(rate < 100 ? 1 : 0)}${ratio} | ${cpu.toFixed(0)} + ${bmc.toFixed(0)}`;
+  };
+  console.log(`\n${cpus().length} cores, ${ROUNDS} rounds of ${SECONDS} s, ${BMCS} ipmi_sim processes; in brackets: of ipmipower\n`);
+  console.log(`| power-status polls/s | serial | CPU µs, client + BMC | ${BMCS} parallel | CPU µs, client + BMC |\n|---|---|---|---|---|`);
   for (const { what, serial, parallel } of rows)
-    console.log(`| ${what} | ${cell(serial, best?.serial)} | ${cell(parallel, best?.parallel)} |`);
+    console.log(`| ${what} | ${cell(serial, peer?.serial)} | ${cell(parallel, peer?.parallel)} |`);
 }

@@ -2,7 +2,7 @@
  * Cipher suites (IPMI v2.0 rev 1.1 section 22.15.2; 17 from the 2013 addenda). Two are worth speaking. 0, 1 and 2 leave out authentication, integrity or
  * encryption and are spoken only when a person names one: for a laboratory, or for a BMC whose firmware knows nothing better. Those on MD5 are left out.
  */
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 
 export type CipherSuiteId = 0 | 1 | 2 | 3 | 17;
 
@@ -54,9 +54,21 @@ export function cipherSuiteOf(authentication: number, integrity: number, confide
 /** Empty for suite 0. */
 export function hmac(suite: CipherSuite, key: Uint8Array, ...parts: readonly Uint8Array[]): Buffer {
   if (suite.hash === undefined) return Buffer.alloc(0);
-  const code = createHmac(suite.hash, key);
+  const code = createHmac(suite.hash, keyObject(key));
   for (const part of parts) code.update(part);
   return code.digest();
+}
+
+const keyObjects = new WeakMap<Uint8Array, KeyObject>();
+
+/** Node takes 50 µs to make an HMAC or a cipher from bytes and 6 µs from a key object (24.21): made once for the keys of a session. */
+export function keyObject(key: Uint8Array): KeyObject {
+  let object = keyObjects.get(key);
+  if (object === undefined) {
+    object = createSecretKey(key);
+    keyObjects.set(key, object);
+  }
+  return object;
 }
 
 /** Compares in time that does not depend on where the codes differ. Lengths are public. */

@@ -2,7 +2,7 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import type { Random } from '../../core/random.ts';
 import { asBuffer, ByteReader, MalformedPacket } from './bytes.ts';
-import { type CipherSuite, hmac, sameCode } from './cipher-suite.ts';
+import { type CipherSuite, hmac, keyObject, sameCode } from './cipher-suite.ts';
 import { encodeRmcp, RMCP_HEADER_BYTES, writeRmcpHeader } from './rmcp.ts';
 
 /** Table 13-16, RMCP+ Payload Type Numbers. */
@@ -143,7 +143,7 @@ function encrypt(payload: Uint8Array, key: Uint8Array, random: Random): Buffer {
   for (let i = 1; i <= padBytes; i++) clear[payload.length + i - 1] = i;
   clear[clear.length - 1] = padBytes;
   const iv = random.bytes(AES_BLOCK_BYTES);
-  const cipher = createCipheriv('aes-128-cbc', key, iv);
+  const cipher = createCipheriv('aes-128-cbc', keyObject(key), iv);
   cipher.setAutoPadding(false);
   return Buffer.concat([iv, cipher.update(clear), cipher.final()]);
 }
@@ -152,7 +152,7 @@ function decrypt(payload: Uint8Array, key: Uint8Array): Buffer {
   const bytes = payload.length - AES_BLOCK_BYTES;
   if (bytes < AES_BLOCK_BYTES || bytes % AES_BLOCK_BYTES !== 0)
     throw new MalformedPacket(`an encrypted payload of ${payload.length} bytes is not a whole number of AES blocks`);
-  const decipher = createDecipheriv('aes-128-cbc', key, payload.subarray(0, AES_BLOCK_BYTES));
+  const decipher = createDecipheriv('aes-128-cbc', keyObject(key), payload.subarray(0, AES_BLOCK_BYTES));
   decipher.setAutoPadding(false);
   const clear = Buffer.concat([decipher.update(payload.subarray(AES_BLOCK_BYTES)), decipher.final()]);
   const padBytes = clear.readUInt8(clear.length - 1);

@@ -149,7 +149,9 @@ export class IpmiSession {
     } catch (error) {
       if (codeOf(error) === '') throw error; // no answer, or abandoned meanwhile: the session is gone either way
     } finally {
-      this.abandon(powerErrors.POWER_GATEWAY_CLOSED({ bmc: this.#access.bmc }));
+      // making an error costs more than the packet, and mostly nobody waits for it
+      if (this.#waiting.size > 0) this.abandon(powerErrors.POWER_GATEWAY_CLOSED({ bmc: this.#access.bmc }));
+      else this.#channel.close();
     }
   }
 
