@@ -12,22 +12,24 @@
  * name; a BMC cannot tell, so commands are absolute and the successor's next look corrects a stale one.
  */
 import type { Coordination, Membership } from '../coordination/index.ts';
-import { type Clock, sleep, type Timer } from '../core/clock.ts';
+import type { Clock, Timer } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
 import type { Random } from '../core/random.ts';
 import type { Store, Stored, Watch, WatchEvent } from '../store/index.ts';
 import { diagnose } from './diagnosis.ts';
+import { GroupLife } from './group-life.ts';
 import { Lane } from './lane.ts';
 import { type NodeRecord, nodeKind, RECORD_VERSION, type Transition } from './node-record.ts';
 import { takenBy } from './nodes.ts';
+import { claimed, isCurrent } from './ownership.ts';
 import type { MachinePorts } from './ports.ts';
-import { mayHavePosted, sessionOf, withSession } from './ramdisk-session.ts';
+import { answered, answerTo } from './requests.ts';
 import { type Change, failed, type StepResult } from './results.ts';
 import { runHandler } from './run-handler.ts';
 import { checkedSettings, defaultSettings, type MachineSettings } from './settings.ts';
-import { type RequestAnswer, type StateTable, states } from './states.ts';
+import { type StateTable, states } from './states.ts';
 import { withEvent } from './timeline.ts';
-import { applyResult, moveTo } from './transition.ts';
+import { applyResult } from './transition.ts';
 
 export interface ReconcilerOptions {
   readonly store: Store;
@@ -49,8 +51,6 @@ export interface ReconcilerOptions {
 
 /** After a failure of the store or of the coordination service. */
 const TROUBLE_RETRY_MS = 5_000;
-/** What a machine that was taken over gets at least: nobody listened to it while its owner was away. */
-const TAKEOVER_GRACE_MS = 120_000;
 
 interface Task {
   /** Something happened since the record was read. */
@@ -74,16 +74,21 @@ export class Reconciler {
   /** Owners known to be alive since the last change of the group. */
   readonly #aliveOwners = new Set<string>();
   readonly #stop = new AbortController();
-  #membership: Membership | undefined;
+  readonly #life: GroupLife;
   #watch: Watch | undefined;
   #group: { close(): void } | undefined;
-  #joining: Promise<void> | undefined;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     this.#settings = checkedSettings({ ...defaultSettings, ...options.settings });
     this.#states = options.states ?? states;
     this.#isCurrent = options.isCurrent ?? isCurrent;
+    this.#life = new GroupLife({
+      ...options,
+      retryMs: TROUBLE_RETRY_MS,
+      stopWork: (reason) => this.#interruptAll(reason),
+      onRejoined: () => void this.#wakeAll(),
+    });
     const wake = (id: string): void => this.wake(id);
     this.#lanes = { general: new Lane(this.#settings.maxConcurrent, wake), write: new Lane(this.#settings.maxWrites, wake) };
   }
@@ -96,32 +101,31 @@ export class Reconciler {
       this.#aliveOwners.clear();
       void this.#wakeAll();
     });
-    await this.#join();
+    await this.#life.join();
     await this.#wakeAll();
   }
 
   /** Interrupts what runs, waits until it has ended, and lets other replicas take over at once. Machines keep their state. */
   async close(): Promise<void> {
     this.#stop.abort(new Error('the daemon is closing'));
+    this.#life.stop();
     this.#watch?.close();
     this.#group?.close();
     for (const timer of this.#timers.values()) timer.cancel();
     this.#timers.clear();
     await this.#interruptAll('the daemon is closing');
-    await this.#joining;
-    await this.#membership?.leave();
-    this.#membership = undefined;
+    await this.#life.leave();
   }
 
   /** This replica's life in the group; undefined while it has none. */
   get memberId(): string | undefined {
-    return this.#membership?.id;
+    return this.#life.membership?.id;
   }
 
   /** Becomes the owner of a machine that nobody alive owns, also of one that rests. Resolves to whether it is ours now. */
   async claim(id: string): Promise<boolean> {
     const record = await this.#options.store.get(nodeKind, id);
-    const membership = this.#membership;
+    const { membership } = this.#life;
     if (record === undefined || membership === undefined || record.value.recordVersion > RECORD_VERSION) return false;
     if (record.value.owner !== membership.id) await this.#claim(record, membership);
     return (await this.#options.store.get(nodeKind, id))?.value.owner === membership.id;
@@ -145,10 +149,11 @@ export class Reconciler {
   async #drive(id: string, task: Task): Promise<void> {
     let next: Next = idle;
     try {
-      while ((task.again || next === 'again') && this.#membership !== undefined && !this.#stop.signal.aborted) {
+      while ((task.again || next === 'again') && this.#life.membership !== undefined && !this.#stop.signal.aborted) {
         task.again = false;
         const record = await this.#options.store.get(nodeKind, id);
-        next = record === undefined ? idle : await this.#advance(record, task, this.#membership);
+        const { membership } = this.#life;
+        next = record === undefined || membership === undefined ? idle : await this.#advance(record, task, membership);
       }
     } catch (error) {
       this.#options.logger.error({ node: id, error: String(error) }, 'the machine could not be looked after; trying again');
@@ -175,7 +180,10 @@ export class Reconciler {
     if (node.owner !== membership.id) return this.#claim(record, membership);
 
     const now = this.#options.clock.now();
-    if (node.request !== undefined) return this.#answerRequest(record, node.request, now);
+    if (node.request !== undefined) {
+      await this.#write(record, answered(node, this.#states, this.#settings, now));
+      return 'again';
+    }
     if (node.stateDeadline !== undefined && now >= node.stateDeadline) {
       const diagnosis = diagnose(node, entry.awaited, now);
       await this.#apply(
@@ -227,55 +235,9 @@ export class Reconciler {
       }
       logger.info({ node: node.name, from: node.owner, epoch: node.epoch + 1 }, 'taking over');
     }
-    const limit = this.#states[node.state].deadline(this.#settings, node);
-    const graceUntil = clock.now() + Math.min(limit ?? 0, TAKEOVER_GRACE_MS);
-    const extended =
-      node.owner !== undefined && node.stateDeadline !== undefined ? Math.max(node.stateDeadline, graceUntil) : node.stateDeadline;
-    // The key lives as long as somebody waits for it.
-    const session = mayHavePosted(node) ? sessionOf(node) : undefined;
-    const kept =
-      session !== undefined && extended !== undefined ? withSession(node, { expiresAt: Math.max(session.expiresAt, extended) }) : node;
-    await this.#write(record, { ...kept, owner: membership.id, epoch: node.epoch + 1, stateDeadline: extended });
+    const limitMs = this.#states[node.state].deadline(this.#settings, node);
+    await this.#write(record, claimed(node, membership.id, limitMs, clock.now()));
     return 'again';
-  }
-
-  async #answerRequest(record: Stored<NodeRecord>, request: NonNullable<NodeRecord['request']>, now: number): Promise<Next> {
-    const node = { ...record.value, request: undefined };
-    const { verb, args } = request;
-    const answer = this.#answerTo(record.value);
-    await this.#write(record, answer === undefined ? node : this.#answered(node, answer, { verb, args }, now));
-    return 'again';
-  }
-
-  #answerTo(node: NodeRecord): RequestAnswer | undefined {
-    return node.request && this.#states[node.state].onRequest(node, node.request.verb, node.request.args);
-  }
-
-  #answered(
-    node: NodeRecord,
-    answer: RequestAnswer,
-    { verb, args }: Pick<NonNullable<NodeRecord['request']>, 'verb' | 'args'>,
-    now: number,
-  ) {
-    const reason = `${verb} was asked for`;
-    switch (answer.kind) {
-      case 'move': {
-        const changed = answer.change?.(node) ?? node;
-        return moveTo({ ...changed, cleanup: undefined }, answer.to, reason, this.#states, this.#settings, now);
-      }
-      case 'fail':
-        return applyResult(node, failed(reason, answer.change), this.#states, this.#settings, now);
-      case 'again': {
-        const limit = this.#states[node.state].deadline(this.#settings, node);
-        const restarted = { ...node, cleanup: undefined, step: undefined, attempts: 0, nextAttemptAt: undefined, reason };
-        return { ...restarted, stateDeadline: limit === undefined ? undefined : now + limit };
-      }
-      case 'step': {
-        const changed = answer.change?.(node) ?? node;
-        const armed = { ...changed, step: answer.step, stepArgs: args, attempts: 0, nextAttemptAt: undefined };
-        return { ...armed, stateDeadline: now + this.#settings.verbTimeoutMs };
-      }
-    }
   }
 
   /** Undefined: it was interrupted, and what it would have said does not count. */
@@ -365,14 +327,14 @@ export class Reconciler {
     if (event.type === 'invalid') this.#options.logger.error({ node: event.id, error: String(event.error) }, 'the record cannot be read');
     if (event.type !== 'put') return;
     const { id, value } = event.record;
-    const mine = value.owner === this.#membership?.id;
+    const mine = value.owner === this.#life.membership?.id;
     if (!mine && value.owner !== undefined && this.#aliveOwners.has(value.owner) && !this.#tasks.has(id)) return;
     const task = this.#tasks.get(id);
     if (task?.controller !== undefined) {
       if (!mine) task.controller.abort(new Error('the machine has another owner now'));
       else if (value.maintenance) task.controller.abort(new Error('the machine is in maintenance now'));
       else if (value.request !== undefined) {
-        const answer = this.#answerTo(value);
+        const answer = answerTo(value, this.#states);
         if (answer !== undefined && answer.kind !== 'step') task.controller.abort(new Error(`${value.request.verb} was asked for`));
       }
     }
@@ -392,45 +354,10 @@ export class Reconciler {
     }
   }
 
-  async #join(): Promise<void> {
-    const { coordination, memberName, clock, logger } = this.#options;
-    while (!this.#stop.signal.aborted) {
-      try {
-        const membership = await coordination.join(memberName);
-        this.#membership = membership;
-        membership.lost.addEventListener('abort', () => this.#onLost(membership), { once: true });
-        if (membership.lost.aborted) this.#onLost(membership);
-        return;
-      } catch (error) {
-        logger.error({ error: String(error) }, 'the group could not be joined; trying again');
-        await sleep(clock, TROUBLE_RETRY_MS, this.#stop.signal).catch(() => undefined);
-      }
-    }
-  }
-
-  /** Handlers have aborted by the same signal. A new life begins when the last of them has ended. */
-  #onLost(membership: Membership): void {
-    if (this.#membership !== membership || this.#stop.signal.aborted) return;
-    this.#membership = undefined;
-    this.#options.logger.warn(
-      { member: membership.id, reason: String(membership.lost.reason) },
-      'no longer in the group; stopping all work',
-    );
-    this.#joining = this.#interruptAll('no longer in the group')
-      .then(() => this.#join())
-      .then(() => this.#wakeAll());
-  }
-
   async #interruptAll(reason: string): Promise<void> {
     for (const task of this.#tasks.values()) task.controller?.abort(new Error(reason));
     await Promise.all([...this.#tasks.values()].map((task) => task.ended));
   }
-}
-
-/** The epoch check, and that nothing has happened to the machine meanwhile: the same state again may be a later life of it. */
-export function isCurrent(latest: NodeRecord, begun: NodeRecord, owner: string | undefined): boolean {
-  const sameOwner = latest.owner === owner && latest.epoch === begun.epoch;
-  return sameOwner && latest.state === begun.state && latest.stateSince === begun.stateSince;
 }
 
 function earliest(...times: (number | undefined)[]): number | undefined {

@@ -1,0 +1,26 @@
+/** Whose a machine is, on its record: pure. */
+import type { NodeRecord } from './node-record.ts';
+import { mayHavePosted, sessionOf, withSession } from './ramdisk-session.ts';
+
+/** What a machine that was taken over gets at least: nobody listened to it while its owner was away. */
+const TAKEOVER_GRACE_MS = 120_000;
+
+/** The record as its new owner writes it, in a new epoch. `limitMs`: how long its state may last. */
+export function claimed(node: NodeRecord, memberId: string, limitMs: number | undefined, now: number): NodeRecord {
+  const graceUntil = now + Math.min(limitMs ?? 0, TAKEOVER_GRACE_MS);
+  const stateDeadline =
+    node.owner !== undefined && node.stateDeadline !== undefined ? Math.max(node.stateDeadline, graceUntil) : node.stateDeadline;
+  // The key lives as long as somebody waits for it.
+  const session = mayHavePosted(node) ? sessionOf(node) : undefined;
+  const kept =
+    session !== undefined && stateDeadline !== undefined
+      ? withSession(node, { expiresAt: Math.max(session.expiresAt, stateDeadline) })
+      : node;
+  return { ...kept, owner: memberId, epoch: node.epoch + 1, stateDeadline };
+}
+
+/** The epoch check, and that nothing has happened to the machine meanwhile: the same state again may be a later life of it. */
+export function isCurrent(latest: NodeRecord, begun: NodeRecord, owner: string | undefined): boolean {
+  const sameOwner = latest.owner === owner && latest.epoch === begun.epoch;
+  return sameOwner && latest.state === begun.state && latest.stateSince === begun.stateSince;
+}
