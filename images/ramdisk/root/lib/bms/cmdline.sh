@@ -5,7 +5,7 @@ cmdline_value() {
   (
     set -f # no word is a pattern
     value=
-    for word in $(cat "${PROC:-/proc}/cmdline"); do
+    for word in $(cat "$PROC/cmdline"); do
       case $word in "$1"=*) value=${word#*=} ;; esac
     done
     printf %s "$value"
@@ -14,7 +14,20 @@ cmdline_value() {
 
 # decoded TEXT: %20 and the like become the characters that a command line cannot carry. A backslash is no escape.
 decoded() {
-  printf '%b' "$(printf %s "$1" | sed -e 's/\\/\\\\/g' -e 's/%\([0-9A-Fa-f][0-9A-Fa-f]\)/\\x\1/g')"
+  rest=$1
+  while case $rest in *%*) true ;; *) false ;; esac; do
+    printf %s "${rest%%%*}"
+    rest=${rest#*%}
+    code=$(printf %s "$rest" | cut -c 1-2)
+    case $code in
+      [0-9A-Fa-f][0-9A-Fa-f])
+        printf "\\$(printf %o "0x$code")"
+        rest=${rest#??}
+        ;;
+      *) printf %% ;;
+    esac
+  done
+  printf %s "$rest"
 }
 
 read_cmdline() {

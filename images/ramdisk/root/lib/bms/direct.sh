@@ -12,8 +12,8 @@ direct() {
   TOKEN=$(keyed direct)
   until_planned
   say "pulling the image for $DISK"
-  direct_get manifest > /run/manifest || fail "the manifest does not come: $(head -c 300 /run/answer)"
-  [ "$(sha256_of /run/manifest)" = "$MANIFEST_SHA256" ] || fail 'the manifest is not the one of the plan'
+  direct_get manifest > $RUN/manifest || fail "the manifest does not come: $(head -c 300 $RUN/answer)"
+  [ "$(sha256_of $RUN/manifest)" = "$MANIFEST_SHA256" ] || fail 'the manifest is not the one of the plan'
   read_manifest
   report_progress &
   reporter=$!
@@ -26,14 +26,14 @@ direct() {
       '') ;;
       *) fail "this ramdisk does not know the step \"$step\" of the plan" ;;
     esac
-  done < /run/steps
+  done < $RUN/steps
   sync
   blockdev --flushbufs "$DISK"
   [ "$VERIFY_EVERY" -eq 0 ] || read_back
   kill "$reporter" 2> /dev/null
   say 'the image is written'
-  printf 'sha256=%s' "$IMAGE_SHA256" > /run/form
-  until_answered POST "/v1/direct/$DEPLOYMENT_ID/done" application/x-www-form-urlencoded /run/form
+  printf 'sha256=%s' "$IMAGE_SHA256" > $RUN/form
+  until_answered POST "/v1/direct/$DEPLOYMENT_ID/done" application/x-www-form-urlencoded $RUN/form
 }
 
 direct_form() {
@@ -43,7 +43,7 @@ direct_form() {
 
 direct_get() {
   http GET "/v1/direct/$DEPLOYMENT_ID/$1"
-  [ "$STATUS" = 200 ] && cat /run/answer
+  [ "$STATUS" = 200 ] && cat $RUN/answer
 }
 
 # The deploy-helper compares the disk with the machine's record first.
@@ -54,33 +54,33 @@ until_planned() {
     case $STATUS in
       200) break ;;
       202) ;;
-      '' | 5*) say "the deploy-helper $HELPER:$HELPER_PORT ${STATUS:+answered $STATUS}${STATUS:-cannot be reached}; trying again" ;;
-      *) fail "the deploy-helper answered $STATUS: $(head -c 300 /run/answer)" ;;
+      '' | 5*) say "the deploy-helper $HELPER:$HELPER_PORT $(not_now); trying again" ;;
+      *) fail "the deploy-helper answered $STATUS: $(head -c 300 $RUN/answer)" ;;
     esac
     tries=$((tries + 1))
     if [ "$tries" -lt 20 ]; then sleep 0.3; else sleep 3; fi
   done
-  [ "$(head -n 1 /run/answer)" = bms-direct-plan/1 ] || fail 'this ramdisk does not know that kind of plan'
-  MANIFEST_SHA256=$(sed -n 's/^manifest //p' /run/answer)
-  VERIFY_EVERY=$(sed -n 's/^verify //p' /run/answer)
-  for replica in $(sed -n 's/^replica //p' /run/answer); do
+  [ "$(head -n 1 $RUN/answer)" = bms-direct-plan/1 ] || fail 'this ramdisk does not know that kind of plan'
+  MANIFEST_SHA256=$(sed -n 's/^manifest //p' $RUN/answer)
+  VERIFY_EVERY=$(sed -n 's/^verify //p' $RUN/answer)
+  for replica in $(sed -n 's/^replica //p' $RUN/answer); do
     case " $REPLICAS " in *" $replica "*) ;; *) REPLICAS="$REPLICAS $replica" ;; esac
   done
-  sed -n '/^\(zero\|bytes\|image\) /p' /run/answer > /run/steps
+  sed -n '/^\(zero\|bytes\|image\) /p' $RUN/answer > $RUN/steps
 }
 
-# Of /run/manifest: sizes, and /run/digests with a digest or `null` per line
+# Of $RUN/manifest: sizes, and $RUN/digests with a digest or `null` per line
 read_manifest() {
-  IMAGE_BYTES=$(sed -n 's/^"sizeBytes": \([0-9]*\),$/\1/p' /run/manifest)
-  CHUNK_BYTES=$(sed -n 's/^"chunkBytes": \([0-9]*\),$/\1/p' /run/manifest)
-  IMAGE_SHA256=$(sed -n 's/^"sha256": "\([0-9a-f]*\)",$/\1/p' /run/manifest)
-  sed -n '7,$p' /run/manifest | sed -n 's/^"\{0,1\}\([0-9a-f]\{64\}\|null\)"\{0,1\},\{0,1\}$/\1/p' > /run/digests
-  CHUNKS=$(wc -l < /run/digests)
+  IMAGE_BYTES=$(sed -n 's/^"sizeBytes": \([0-9]*\),$/\1/p' $RUN/manifest)
+  CHUNK_BYTES=$(sed -n 's/^"chunkBytes": \([0-9]*\),$/\1/p' $RUN/manifest)
+  IMAGE_SHA256=$(sed -n 's/^"sha256": "\([0-9a-f]*\)",$/\1/p' $RUN/manifest)
+  sed -n '7,$p' $RUN/manifest | sed -n 's/^"\{0,1\}\([0-9a-f]\{64\}\|null\)"\{0,1\},\{0,1\}$/\1/p' > $RUN/digests
+  CHUNKS=$(wc -l < $RUN/digests)
   [ -n "$IMAGE_BYTES" ] && [ -n "$CHUNK_BYTES" ] && [ "$CHUNKS" -eq $(((IMAGE_BYTES + CHUNK_BYTES - 1) / CHUNK_BYTES)) ] \
     || fail 'the manifest is not complete'
 }
 
-# runs: /run/digests as lines `data FIRST COUNT` and `zero FIRST COUNT`
+# runs: $RUN/digests as lines `data FIRST COUNT` and `zero FIRST COUNT`
 runs() {
   awk -v most="$RUN_CHUNKS" '
     function flush() { if (count) print kind, first, count }
@@ -89,43 +89,49 @@ runs() {
       if (now != kind || (now == "data" && count >= most)) { flush(); kind = now; first = NR - 1; count = 0 }
       count++
     }
-    END { flush() }' /run/digests
+    END { flush() }' $RUN/digests
 }
 
 write_image() {
   base=$1
-  runs > /run/runs
+  runs > $RUN/runs
   while read -r kind first count; do
     case $kind in
       zero)
         length=$((count * CHUNK_BYTES))
         [ $(((first + count) * CHUNK_BYTES)) -le "$IMAGE_BYTES" ] || length=$((IMAGE_BYTES - first * CHUNK_BYTES))
         write_zeros $((base + first * CHUNK_BYTES)) "$length"
-        echo $((first + count)) > /run/at
+        arrived $((first + count))
         ;;
       data) pull_run "$first" $((first + count)) ;;
     esac
-  done < /run/runs
+  done < $RUN/runs
 }
 
 # pull_run FIRST END: again from the chunk that is missing, from the next replica, as often as something comes
 pull_run() {
   at=$1
   failures=0
-  echo "$at" > /run/at
+  arrived "$at"
   while :; do
     pull "$at" "$2"
-    reached=$(cat /run/at)
+    reached=$(cat $RUN/at)
     [ "$reached" -lt "$2" ] || return 0
     if [ "$reached" -gt "$at" ]; then failures=0; else failures=$((failures + 1)); fi
     at=$reached
-    why=$(cat /run/why 2> /dev/null)
+    why=$(cat $RUN/why 2> /dev/null)
     case $why in fatal:*) fail "${why#fatal:}" ;; esac
     say "chunk $at: ${why:-the connection to $HELPER was lost}; trying again from there"
     [ "$failures" -lt "$PULL_TRIES" ] || fail "chunk $at: ${why:-the connection to $HELPER was lost}; tried $failures times"
     next_replica
     [ "$failures" -eq 0 ] || sleep $((failures < 5 ? failures : 5))
   done
+}
+
+# arrived CHUNKS: so many are on the disk. Whoever reads it meanwhile reads the old number or the new one.
+arrived() {
+  echo "$1" > $RUN/at.new
+  mv $RUN/at.new $RUN/at
 }
 
 next_replica() {
@@ -142,49 +148,49 @@ next_replica() {
   HELPER=$first
 }
 
-# pull FROM END: one request; /run/at counts the chunks that are on the disk, /run/why says what came in between
+# pull FROM END: one request; $RUN/at counts the chunks that are on the disk, $RUN/why says what came in between
 pull() {
   last=$(($2 * CHUNK_BYTES - 1))
   [ "$last" -lt "$IMAGE_BYTES" ] || last=$((IMAGE_BYTES - 1))
   RANGE=$(($1 * CHUNK_BYTES))-$last
-  mkdir -p /run/pull
-  request GET "/v1/direct/$DEPLOYMENT_ID/image" > /run/pull/request
+  mkdir -p $RUN/pull
+  request GET "/v1/direct/$DEPLOYMENT_ID/image" > $RUN/pull/request
   RANGE=
-  rm -f /run/why
-  sed -n "$(($1 + 1)),$2p" /run/digests > /run/wanted
-  connect /run/pull | take_chunks "$1" "$2"
+  rm -f $RUN/why
+  sed -n "$(($1 + 1)),$2p" $RUN/digests > $RUN/wanted
+  connect $RUN/pull | take_chunks "$1" "$2"
 }
 
 take_chunks() {
   read_head || return
   case $status in
     206) ;;
-    503) echo "$HELPER is busy" > /run/why; return ;;
-    *) echo "fatal:$HELPER answered $status: $(head -c 300)" > /run/why; return ;;
+    503) echo "$HELPER is busy" > $RUN/why; return ;;
+    *) echo "fatal:$HELPER answered $status: $(head -c 300)" > $RUN/why; return ;;
   esac
   next=$1
   if [ "$range_start" != $((next * CHUNK_BYTES)) ]; then
-    echo "$HELPER gives another range than was asked for" > /run/why
+    echo "$HELPER gives another range than was asked for" > $RUN/why
     return
   fi
-  exec 4< /run/wanted
+  exec 4< $RUN/wanted
   while [ "$next" -lt "$2" ] && read -r wanted <&4; do
     length=$((IMAGE_BYTES - next * CHUNK_BYTES))
     [ "$length" -le "$CHUNK_BYTES" ] || length=$CHUNK_BYTES
     # A server that is gone without a word is not waited for for ever.
-    timeout 60 dd bs="$length" count=1 iflag=fullblock of=/run/chunk 2> /dev/null
-    if [ "$(stat -c %s /run/chunk)" -ne "$length" ]; then return; fi
-    if [ "$(sha256_of /run/chunk)" != "$wanted" ]; then
+    timeout 60 dd bs="$length" count=1 iflag=fullblock of=$RUN/chunk 2> /dev/null
+    if [ "$(stat -c %s $RUN/chunk)" -ne "$length" ]; then return; fi
+    if [ "$(sha256_of $RUN/chunk)" != "$wanted" ]; then
       # Not written: what is on the disk there stays what it was.
-      echo 'it is not what the manifest says' > /run/why
+      echo 'it is not what the manifest says' > $RUN/why
       return
     fi
-    if ! dd if=/run/chunk of="$DISK" bs="$length" seek=$((base + next * CHUNK_BYTES)) oflag=seek_bytes conv=notrunc 2> /dev/null; then
-      echo "fatal:$DISK cannot be written at byte $((base + next * CHUNK_BYTES))" > /run/why
+    if ! dd if=$RUN/chunk of="$DISK" bs="$length" seek=$((base + next * CHUNK_BYTES)) oflag=seek_bytes conv=notrunc 2> /dev/null; then
+      echo "fatal:$DISK cannot be written at byte $((base + next * CHUNK_BYTES))" > $RUN/why
       return
     fi
     next=$((next + 1))
-    echo "$next" > /run/at.new && mv /run/at.new /run/at
+    arrived "$next"
   done
 }
 
@@ -207,13 +213,13 @@ write_at() {
 read_back() {
   sync
   echo 3 > /proc/sys/vm/drop_caches 2> /dev/null
-  awk -v every="$VERIFY_EVERY" '$0 != "null" && (NR - 1) % every == 0 { print NR - 1, $0 }' /run/digests > /run/sample
+  awk -v every="$VERIFY_EVERY" '$0 != "null" && (NR - 1) % every == 0 { print NR - 1, $0 }' $RUN/digests > $RUN/sample
   while read -r number wanted; do
     length=$((IMAGE_BYTES - number * CHUNK_BYTES))
     [ "$length" -le "$CHUNK_BYTES" ] || length=$CHUNK_BYTES
-    dd if="$DISK" bs="$length" count=1 skip=$((base + number * CHUNK_BYTES)) iflag=skip_bytes,fullblock of=/run/chunk 2> /dev/null
-    [ "$(sha256_of /run/chunk)" = "$wanted" ] || fail "$DISK did not keep chunk $number as it was written"
-  done < /run/sample
+    dd if="$DISK" bs="$length" count=1 skip=$((base + number * CHUNK_BYTES)) iflag=skip_bytes,fullblock of=$RUN/chunk 2> /dev/null
+    [ "$(sha256_of $RUN/chunk)" = "$wanted" ] || fail "$DISK did not keep chunk $number as it was written"
+  done < $RUN/sample
 }
 
 sha256_of() {
@@ -223,18 +229,18 @@ sha256_of() {
 
 # Every few seconds, beside the work, with files of its own
 report_progress() {
-  WORK=/run/reporter
+  WORK=$RUN/reporter
   mkdir -p "$WORK"
   while sleep 3; do
-    printf 'bytes=%s' $(($(cat /run/at 2> /dev/null || echo 0) * CHUNK_BYTES)) > "$WORK/form"
+    printf 'bytes=%s' $(($(cat $RUN/at 2> /dev/null || echo 0) * CHUNK_BYTES)) > "$WORK/form"
     http POST "/v1/direct/$DEPLOYMENT_ID/progress" application/x-www-form-urlencoded "$WORK/form"
   done
 }
 
 direct_error() {
-  printf 'e=%s' "$(form_value "$1")" > /run/form
+  printf 'e=%s' "$(form_value "$1")" > $RUN/form
   for try in 1 2 3; do
-    http POST "/v1/direct/$DEPLOYMENT_ID/error" application/x-www-form-urlencoded /run/form
+    http POST "/v1/direct/$DEPLOYMENT_ID/error" application/x-www-form-urlencoded $RUN/form
     [ -z "$STATUS" ] || return 0
     sleep 2
   done

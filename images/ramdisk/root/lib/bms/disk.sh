@@ -30,7 +30,7 @@ disk_bytes() {
 }
 
 disk_model() {
-  trimmed < "$SYS/block/$(in_sysfs "$1")/device/model" 2> /dev/null
+  text_of "$SYS/block/$(in_sysfs "$1")/device/model"
 }
 
 disk_rotational() {
@@ -45,6 +45,10 @@ disk_path() {
 # cciss/c0d0 is cciss!c0d0 below /sys
 in_sysfs() {
   printf %s "$1" | tr / '!'
+}
+
+text_of() {
+  [ ! -r "$1" ] || trimmed < "$1"
 }
 
 trimmed() {

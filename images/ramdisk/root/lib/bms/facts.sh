@@ -4,7 +4,7 @@ facts() {
   printf '{"cpus":%s,"memoryMb":%s,"cpuArch":%s,"firmware":%s' \
     "$(nproc)" "$(memory_mb)" "$(json_string "$(uname -m)")" "$(if [ -d "$SYS/firmware/efi" ]; then echo '"uefi"'; else echo '"bios"'; fi)"
   for pair in manufacturer:sys_vendor product:product_name serial:product_serial; do
-    value=$(trimmed < "$SYS/class/dmi/id/${pair#*:}" 2> /dev/null)
+    value=$(text_of "$SYS/class/dmi/id/${pair#*:}")
     [ -z "$value" ] || printf ',"%s":%s' "${pair%%:*}" "$(json_string "$value")"
   done
   printf ',"disks":['

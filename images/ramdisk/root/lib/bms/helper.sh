@@ -1,7 +1,5 @@
 # The words with the deploy-helper, and the ways through the ramdisk.
 
-PROC=/proc
-SYS=/sys
 HELPER_PORT=10000
 # How long a deploy-helper that restarts may be away before the waits grow.
 POST_TRIES=60
@@ -23,7 +21,7 @@ deploy() {
     post "$(deploy_form)"
     say 'posted; waiting for the image'
   fi
-  until [ -e /run/done ]; do sleep 0.2; done
+  until [ -e $RUN/done ]; do sleep 0.2; done
   [ "$METHOD" = direct ] || stop_target
   say 'done; restarting'
   sync
@@ -35,8 +33,8 @@ inspect() {
   needed deployment_key "$DEPLOYMENT_KEY"
   configure_network
   raise_interfaces
-  printf '{"node":%s,"key":%s,"facts":%s}' "$DEPLOYMENT_ID" "$(json_string "$DEPLOYMENT_KEY")" "$(facts)" > /run/report
-  until_answered POST /v1/ramdisk application/json /run/report
+  printf '{"node":%s,"key":%s,"facts":%s}' "$DEPLOYMENT_ID" "$(json_string "$DEPLOYMENT_KEY")" "$(facts)" > $RUN/report
+  until_answered POST /v1/ramdisk application/json $RUN/report
   say 'inspected; waiting for the power to be cut'
   while :; do sleep 3600; done
 }
@@ -45,8 +43,8 @@ rescue() {
   needed deployment_id "$DEPLOYMENT_ID"
   needed deployment_key "$DEPLOYMENT_KEY"
   configure_network
-  printf '{"node":%s,"key":%s}' "$DEPLOYMENT_ID" "$(json_string "$DEPLOYMENT_KEY")" > /run/report
-  until_answered POST /v1/ramdisk application/json /run/report
+  printf '{"node":%s,"key":%s}' "$DEPLOYMENT_ID" "$(json_string "$DEPLOYMENT_KEY")" > $RUN/report
+  until_answered POST /v1/ramdisk application/json $RUN/report
   say 'rescue: the disks are not mounted; this is a shell on the console'
   while :; do setsid cttyhack sh; done
 }
@@ -58,8 +56,8 @@ deploy_form() {
 
 # post FORM
 post() {
-  printf %s "$1" > /run/form
-  until_answered POST / application/x-www-form-urlencoded /run/form
+  printf %s "$1" > $RUN/form
+  until_answered POST / application/x-www-form-urlencoded $RUN/form
 }
 
 # until_answered METHOD PATH TYPE FILE: a refusal is final, but for 409 after a try whose answer was lost: that try was accepted, and the key
@@ -77,12 +75,17 @@ until_answered() {
       '' | 500 | 502 | 503 | 504) ;;
       *)
         HELPER_REACHED=refused
-        fail "the deploy-helper answered $STATUS: $(head -c 300 /run/answer)"
+        fail "the deploy-helper answered $STATUS: $(head -c 300 $RUN/answer)"
         ;;
     esac
-    say "the deploy-helper $HELPER:$HELPER_PORT ${STATUS:+answered $STATUS}${STATUS:-cannot be reached ($(head -n 1 /run/nc-error))}; trying again"
+    say "the deploy-helper $HELPER:$HELPER_PORT $(not_now); trying again"
     if [ "$tries" -lt "$POST_TRIES" ]; then sleep 5; else sleep 30; fi
   done
+}
+
+# not_now: why there is no answer that could be used
+not_now() {
+  if [ -n "$STATUS" ]; then echo "answered $STATUS"; else echo "cannot be reached ($(head -n 1 "$RUN/nc-error"))"; fi
 }
 
 # Tells the deploy-helper why nothing comes of it, in the form that the ramdisk was started for. Tried three times, no longer: the sentence is on
@@ -91,16 +94,16 @@ report_error() {
   [ -n "$HELPER" ] && [ -n "$DEPLOYMENT_KEY" ] || return 0
   case $ACTION in
     inspect | rescue)
-      printf '{"node":%s,"key":%s,"error":%s}' "$DEPLOYMENT_ID" "$(json_string "$DEPLOYMENT_KEY")" "$(json_string "$1")" > /run/report
-      set -- POST /v1/ramdisk application/json /run/report
+      printf '{"node":%s,"key":%s,"error":%s}' "$DEPLOYMENT_ID" "$(json_string "$DEPLOYMENT_KEY")" "$(json_string "$1")" > $RUN/report
+      set -- POST /v1/ramdisk application/json $RUN/report
       ;;
     *)
       if [ -n "$TOKEN" ]; then
         direct_error "$1"
         return
       fi
-      printf '%s&e=%s' "$(deploy_form)" "$(form_value "$1")" > /run/form
-      set -- POST / application/x-www-form-urlencoded /run/form
+      printf '%s&e=%s' "$(deploy_form)" "$(form_value "$1")" > $RUN/form
+      set -- POST / application/x-www-form-urlencoded $RUN/form
       ;;
   esac
   for try in 1 2 3; do
@@ -113,6 +116,6 @@ report_error() {
 # Listens until the deploy-helper says that it is done, and proves by the deployment key that it is the deploy-helper. Whoever says anything else,
 # or nothing, is not heard; several may try at once.
 wait_for_done() {
-  printf 'done %s\n' "$(keyed done)" > /run/expected
+  printf 'done %s\n' "$(keyed done)" > $RUN/expected
   nc -ll -p "$HELPER_PORT" -e /lib/bms/hear
 }

@@ -3,9 +3,9 @@
 # pieces (RFC 9112 section 6.1).
 
 # http METHOD PATH [CONTENT-TYPE BODY-FILE]: sets STATUS (empty: nobody answered); the answer's body goes to
-# $WORK/answer, $WORK being /run where there is only one thing to do at a time.
+# $WORK/answer, $WORK being $RUN where there is only one thing to do at a time.
 http() {
-  folder=${WORK:-/run}
+  folder=${WORK:-$RUN}
   request "$@" > "$folder/request"
   rm -f "$folder/answer" "$folder/status"
   connect "$folder" timeout 60 | {

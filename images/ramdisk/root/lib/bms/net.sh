@@ -7,7 +7,7 @@ boot_mac() {
 
 # interface_of MAC: its name; nothing when no interface has it.
 interface_of() {
-  for folder in "${SYS:-/sys}"/class/net/*; do
+  for folder in "$SYS"/class/net/*; do
     # a VLAN or a bond on top has the same address; only what has a device of its own is a card
     [ -e "$folder/device" ] || continue
     if [ "$(cat "$folder/address" 2> /dev/null)" = "$1" ]; then
@@ -67,7 +67,7 @@ lease() {
     say "nobody answers DHCP on $INTERFACE ($mac); tried $asked times"
     sleep 5
   done
-  . /run/lease
+  . "$RUN/lease"
   ADDRESS=$ip
   [ -n "$HELPER" ] || HELPER=${siaddr:-$serverid}
 }

@@ -1,0 +1,223 @@
+/** The ramdisk's side of the `direct` method, in busybox, against the real service over loopback; the disk is a file. */
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type HttpHandler, silentLogger } from 'cdk8s-baremetal-runtime/core/index';
+import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
+import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
+import { type DirectDeployment, type DirectNews, directService } from 'cdk8s-baremetal-runtime/deploy/direct/index';
+import { buildManifest, type DiskImage, openImage } from 'cdk8s-baremetal-runtime/deploy/image/index';
+import { decodeMbr } from 'cdk8s-baremetal-runtime/deploy/layout/mbr';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { busyboxShell, sourced } from './support.ts';
+
+const MIB = 1024 * 1024;
+const KEY = 'K3Y';
+const base = mkdtempSync(join(tmpdir(), 'ramdisk-direct-'));
+const shell = busyboxShell(base);
+const closers: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close();
+});
+afterAll(() => rmSync(base, { recursive: true }));
+let number = 0;
+
+interface Setup {
+  readonly diskBytes?: number;
+  readonly partitions?: DirectDeployment['partitions'];
+  /** In front of the service. */
+  readonly meddle?: (handler: HttpHandler) => HttpHandler;
+  /** In place of what the image file says, at a chunk. */
+  readonly corrupt?: (chunk: number, bytes: Uint8Array) => Uint8Array;
+}
+
+/** Five chunks: data, data, zeros, data, and half a chunk. */
+function content(): Buffer {
+  const bytes = Buffer.alloc(4.5 * MIB);
+  for (const chunk of [0, 1, 3, 4]) bytes.fill(`chunk ${chunk} `, chunk * MIB, Math.min((chunk + 1) * MIB, bytes.length));
+  return bytes;
+}
+
+async function setup({ diskBytes = 8 * MIB, partitions, meddle = (handler) => handler, corrupt }: Setup = {}) {
+  const folder = join(base, `run${number++}`);
+  mkdirSync(folder);
+  const [path, disk] = [join(folder, 'image'), join(folder, 'disk')];
+  const image = content();
+  writeFileSync(path, image);
+  writeFileSync(disk, Buffer.alloc(diskBytes, 0xa5));
+  const opened = await openImage({ path });
+  const manifest = await buildManifest(opened);
+  await opened.close();
+  const news: DirectNews[] = [];
+  const token = createHash('sha256').update(`direct ${KEY}`).digest('hex');
+  const service = directService({
+    random: nodeRandom,
+    logger: silentLogger,
+    verify: 'all',
+    desk: {
+      access: async (request) =>
+        request.token === token
+          ? { kind: 'granted', deployment: { id: 'd', diskBytes, imageId: 'i', ...(partitions && { partitions }) } }
+          : { kind: 'wrong-token' },
+      report: async (_request, what) => {
+        news.push(what);
+        return { kind: 'noted' };
+      },
+    },
+    acquireImage: async () => ({ path, manifest, release: () => undefined, open: async () => meddled(await openImage({ path }), corrupt) }),
+  });
+  const posts: URLSearchParams[] = [];
+  const handler: HttpHandler = async (request) => {
+    if (request.path !== '/') return service(request);
+    posts.push(new URLSearchParams(Buffer.from(request.body).toString()));
+    return { status: 200, body: '' };
+  };
+  const server = await nodeNetwork.serveHttp({ address: '127.0.0.1', port: 0 }, meddle(handler));
+  closers.push(() => server.close(0));
+  const run = (more = ''): Promise<{ code: number | null; output: string }> => {
+    if (shell === undefined) throw new Error('no busybox');
+    const variables = [
+      `DISK=${disk} DISK_BYTES=${diskBytes} DISK_SERIAL=S1 HELPER=127.0.0.1 HELPER_PORT=${server.local.port} ADDRESS=127.0.0.1`,
+      `DEPLOYMENT_ID=7 DEPLOYMENT_KEY=${KEY} IQN=iqn.2026-11.test:d METHOD=direct RUN=${folder}`,
+      'say() { echo "bms: $1"; }; fail() { echo "FAILED $1"; report_error "$1"; exit 3; }; blockdev() { :; }; sleep() { busybox sleep 0.02; }',
+    ];
+    return shell.run(sourced(['http', 'helper', 'direct'], [...variables, more, 'direct'].join('\n')));
+  };
+  return { disk, image, manifest, news, posts, run, server };
+}
+
+/** What a disk or a memory between the manifest and the network may do to an image. */
+function meddled(image: DiskImage, corrupt: Setup['corrupt']): DiskImage {
+  if (!corrupt) return image;
+  const read: DiskImage['read'] = async (offset, length) => corrupt(offset / MIB, await image.read(offset, length));
+  return {
+    ...image,
+    format: image.format,
+    virtualSizeBytes: image.virtualSizeBytes,
+    extents: () => image.extents(),
+    close: () => image.close(),
+    read,
+  };
+}
+
+const flipped = (bytes: Uint8Array): Uint8Array => {
+  const copy = Uint8Array.from(bytes);
+  copy[1000] = (copy[1000] ?? 0) ^ 1;
+  return copy;
+};
+
+describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
+  it('and writes all of it, zeros too, then says so', async () => {
+    const { disk, image, manifest, news, posts, run } = await setup();
+    const { code, output } = await run();
+    expect([code, output]).toEqual([0, `bms: pulling the image for ${disk}\nbms: the image is written\n`]);
+    const written = readFileSync(disk);
+    expect(Buffer.compare(written.subarray(0, image.length), image)).toBe(0);
+    // Behind it nothing was touched but the last MiB, where the copy of an old table lies.
+    expect(written.subarray(image.length, 7 * MIB).every((byte) => byte === 0xa5)).toBe(true);
+    expect(written.subarray(7 * MIB).every((byte) => byte === 0)).toBe(true);
+    expect(posts.map((form) => Object.fromEntries(form))).toEqual([
+      { i: '7', k: KEY, a: '127.0.0.1', n: 'iqn.2026-11.test:d', b: String(8 * MIB), s: 'S1' },
+    ]);
+    expect(news.at(-1)).toEqual({ kind: 'done', sha256: manifest.sha256 });
+  });
+
+  it('never writes a chunk that is not what the manifest says, and fails with its number', async () => {
+    const { disk, image, news, run } = await setup({ corrupt: (chunk, bytes) => (chunk === 3 ? flipped(bytes) : bytes) });
+    const { code, output } = await run('PULL_TRIES=3');
+    expect(code).toBe(3);
+    expect(output).toContain('bms: chunk 3: it is not what the manifest says; trying again from there');
+    expect(output).toContain('FAILED chunk 3: it is not what the manifest says; tried 3 times');
+    const written = readFileSync(disk);
+    expect(Buffer.compare(written.subarray(0, 3 * MIB), image.subarray(0, 3 * MIB))).toBe(0);
+    expect(written.subarray(3 * MIB, 7 * MIB).every((byte) => byte === 0xa5)).toBe(true);
+    expect(news.at(-1)).toEqual({ kind: 'error', message: 'chunk 3: it is not what the manifest says; tried 3 times' });
+  });
+
+  it('takes a chunk that came out wrong from another replica', async () => {
+    const bad = await setup({ corrupt: (chunk, bytes) => (chunk === 1 ? flipped(bytes) : bytes) });
+    let asked = 0;
+    const good = await setup();
+    // one port for both, as all deploy-helpers have: the second answers on another loopback address
+    const relay = await nodeNetwork.serveHttp({ address: '127.0.0.2', port: bad.server.local.port }, async (request) => {
+      asked++;
+      const { status, headers, body } = await nodeNetwork.request({
+        method: request.method,
+        url: `http://127.0.0.1:${good.server.local.port}${request.path}`,
+        headers: { authorization: request.headers.authorization ?? '', ...(request.headers.range && { range: request.headers.range }) },
+        body: request.body,
+      });
+      return { status, headers: { 'content-range': headers['content-range'] ?? '' }, body };
+    });
+    closers.push(() => relay.close(0));
+    const { code, output } = await bad.run('next_replica() { HELPER=127.0.0.2; }');
+    expect([code, asked > 0]).toEqual([0, true]);
+    expect(output).toContain('chunk 1: it is not what the manifest says');
+    expect(Buffer.compare(readFileSync(bad.disk).subarray(0, bad.image.length), bad.image)).toBe(0);
+  });
+
+  it('goes on at the missing chunk when the connection breaks', async () => {
+    const ranges: string[] = [];
+    const { disk, image, run } = await setup({
+      meddle: (handler) => async (request) => {
+        const answer = await handler(request);
+        if (!request.path.endsWith('/image')) return answer;
+        ranges.push(request.headers.range ?? '');
+        if (ranges.length > 2) return answer;
+        const body = answer.body as AsyncIterable<Uint8Array>;
+        return { ...answer, body: cut(body, 1.5 * MIB) };
+      },
+    });
+    const { code, output } = await run();
+    expect([code, ranges.slice(0, 2)]).toEqual([0, [`bytes=0-${2 * MIB - 1}`, `bytes=${MIB}-${2 * MIB - 1}`]]);
+    expect(output).toContain('chunk 1: the connection to 127.0.0.1 was lost; trying again from there');
+    expect(Buffer.compare(readFileSync(disk).subarray(0, image.length), image)).toBe(0);
+  });
+
+  it('makes the partitions of a partition image, the table last', async () => {
+    const { disk, image, run } = await setup({ diskBytes: 32 * MIB, partitions: { rootMb: 0, swapMb: 4, ephemeralMb: 0 } });
+    expect((await run()).code).toBe(0);
+    const written = readFileSync(disk);
+    const entries = decodeMbr(written)?.entries.flatMap((entry) =>
+      entry ? [`${entry.type.toString(16)} ${entry.firstBlock}+${entry.blocks}`] : [],
+    );
+    expect(entries).toEqual(['83 2048+53248', '82 55296+8192']);
+    expect(Buffer.compare(written.subarray(MIB, MIB + image.length), image)).toBe(0);
+    expect(written.toString('latin1', 27 * MIB + 4086, 27 * MIB + 4096)).toBe('SWAPSPACE2');
+  });
+
+  it('says what is wrong when the disk is too small, before a byte is written', async () => {
+    const { disk, news, run } = await setup({ diskBytes: 4 * MIB });
+    const { code, output } = await run();
+    expect(code).toBe(3);
+    expect(output).toMatch(/FAILED the deploy-helper answered 409: .*4718592.*4194304/);
+    expect(readFileSync(disk).every((byte) => byte === 0xa5)).toBe(true);
+    expect(news.at(-1)?.kind).toBe('error');
+  });
+
+  it('reads back from the disk what it wrote', async () => {
+    const { run } = await setup();
+    // a disk that says yes and keeps something else
+    const { code, output } = await run(
+      'drop() { printf x | busybox dd of=$DISK bs=1 seek=1048580 conv=notrunc 2> /dev/null; }; sync() { drop; }',
+    );
+    expect([code, output.includes('did not keep chunk 1 as it was written')]).toEqual([3, true]);
+  });
+
+  it('leaves no file of its work in other places', () => {
+    expect(existsSync('/run/digests')).toBe(false);
+  });
+});
+
+async function* cut(body: AsyncIterable<Uint8Array>, most: number): AsyncGenerator<Uint8Array> {
+  let left = most;
+  for await (const piece of body) {
+    if (piece.length > left) {
+      yield piece.subarray(0, left);
+      throw new Error('the cable is out');
+    }
+    left -= piece.length;
+    yield piece;
+  }
+}
