@@ -203,6 +203,13 @@ export class SimulatedBmc {
     if (silentMs > 0) this.#silentUntilMs = this.#options.clock.monotonic() + silentMs;
   }
 
+  /** Any payload in place of SOL packets, to the console that is open: for tests of what it makes of nonsense. */
+  sendRaw(payload: Uint8Array): void {
+    const { session } = this.sol;
+    const to = session && this.#peers.get(session.bmcSessionId);
+    if (session && to) this.#reply(this.#sealed(session, PayloadType.sol, payload), to);
+  }
+
   async close(): Promise<void> {
     this.sol.deactivate(false);
     this.#power.close();

@@ -55,7 +55,7 @@ export function sensorTypeName(type: number): string {
 
 /** Table 43-15, in order from 0. */
 const UNITS =
-  ' ,°C,°F,K,V,A,W,J,C,VA,nits,lm,lx,cd,kPa,psi,N,cfm,rpm,Hz,µs,ms,s,min,h,d,weeks,mil,in,ft,in³,ft³,mm,cm,m,cm³,m³,l,fl oz,rad,sr,rev,cycles,g,oz·in,lbf·in,lbf·ft,gf,ozf,gauss,Gb,H,mH,F,µF,Ω,S,mol,Bq,ppm,,dB,dBA,dBC,Gy,Sv,K colour,bit,kbit,Mbit,Gbit,byte,KiB,MiB,GiB,word,dword,qword,line,hit,miss,retry,reset,overrun,underrun,collision,packets,messages,characters,error,correctable error,uncorrectable error,fatal error,g'.split(
+  ' ,°C,°F,K,V,A,W,J,C,VA,nits,lm,lx,cd,kPa,psi,N,cfm,rpm,Hz,µs,ms,s,min,h,d,weeks,mil,in,ft,in³,ft³,mm,cm,m,cm³,m³,l,fl oz,rad,sr,rev,cycles,gravities,oz,lb,ft·lb,oz·in,gauss,Gb,H,mH,F,µF,Ω,S,mol,Bq,ppm,,dB,dBA,dBC,Gy,Sv,K colour,bit,kbit,Mbit,Gbit,byte,KiB,MiB,GiB,word,dword,qword,line,hit,miss,retry,reset,overflow,underrun,collision,packets,messages,characters,error,correctable error,uncorrectable error,fatal error,g'.split(
     ',',
   );
 
