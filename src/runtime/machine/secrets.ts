@@ -1,5 +1,17 @@
 /** Secrets by name. Records hold the names; only who needs a value asks for it, and nobody stores it again. */
-import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { Secret } from 'cdk8s-baremetal-contract/secret';
 import { machineErrors } from './errors.ts';
@@ -59,6 +71,11 @@ export class FileSecretStore implements SecretStore {
     this.#syncDirectory();
   }
 
+  /** Of all that there are. */
+  names(): string[] {
+    return readdirSync(this.#directory).filter((name) => SECRET_NAME.test(name));
+  }
+
   /** The name itself is on the disk only once the directory is. */
   #syncDirectory(): void {
     const fd = openSync(this.#directory, 'r');
@@ -97,9 +114,11 @@ export class MemorySecretStore implements SecretStore {
   }
 }
 
+const SECRET_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
+
 /** SECRET_NAME when it cannot be one; it may become a path. */
 export function checkedName(name: string): string {
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/.test(name)) throw machineErrors.SECRET_NAME({ name });
+  if (!SECRET_NAME.test(name)) throw machineErrors.SECRET_NAME({ name });
   return name;
 }
 

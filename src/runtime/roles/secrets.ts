@@ -1,4 +1,5 @@
 /** Where passwords and keys are: files of this replica, or encrypted in the store that replicas share; and Secrets that Kubernetes mounts. */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BmsCoreConfig } from 'cdk8s-baremetal-contract';
 import type { Logger } from '../core/logger.ts';
@@ -34,6 +35,8 @@ export function startSecrets({ config, store, stateDirectory, random, logger }: 
     closing(() => shared.close());
     const { secrets, missing } = await shared.checkKeys();
     const key = keys.writing.id;
+    const moved = await takeOverFiles(join(stateDirectory, 'secrets'), shared);
+    if (moved > 0) logger.info({ secrets: moved }, 'secrets that were files of this replica are in the store now');
     logger.info({ secrets, key }, 'passwords are encrypted in the store');
     for (const [id, count] of missing) logger.error({ key: id, secrets: count }, 'secrets are under a key that the key file does not have');
     const stop = new AbortController();
@@ -48,4 +51,16 @@ export function startSecrets({ config, store, stateDirectory, random, logger }: 
     });
     return { secrets: mounted(shared) };
   });
+}
+
+/** From before there was a key file. What the store has already is newer. A file goes when its secret is in the store. */
+async function takeOverFiles(directory: string, shared: SharedSecretStore): Promise<number> {
+  if (!existsSync(directory)) return 0;
+  const files = new FileSecretStore(directory);
+  const names = files.names();
+  for (const name of names) {
+    if (!(await shared.has(name))) await shared.write(name, await files.read(name));
+    await files.remove(name);
+  }
+  return names.length;
 }

@@ -295,6 +295,26 @@ describe('bms-core and its secrets', () => {
     await last.close();
   });
 
+  it('takes over what was files before there was a key file, once; what the store has already is newer', async () => {
+    const store = new MemoryStore();
+    const alone = await start({ BMS_SW_COORDINATION__BACKEND_URL: 'memory://' }, store);
+    for (const name of ['bmc.1', 'bmc.2']) await alone.secrets.write(name, new Secret(`${name} of the file`));
+    await alone.close();
+    const path = keyFile(newKey());
+    const before = shared(store, path);
+    await before.write('bmc.2', new Secret('newer'));
+    before.close();
+    const together = await start({ BMS_STORE__SECRETS_KEY_FILE: path }, store);
+    expect((await together.secrets.read('bmc.1')).reveal()).toBe('bmc.1 of the file');
+    expect((await together.secrets.read('bmc.2')).reveal()).toBe('newer');
+    expect(new FileSecretStore(folder.path('state/secrets')).names()).toEqual([]);
+    await together.secrets.remove('bmc.1');
+    await together.close();
+    const again = await start({ BMS_STORE__SECRETS_KEY_FILE: path }, store);
+    await expect(again.secrets.read('bmc.1')).rejects.toMatchObject({ code: 'SECRET_UNKNOWN' });
+    await again.close();
+  });
+
   it('reads the BMC credentials that Kubernetes mounts, also after they were replaced, and never writes them', async () => {
     const mounted = folder.path('mounted');
     mkdirSync(folder.path('mounted/pod45-bmc'), { recursive: true });

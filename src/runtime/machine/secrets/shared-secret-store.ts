@@ -49,6 +49,11 @@ export class SharedSecretStore implements SecretStore {
     return value;
   }
 
+  /** Whether there is one, readable or not. */
+  async has(name: string): Promise<boolean> {
+    return (await this.#options.store.get(secretKind, checkedName(name))) !== undefined;
+  }
+
   async write(name: string, value: Secret): Promise<void> {
     const { store, keys, random } = this.#options;
     const record = seal(checkedName(name), value, keys.writing, random);
