@@ -116,7 +116,8 @@ export function registerPower(program: Command, world: Surroundings, context: Co
     });
 
   // `bmctl boot` alone is a report of the boot services
-  const boot = program.commands.find((command) => command.name() === 'boot') ?? program.command('boot').description('what a machine boots next');
+  const boot =
+    program.commands.find((command) => command.name() === 'boot') ?? program.command('boot').description('what a machine boots next');
   asking(boot.command('get').description('the boot device that the BMC keeps'))
     .argument('<url>', IPMI_TARGET)
     .action(async (url: string, flags: TargetFlags) => {
