@@ -1,7 +1,8 @@
+import { openstackConfigDrive, resolveNetwork } from 'cdk8s-baremetal-contract/instance-network/index';
 import { randomUuid } from '../../core/random.ts';
 import { deployKeyHash } from '../deploy-key.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
-import type { Deployment } from '../node-record.ts';
+import type { Deployment, NodeRecord } from '../node-record.ts';
 import type { CachedImage } from '../ports.ts';
 import { mintKey } from '../ramdisk-session.ts';
 import { type Change, done, failed, proceed, type StepResult } from '../results.ts';
@@ -75,12 +76,30 @@ function keyUsableUntil(expiresAt: number): Change {
 
 function newDeployment({ node, random, clock, settings }: HandlerContext, image: CachedImage): Deployment {
   const id = randomUuid(random);
+  const configDrive = configDriveOf(node);
   return {
     id,
     generation: node.generation,
     imageId: node.instance?.imageId ?? '',
-    image: { boot: 'local', ...image, ...(node.instance?.preserveEphemeral && { preserveEphemeral: true }) },
+    image: {
+      boot: 'local',
+      ...image,
+      ...(node.instance?.preserveEphemeral && { preserveEphemeral: true }),
+      ...(configDrive && { configDrive }),
+    },
     iqn: `${settings.iqnPrefix}:${id}`,
     expiresAt: clock.now() + settings.pxeDeployTimeoutMs,
   };
+}
+
+/** An instance that is given a network finds it, and its own name, where cloud-init and Ignition look. */
+function configDriveOf({ instance, interfaces }: NodeRecord): Deployment['image']['configDrive'] {
+  if (instance?.network === undefined) return undefined;
+  const network = resolveNetwork(
+    instance.network,
+    interfaces.map(({ mac }) => mac),
+  );
+  if (typeof network === 'string') return undefined; // of interfaces that the machine has lost: better by DHCP than not at all
+  const { label, files } = openstackConfigDrive({ instance: { uuid: instance.uuid, name: instance.name }, network });
+  return { label, files: [...files] };
 }
