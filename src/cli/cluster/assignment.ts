@@ -21,6 +21,15 @@ export function parseAssignment(text: string): Assignment {
   return value === '' ? { path } : { path, value: readAs(path, value) };
 }
 
+/** What --database-backup and --database-backup-class set. `none` takes the whole backup out of the spec. */
+export function backupAssignments(size: string | undefined, storageClass: string | undefined): Assignment[] {
+  if (size === 'none') return [{ path: ['databaseBackup'] }];
+  return [
+    ...(size === undefined ? [] : [{ path: ['databaseBackup', 'storage'], value: size }]),
+    ...(storageClass === undefined ? [] : [{ path: ['databaseBackup', 'storageClassName'], value: storageClass }]),
+  ];
+}
+
 /** By its spec key (regionServer) or its name (region). @throws CodedError CLUSTER_COMPONENT_UNKNOWN */
 export function findComponent(word: string): Component {
   const found = catalog.find(({ key, name }) => key === word || name === word);

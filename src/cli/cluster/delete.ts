@@ -75,9 +75,10 @@ async function printFate(context: ClusterContext, cluster: Cluster, options: Del
   for (const [kind, all] of found) if (all.length > 0) context.print(`  ${kind} ${all.join(', ')}`);
   if (claims.length > 0 && pvcPolicy === 'Delete')
     context.print(`  with their data (pvcPolicy: Delete): PersistentVolumeClaim ${claims.join(', ')}`);
-  const databases = catalog.flatMap(({ key: component, database }) =>
+  const likely = catalog.flatMap(({ key: component, database }) =>
     database && !(spec[component]?.disable ?? false) ? [database.name] : [],
   );
+  const databases = cluster.status.databases?.map((database) => database.name) ?? likely;
   if (databasePolicy === 'Drop') context.print(`  databases at ${settings.mysql.host} (databasePolicy: Drop): ${databases.join(', ')}`);
   const stays = [
     ...(claims.length > 0 && pvcPolicy === 'Retain' ? [`PersistentVolumeClaim ${claims.join(', ')} (pvcPolicy: Retain)`] : []),

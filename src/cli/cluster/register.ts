@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { DEFAULT_CLUSTER_NAME, DEFAULT_NAMESPACE } from 'cdk8s-baremetal-contract/onecloud/names';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { Assignment } from './assignment.ts';
 import type { ClusterContext, ClusterKey } from './context.ts';
 import { withExitCode } from './exit.ts';
 
@@ -18,11 +19,17 @@ interface WaitFlags {
   readonly timeout: number;
 }
 
-interface SpecFlags {
+interface ComponentFlags {
+  readonly component: readonly string[];
+  /** A quantity, or none. */
+  readonly databaseBackup?: string;
+  readonly databaseBackupClass?: string;
+}
+
+interface SpecFlags extends ComponentFlags {
   readonly version?: string;
   readonly imageRepository?: string;
   readonly edition?: 'ce' | 'ee';
-  readonly component: readonly string[];
 }
 
 export function registerClusterCommands(program: Command): void {
@@ -79,6 +86,8 @@ export function registerClusterCommands(program: Command): void {
     .option('--image-repository <repository>', 'where images come from')
     .addOption(new Option('--edition <edition>', 'community or enterprise').choices(['ce', 'ee']))
     .option('--component <key.field=value>', 'one field of one component, e.g. logger.internalOnly=true', collect, [])
+    .option(...DATABASE_BACKUP)
+    .option(...DATABASE_BACKUP_CLASS)
     .action((flags: CreateFlags) =>
       withCluster(async (context, key) => {
         const { createCluster } = await import('./create.ts');
@@ -89,7 +98,7 @@ export function registerClusterCommands(program: Command): void {
           key,
           version,
           password,
-          components: (await specOptions({ component: flags.component })).components,
+          components: await assignmentsOf(flags),
           mysql: {
             host: mysqlHost,
             ...(mysqlPort !== undefined && { port: mysqlPort }),
@@ -180,7 +189,7 @@ export function registerClusterCommands(program: Command): void {
 
 type WithCluster = (work: (context: ClusterContext, key: ClusterKey, config: unknown) => Promise<unknown>) => Promise<void>;
 
-interface CreateFlags extends WaitFlags {
+interface CreateFlags extends WaitFlags, ComponentFlags {
   readonly version: string;
   readonly mysqlHost: string;
   readonly mysqlPort?: number;
@@ -193,7 +202,6 @@ interface CreateFlags extends WaitFlags {
   readonly zone?: string;
   readonly imageRepository?: string;
   readonly edition?: 'ce' | 'ee';
-  readonly component: readonly string[];
 }
 
 function registerConfig(cluster: Command, withCluster: WithCluster): void {
@@ -305,17 +313,29 @@ function withSpec(command: Command): Command {
     .option('--version <tag>', 'of the services')
     .option('--image-repository <repository>', 'where images come from')
     .addOption(new Option('--edition <edition>', 'community or enterprise').choices(['ce', 'ee']))
-    .option('--component <key.field=value>', 'one field of one component, e.g. glance.image=…; empty clears it', collect, []);
+    .option('--component <key.field=value>', 'one field of one component, e.g. glance.image=…; empty clears it', collect, [])
+    .option(...DATABASE_BACKUP)
+    .option(...DATABASE_BACKUP_CLASS);
 }
 
-async function specOptions({ version, imageRepository, edition, component }: SpecFlags) {
-  const { parseAssignment } = await import('./assignment.ts');
+const DATABASE_BACKUP = [
+  '--database-backup <size>',
+  'dump the databases before upgrades, into a volume of this size, e.g. 50Gi; none: do not',
+] as const;
+const DATABASE_BACKUP_CLASS = ['--database-backup-class <class>', 'storage class of that volume'] as const;
+
+async function specOptions({ version, imageRepository, edition, ...flags }: SpecFlags) {
   return {
-    components: component.map(parseAssignment),
+    components: await assignmentsOf(flags),
     ...(version !== undefined && { version }),
     ...(imageRepository !== undefined && { imageRepository }),
     ...(edition !== undefined && { edition }),
   };
+}
+
+async function assignmentsOf({ component, databaseBackup, databaseBackupClass }: ComponentFlags): Promise<Assignment[]> {
+  const { backupAssignments, parseAssignment } = await import('./assignment.ts');
+  return [...component.map(parseAssignment), ...backupAssignments(databaseBackup, databaseBackupClass)];
 }
 
 function collect(value: string, before: readonly string[]): string[] {

@@ -1,6 +1,6 @@
 import { catalog } from 'cdk8s-baremetal-contract/onecloud/index';
 import { describe, expect, it } from 'vitest';
-import { assigned, mergePatchOf, parseAssignment } from '../../../src/cli/cluster/assignment.ts';
+import { assigned, backupAssignments, mergePatchOf, parseAssignment } from '../../../src/cli/cluster/assignment.ts';
 import { clusterType } from '../../../src/cli/cluster/cluster-object.ts';
 import { earlierVersions, previousVersion } from '../../../src/cli/cluster/history.ts';
 import { rollbackCluster } from '../../../src/cli/cluster/rollback.ts';
@@ -33,6 +33,18 @@ describe('004-10: cluster update', () => {
     await updateCluster(here.context, { key: KEY, components: [parseAssignment('vpcAgent.image=')] });
     expect(at(live(here), 'spec', 'vpcAgent', 'image')).toBeUndefined();
     expect(at(live(here), 'spec', 'vpcAgent', 'imagePullPolicy')).toBe('Always');
+  });
+
+  it('004-5: has the databases dumped before upgrades, or no more', async () => {
+    const here = world();
+    await addCluster(here);
+    await updateCluster(here.context, { key: KEY, components: backupAssignments('50Gi', 'fast') });
+    expect(at(live(here), 'spec', 'databaseBackup')).toEqual({ storage: '50Gi', storageClassName: 'fast' });
+    await updateCluster(here.context, { key: KEY, components: backupAssignments('none', undefined) });
+    expect(at(live(here), 'spec')).not.toHaveProperty('databaseBackup');
+    expect(backupAssignments(undefined, undefined)).toEqual([]);
+    const error = await refusal(updateCluster(here.context, { key: KEY, components: backupAssignments('much', undefined) }));
+    expect(String(error)).toContain('spec.databaseBackup.storage is "much": it must be a quantity such as 500m, 2Gi or 100G');
   });
 
   it('sends nothing on a dry run, and nothing that cannot be built', async () => {
