@@ -8,12 +8,14 @@ import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
 import { type DirectDeployment, type DirectNews, directService } from 'cdk8s-baremetal-runtime/deploy/direct/index';
 import { buildManifest, type DiskImage, openImage } from 'cdk8s-baremetal-runtime/deploy/image/index';
-import { decodeMbr } from 'cdk8s-baremetal-runtime/deploy/layout/mbr';
+import { DISK_END_BYTES, decodeGpt, decodeMbr, encodeGpt, GPT_TYPE } from 'cdk8s-baremetal-runtime/deploy/layout/index';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { busyboxShell, sourced } from './support.ts';
 
 const MIB = 1024 * 1024;
 const KEY = 'K3Y';
+/** Room for the image, for somebody else's bytes, and for the end that is erased. */
+const DISK = 8 * MIB + DISK_END_BYTES;
 const base = mkdtempSync(join(tmpdir(), 'ramdisk-direct-'));
 const shell = busyboxShell(base);
 const closers: (() => Promise<unknown>)[] = [];
@@ -26,6 +28,9 @@ let number = 0;
 interface Setup {
   readonly diskBytes?: number;
   readonly partitions?: DirectDeployment['partitions'];
+  readonly configDrive?: DirectDeployment['configDrive'];
+  /** To the image. */
+  readonly change?: (image: Buffer) => void;
   /** In front of the service. */
   readonly meddle?: (handler: HttpHandler) => HttpHandler;
   /** In place of what the image file says, at a chunk. */
@@ -39,11 +44,12 @@ function content(): Buffer {
   return bytes;
 }
 
-async function setup({ diskBytes = 8 * MIB, partitions, meddle = (handler) => handler, corrupt }: Setup = {}) {
+async function setup({ diskBytes = DISK, partitions, configDrive, change, meddle = (handler) => handler, corrupt }: Setup = {}) {
   const folder = join(base, `run${number++}`);
   mkdirSync(folder);
   const [path, disk] = [join(folder, 'image'), join(folder, 'disk')];
   const image = content();
+  change?.(image);
   writeFileSync(path, image);
   writeFileSync(disk, Buffer.alloc(diskBytes, 0xa5));
   const opened = await openImage({ path });
@@ -58,7 +64,10 @@ async function setup({ diskBytes = 8 * MIB, partitions, meddle = (handler) => ha
     desk: {
       access: async (request) =>
         request.token === token
-          ? { kind: 'granted', deployment: { id: 'd', diskBytes, imageId: 'i', ...(partitions && { partitions }) } }
+          ? {
+              kind: 'granted',
+              deployment: { id: 'd', diskBytes, imageId: 'i', ...(partitions && { partitions }), ...(configDrive && { configDrive }) },
+            }
           : { kind: 'wrong-token' },
       report: async (_request, what) => {
         news.push(what);
@@ -114,11 +123,11 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     expect([code, output]).toEqual([0, `bms: pulling the image for ${disk}\nbms: the image is written\n`]);
     const written = readFileSync(disk);
     expect(Buffer.compare(written.subarray(0, image.length), image)).toBe(0);
-    // Behind it nothing was touched but the last MiB, where the copy of an old table lies.
-    expect(written.subarray(image.length, 7 * MIB).every((byte) => byte === 0xa5)).toBe(true);
-    expect(written.subarray(7 * MIB).every((byte) => byte === 0)).toBe(true);
+    // Behind it nothing was touched but the end, where the copy of an old table lies.
+    expect(written.subarray(image.length, 8 * MIB).every((byte) => byte === 0xa5)).toBe(true);
+    expect(written.subarray(8 * MIB).every((byte) => byte === 0)).toBe(true);
     expect(posts.map((form) => Object.fromEntries(form))).toEqual([
-      { i: '7', k: KEY, a: '127.0.0.1', n: 'iqn.2026-11.test:d', b: String(8 * MIB), s: 'S1' },
+      { i: '7', k: KEY, a: '127.0.0.1', n: 'iqn.2026-11.test:d', b: String(DISK), s: 'S1' },
     ]);
     expect(news.at(-1)).toEqual({ kind: 'done', sha256: manifest.sha256 });
   });
@@ -131,7 +140,7 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     expect(output).toContain('FAILED chunk 3: it is not what the manifest says; tried 3 times');
     const written = readFileSync(disk);
     expect(Buffer.compare(written.subarray(0, 3 * MIB), image.subarray(0, 3 * MIB))).toBe(0);
-    expect(written.subarray(3 * MIB, 7 * MIB).every((byte) => byte === 0xa5)).toBe(true);
+    expect(written.subarray(3 * MIB, 8 * MIB).every((byte) => byte === 0xa5)).toBe(true);
     expect(news.at(-1)).toEqual({ kind: 'error', message: 'chunk 3: it is not what the manifest says; tried 3 times' });
   });
 
@@ -176,7 +185,11 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
   });
 
   it('makes the partitions of a partition image, the table last', async () => {
-    const { disk, image, run } = await setup({ diskBytes: 32 * MIB, partitions: { rootMb: 0, swapMb: 4, ephemeralMb: 0 } });
+    const { disk, image, run } = await setup({
+      diskBytes: 32 * MIB,
+      partitions: { rootMb: 0, swapMb: 4, ephemeralMb: 0 },
+      change: withSuperblock,
+    });
     expect((await run()).code).toBe(0);
     const written = readFileSync(disk);
     const entries = decodeMbr(written)?.entries.flatMap((entry) =>
@@ -185,6 +198,20 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     expect(entries).toEqual(['83 2048+53248', '82 55296+8192']);
     expect(Buffer.compare(written.subarray(MIB, MIB + image.length), image)).toBe(0);
     expect(written.toString('latin1', 27 * MIB + 4086, 27 * MIB + 4096)).toBe('SWAPSPACE2');
+  });
+
+  it('puts the config drive behind a whole-disk image, whose boot code and partitions stay', async () => {
+    const { disk, run } = await setup({
+      diskBytes: 64 * MIB,
+      change: withTable,
+      configDrive: { label: 'config-2', files: [{ path: 'a', content: 'b' }] },
+    });
+    expect((await run()).code).toBe(0);
+    const written = readFileSync(disk);
+    const entries = decodeGpt(written, 512)?.entries.map(({ name, firstBlock }) => `${name} ${firstBlock}`);
+    expect(entries).toEqual(['root 2048', `config-2 ${(62 * MIB) / 512}`]);
+    expect(written.toString('latin1', 0, 9)).toBe('boot code');
+    expect(written.toString('latin1', 62 * MIB + 32_769, 62 * MIB + 32_774)).toBe('CD001');
   });
 
   it('says what is wrong when the disk is too small, before a byte is written', async () => {
@@ -209,6 +236,23 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     expect(existsSync('/run/digests')).toBe(false);
   });
 });
+
+/** Of an ext4 file system. */
+function withSuperblock(image: Buffer): void {
+  image.fill(0, 1024, 2048);
+  image.writeUInt16LE(0xef53, 1024 + 56);
+  image.writeUInt32LE(0x240, 1024 + 96);
+  image.fill(7, 1024 + 104, 1024 + 120);
+}
+
+function withTable(image: Buffer): void {
+  const guid = '6ba7b810-9dad-41d1-80b4-00c04fd430c8';
+  const entries = [{ type: GPT_TYPE.linux, guid, firstBlock: 2048, blocks: 2048, name: 'root', number: 1 }];
+  const { primary, backup, backupOffset } = encodeGpt({ diskGuid: guid, entries }, { blockBytes: 512, diskBlocks: image.length / 512 });
+  image.set(primary);
+  image.set(backup, backupOffset);
+  image.write('boot code', 'latin1');
+}
 
 async function* cut(body: AsyncIterable<Uint8Array>, most: number): AsyncGenerator<Uint8Array> {
   let left = most;

@@ -7,7 +7,6 @@ import { type Clock, sleep } from '../core/clock.ts';
 import type { Random } from '../core/random.ts';
 import { directSteps } from '../deploy/direct/index.ts';
 import type { ReadyImage } from '../deploy/image/cache/index.ts';
-import { imageErrors } from '../deploy/image/errors.ts';
 import { fileSystemOf, SUPERBLOCK_BYTES } from '../deploy/layout/superblock.ts';
 import type { Store } from '../store/index.ts';
 import { machineErrors } from './errors.ts';
@@ -64,8 +63,7 @@ class DirectDeployer implements Pick<Deployer, 'identify' | 'write'> {
     const ready = await this.options.acquireImage({ id: imageId, ...(sha256 !== undefined && { sha256 }) }, signal);
     try {
       const bytes = ready.manifest.sizeBytes;
-      this.mustFit(bytes, hooks.disk, image);
-      const root = image.boot === 'kernel' ? await rootOf(ready, signal) : undefined;
+      const root = await this.looked(ready, hooks.disk, image, signal);
       await hooks.stillOurs();
       const written = await this.done(target, bytes, hooks, signal);
       if (written !== ready.manifest.sha256) {
@@ -77,14 +75,30 @@ class DirectDeployer implements Pick<Deployer, 'identify' | 'write'> {
     }
   }
 
-  /** Said here too, and not only to the ramdisk: the deployment fails at once and with the same words as over iSCSI. */
-  private mustFit(imageBytes: number, { sizeBytes: diskBytes }: DiskIdentity, { layout, partitions }: Deployment['image']): void {
+  /**
+   * That the image fits, and where it begins with a root file system, as a kernel is told of it. Said here too, and not only to the ramdisk: the deployment
+   * fails at once and with the same words as over iSCSI.
+   */
+  private async looked(
+    ready: ReadyImage,
+    { sizeBytes: diskBytes }: DiskIdentity,
+    { layout, partitions, configDrive }: Deployment['image'],
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    const image = await ready.open(signal);
     try {
-      if (imageBytes > diskBytes) throw imageErrors.IMAGE_DISK_TOO_SMALL({ imageBytes, diskBytes });
+      const { manifest } = ready;
+      const { random } = this.options;
       const parts = layout === 'partition' ? { partitions: partitions ?? { rootMb: 0, swapMb: 1, ephemeralMb: 0 } } : {};
-      directSteps({ diskBytes, imageBytes, random: this.options.random, ...parts });
+      await directSteps({ diskBytes, image, manifest, random, ...parts, ...(configDrive && { configDrive }) });
+      if (layout !== 'partition') return undefined;
+      const root = fileSystemOf(await image.read(0, Math.min(image.virtualSizeBytes, SUPERBLOCK_BYTES)));
+      return root && `UUID=${root.uuid}`;
     } catch (error) {
+      signal.throwIfAborted();
       throw error instanceof CodedError ? permanent(error) : error;
+    } finally {
+      await image.close();
     }
   }
 
@@ -127,17 +141,6 @@ class DirectDeployer implements Pick<Deployer, 'identify' | 'write'> {
   private async deployment({ nodeUuid, deploymentId }: DeployTarget): Promise<Deployment | undefined> {
     const deployment = (await this.options.store.get(nodeKind, nodeUuid))?.value.deployment;
     return deployment?.id === deploymentId ? deployment : undefined;
-  }
-}
-
-/** The root file system as a kernel is told of it; undefined where the image begins with none that we know. */
-async function rootOf(ready: ReadyImage, signal: AbortSignal): Promise<string | undefined> {
-  const image = await ready.open(signal);
-  try {
-    const root = fileSystemOf(await image.read(0, Math.min(image.virtualSizeBytes, SUPERBLOCK_BYTES)));
-    return root && `UUID=${root.uuid}`;
-  } finally {
-    await image.close();
   }
 }
 

@@ -68,6 +68,7 @@ function accessOf(node: NodeRecord, request: DirectRequest): DirectAccess {
       diskBytes: disk.sizeBytes,
       imageId,
       ...(image.sha256 !== undefined && { sha256: image.sha256 }),
+      ...(image.configDrive && { configDrive: image.configDrive }),
       ...(image.layout === 'partition' && { partitions: image.partitions ?? { rootMb: 0, swapMb: 1, ephemeralMb: 0 } }),
     },
   };

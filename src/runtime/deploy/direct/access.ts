@@ -2,6 +2,8 @@
  * What the service of the `direct` method needs from the floor above: who may read an image now, and where to put what the ramdisk says of its
  * work. Any replica can answer both, since both are the machine's record.
  */
+import type { PlanRequest } from './plan.ts';
+
 export interface DirectRequest {
   /** The machine's number. */
   readonly node: number;
@@ -18,7 +20,8 @@ export interface DirectDeployment {
   readonly imageId: string;
   readonly sha256?: string;
   /** Of a partition image; absent: the image brings its own table. */
-  readonly partitions?: { readonly rootMb: number; readonly swapMb: number; readonly ephemeralMb: number };
+  readonly partitions?: PlanRequest['partitions'];
+  readonly configDrive?: PlanRequest['configDrive'];
 }
 
 export type DirectRefusal =

@@ -17,7 +17,6 @@ import type { HttpHandler, HttpRequest, HttpResponse } from '../../core/network.
 import type { Random } from '../../core/random.ts';
 import { canonicalAddress } from '../helper/ip-address.ts';
 import type { ReadyImage } from '../image/cache/index.ts';
-import { imageErrors } from '../image/errors.ts';
 import { encodeManifest } from '../image/manifest.ts';
 import type { DirectDeployment, DirectDesk, DirectNews, DirectRefusal, DirectRequest } from './access.ts';
 import { directSteps, encodePlan } from './plan.ts';
@@ -66,7 +65,9 @@ async function give(options: DirectServiceOptions, asking: DirectRequest, what: 
   if (access.kind !== 'granted') return refused(access);
   switch (what) {
     case 'plan':
-      return withImage(options, access.deployment, request, async (ready) => text(200, planText(options, access.deployment, ready)));
+      return withImage(options, access.deployment, request, async (ready) =>
+        text(200, await planText(options, access.deployment, ready, request)),
+      );
     case 'manifest':
       return withImage(options, access.deployment, request, async ({ manifest }) => text(200, encodeManifest(manifest)));
     case 'image':
@@ -76,12 +77,27 @@ async function give(options: DirectServiceOptions, asking: DirectRequest, what: 
   }
 }
 
-function planText({ random, verify = 'sample' }: DirectServiceOptions, deployment: DirectDeployment, { manifest }: ReadyImage): string {
-  const { diskBytes, partitions } = deployment;
-  const imageBytes = manifest.sizeBytes;
-  if (imageBytes > diskBytes) throw imageErrors.IMAGE_DISK_TOO_SMALL({ imageBytes, diskBytes });
-  const steps = directSteps({ diskBytes, imageBytes, random, ...(partitions && { partitions }) });
-  return encodePlan(steps, createHash('sha256').update(encodeManifest(manifest)).digest('hex'), VERIFY_EVERY[verify]);
+async function planText(
+  { random, verify = 'sample' }: DirectServiceOptions,
+  { diskBytes, partitions, configDrive }: DirectDeployment,
+  ready: ReadyImage,
+  { signal }: HttpRequest,
+): Promise<string> {
+  const { manifest } = ready;
+  const image = await ready.open(signal);
+  try {
+    const steps = await directSteps({
+      diskBytes,
+      image,
+      manifest,
+      random,
+      ...(partitions && { partitions }),
+      ...(configDrive && { configDrive }),
+    });
+    return encodePlan(steps, createHash('sha256').update(encodeManifest(manifest)).digest('hex'), VERIFY_EVERY[verify]);
+  } finally {
+    await image.close();
+  }
 }
 
 async function image(options: DirectServiceOptions, deployment: DirectDeployment, request: HttpRequest): Promise<HttpResponse> {

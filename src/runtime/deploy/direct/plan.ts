@@ -10,11 +10,9 @@
  *
  * The order is that of the writer over iSCSI: old tables go first and the new one comes last, so that a disk whose writing was cut short has none.
  */
-import { type Random, randomUuid } from '../../core/random.ts';
-import { encodeGpt, GPT_TYPE } from '../layout/gpt.ts';
-import { encodeMbr, MBR_TYPE } from '../layout/mbr.ts';
-import { type Layout, MIB, type Partition, planLayout } from '../layout/plan-layout.ts';
-import { encodeSwapHeader } from '../layout/swap-header.ts';
+import type { Random } from '../../core/random.ts';
+import { type DiskImage, type ImageManifest, imageErrors } from '../image/index.ts';
+import { appendPartition, encodeIso9660, eraseEnd, planLayout, type ReadableSink, writePartitionImage } from '../layout/index.ts';
 
 export type DirectStep =
   | { readonly kind: 'zero'; readonly offset: number; readonly length: number }
@@ -23,37 +21,38 @@ export type DirectStep =
 
 export interface PlanRequest {
   readonly diskBytes: number;
-  readonly imageBytes: number;
+  readonly image: DiskImage;
+  readonly manifest: ImageManifest;
+  /** Of a partition image; absent: the image brings its own table. */
   readonly partitions?: { readonly rootMb: number; readonly swapMb: number; readonly ephemeralMb: number };
+  readonly configDrive?: { readonly label: string; readonly files: readonly { readonly path: string; readonly content: string }[] };
   readonly random: Random;
 }
 
 /** The kernel speaks of sectors of 512 bytes whatever the disk has; tables are in the disk's own blocks, which only differ on 4Kn disks. */
 const BLOCK_BYTES = 512;
-const SWAP_LABEL = 'swap1';
+const MIB = 1024 * 1024;
 
-/** Throws the LAYOUT_ errors. That a whole-disk image fits is the caller's to check. */
-export function directSteps({ diskBytes, imageBytes, partitions, random }: PlanRequest): DirectStep[] {
-  if (partitions === undefined) return [...(imageBytes < diskBytes ? [endOf(diskBytes, imageBytes)] : []), { kind: 'image', offset: 0 }];
-  const layout = planLayout({ blockBytes: BLOCK_BYTES, diskBytes, imageBytes, ...partitions });
-  const steps: DirectStep[] = [{ kind: 'zero', offset: 0, length: MIB }, endOf(diskBytes, 0)];
-  for (const partition of layout.partitions) {
-    const { offset, length } = placed(partition);
-    if (partition.role === 'swap') {
-      steps.push({ kind: 'zero', offset, length: Math.min(MIB, length) });
-      const header = encodeSwapHeader({ partitionBytes: length, uuid: randomUuid(random), label: SWAP_LABEL });
-      steps.push({ kind: 'bytes', offset, data: header });
-    }
-    // No old file system may show through where a new one is to be made.
-    if (partition.role === 'ephemeral') {
-      steps.push({ kind: 'zero', offset, length: Math.min(MIB, length) });
-      if (length > MIB) steps.push({ kind: 'zero', offset: offset + length - MIB, length: MIB });
-    }
+/** What the writer over iSCSI would do, noted down in place of done. Throws the LAYOUT_ errors and IMAGE_DISK_TOO_SMALL. */
+export async function directSteps({ diskBytes, image, manifest, partitions, configDrive, random }: PlanRequest): Promise<DirectStep[]> {
+  const imageBytes = manifest.sizeBytes;
+  if (imageBytes > diskBytes) throw imageErrors.IMAGE_DISK_TOO_SMALL({ imageBytes, diskBytes });
+  const drive = configDrive && encodeIso9660(configDrive);
+  if (partitions === undefined) {
+    const disk = new NotedDisk(diskBytes, image, 0);
+    await eraseEnd(disk, imageBytes);
+    disk.steps.push({ kind: 'image', offset: 0 });
+    if (drive) await appendPartition(disk, drive, { name: configDrive.label, random });
+    return disk.steps;
   }
-  for (const partition of layout.partitions) {
-    if (partition.role === 'root') steps.push({ kind: 'image', offset: placed(partition).offset });
-  }
-  return [...steps, ...table(layout, random)];
+  const configMb = Math.ceil((drive?.length ?? 0) / MIB);
+  const layout = planLayout({ blockBytes: BLOCK_BYTES, diskBytes, imageBytes, ...partitions, configMb });
+  const root = layout.partitions.find(({ role }) => role === 'root')?.firstBlock ?? 0;
+  const disk = new NotedDisk(diskBytes, image, root * BLOCK_BYTES);
+  // Of an image that is all zeros nothing is read: where they would go is where the ramdisk puts the chunks.
+  const blank = { ...manifest, chunks: manifest.chunks.map(() => null) };
+  await writePartitionImage(image, disk, { manifest: blank, verify: 'none', partitions, random, ...(drive && { configDrive: drive }) });
+  return disk.steps;
 }
 
 export function encodePlan(steps: readonly DirectStep[], manifestSha256: string, verifyEvery: number): string {
@@ -71,38 +70,42 @@ function lineOf(step: DirectStep): string {
   }
 }
 
-/** The last MiB, where an old table has its copy, as far as the image does not reach there. */
-function endOf(diskBytes: number, imageBytes: number): DirectStep {
-  const whole = diskBytes - (diskBytes % BLOCK_BYTES);
-  const offset = Math.max(whole - MIB, Math.ceil(imageBytes / BLOCK_BYTES) * BLOCK_BYTES, 0);
-  return { kind: 'zero', offset, length: whole - offset };
-}
+/** A disk that holds the image already, as far as anybody reads, and notes what is written. */
+class NotedDisk implements ReadableSink {
+  readonly blockBytes = BLOCK_BYTES;
+  readonly sizeBytes: number;
+  readonly steps: DirectStep[] = [];
 
-function placed({ firstBlock, blocks }: Partition): { offset: number; length: number } {
-  return { offset: firstBlock * BLOCK_BYTES, length: blocks * BLOCK_BYTES };
-}
-
-function table(layout: Layout, random: Random): DirectStep[] {
-  if (layout.table === 'gpt') {
-    const entries = layout.partitions.map(({ role, firstBlock, blocks }) => ({
-      type: role === 'swap' ? GPT_TYPE.swap : GPT_TYPE.linux,
-      guid: randomUuid(random),
-      firstBlock,
-      blocks,
-      name: role,
-    }));
-    const { primary, backup, backupOffset } = encodeGpt({ diskGuid: randomUuid(random), entries }, layout);
-    return [
-      { kind: 'bytes', offset: backupOffset, data: backup },
-      { kind: 'bytes', offset: 0, data: primary },
-    ];
+  constructor(
+    diskBytes: number,
+    private readonly image: DiskImage,
+    private readonly imageOffset: number,
+  ) {
+    this.sizeBytes = diskBytes - (diskBytes % BLOCK_BYTES);
   }
-  const signature = random.bytes(4);
-  const entries = layout.partitions.map(({ role, firstBlock, blocks }) => ({
-    type: role === 'swap' ? MBR_TYPE.swap : MBR_TYPE.linux,
-    firstBlock,
-    blocks,
-  }));
-  const diskSignature = new DataView(signature.buffer, signature.byteOffset).getUint32(0);
-  return [{ kind: 'bytes', offset: 0, data: encodeMbr({ diskSignature, entries }) }];
+
+  /** Only the image's own beginning is asked for: its table, its superblock. */
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(length);
+    const from = offset - this.imageOffset;
+    const inImage = Math.min(length, this.image.virtualSizeBytes - from);
+    if (from >= 0 && inImage > 0) bytes.set(await this.image.read(from, inImage));
+    return bytes;
+  }
+
+  async write(offset: number, data: Uint8Array): Promise<void> {
+    this.steps.push({ kind: 'bytes', offset, data: Uint8Array.from(data) });
+  }
+
+  async zero(offset: number, length: number): Promise<void> {
+    const inImage =
+      offset >= this.imageOffset &&
+      offset + length <= this.imageOffset + Math.ceil(this.image.virtualSizeBytes / BLOCK_BYTES) * BLOCK_BYTES;
+    if (!inImage || this.imageOffset === 0) this.steps.push({ kind: 'zero', offset, length });
+    else if (!this.steps.some(({ kind }) => kind === 'image')) this.steps.push({ kind: 'image', offset: this.imageOffset });
+  }
+
+  async flush(): Promise<void> {
+    // what is noted is noted
+  }
 }

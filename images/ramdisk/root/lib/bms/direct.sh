@@ -21,15 +21,18 @@ direct() {
   while read -r step offset argument; do
     case $step in
       zero) write_zeros "$offset" "$argument" ;;
-      bytes) printf %s "$argument" | base64 -d | write_at "$offset" || fail "$DISK cannot be written at byte $offset" ;;
-      image) write_image "$offset" ;;
+      bytes) base64 -d "$argument" | write_at "$offset" || fail "$DISK cannot be written at byte $offset" ;;
+      image)
+        write_image "$offset"
+        # Now, since a table that comes later may lie in the first chunk.
+        [ "$VERIFY_EVERY" -eq 0 ] || read_back
+        ;;
       '') ;;
       *) fail "this ramdisk does not know the step \"$step\" of the plan" ;;
     esac
   done < $RUN/steps
   sync
   blockdev --flushbufs "$DISK"
-  [ "$VERIFY_EVERY" -eq 0 ] || read_back
   kill "$reporter" 2> /dev/null
   say 'the image is written'
   printf 'sha256=%s' "$IMAGE_SHA256" > $RUN/form
@@ -66,7 +69,11 @@ until_planned() {
   for replica in $(sed -n 's/^replica //p' $RUN/answer); do
     case " $REPLICAS " in *" $replica "*) ;; *) REPLICAS="$REPLICAS $replica" ;; esac
   done
-  sed -n '/^\(zero\|bytes\|image\) /p' $RUN/answer > $RUN/steps
+  # Bytes go into files: the shell would read a long line byte by byte.
+  awk -v folder="$RUN" '
+    NR <= 3 || $1 == "replica" { next }
+    $1 == "bytes" { file = folder "/bytes-" NR; print $3 > file; close(file); print $1, $2, file; next }
+    { print }' $RUN/answer > $RUN/steps
 }
 
 # Of $RUN/manifest: sizes, and $RUN/digests with a digest or `null` per line
@@ -212,6 +219,7 @@ write_at() {
 # Every Nth chunk once more, from the disk and not from memory
 read_back() {
   sync
+  blockdev --flushbufs "$DISK"
   echo 3 > /proc/sys/vm/drop_caches 2> /dev/null
   awk -v every="$VERIFY_EVERY" '$0 != "null" && (NR - 1) % every == 0 { print NR - 1, $0 }' $RUN/digests > $RUN/sample
   while read -r number wanted; do
