@@ -1,7 +1,9 @@
-/** The servers that bench/tftp*.ts compare, each on a loopback address of its own, and the foreign client that asks them. */
+/** The servers that bench/tftp-figures.ts compares, each on a loopback address of its own, and the foreign client that asks them. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { closeSync, existsSync, openSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { unpacked } from '../lab/support/cache.ts';
 
 export interface Peer {
   readonly name: string;
@@ -24,9 +26,10 @@ export async function startPeers(root: string): Promise<Peer[]> {
   const port = await new Promise<number>((resolve) => ours.stdout?.once('data', (text) => resolve(Number(String(text)))));
   peers.push({ name: 'ours', address: '127.0.8.1', port, windows: true, process: ours });
 
-  const hpa = [process.env.TFTPD_HPA, '/usr/sbin/in.tftpd'].find((path) => path && existsSync(path) && !isLinkToAtftpd(path));
+  const hpa =
+    [process.env.TFTPD_HPA, '/usr/sbin/in.tftpd'].find((path) => path && existsSync(path) && !isLinkToAtftpd(path)) ?? unpackedHpa();
   if (hpa) add(peers, 'tftpd-hpa', '127.0.8.2', 6902, false, hpa, ['-L', '--address', '127.0.8.2:6902', '-u', 'root', '-s', root]);
-  else console.warn('tftpd-hpa is missing (package tftpd-hpa, or TFTPD_HPA=/path/to/in.tftpd): left out');
+  else console.warn('tftpd-hpa is missing (apt-get download tftpd-hpa fails; TFTPD_HPA=/path/to/in.tftpd names another): left out');
   if (found('dnsmasq'))
     add(peers, 'dnsmasq', '127.0.8.3', 69, false, 'dnsmasq', [
       ...['-k', '-C', '/dev/null', '--port=0', '--enable-tftp', `--tftp-root=${root}`, '--listen-address=127.0.8.3', '--bind-interfaces'],
@@ -52,6 +55,15 @@ function found(program: string): boolean {
   const ok = spawnSync(program, ['--version'], { stdio: 'ignore' }).error === undefined;
   if (!ok) console.warn(`${program} is missing: left out`);
   return ok;
+}
+
+/** tftpd-hpa and atftpd exclude each other as packages, not as programs. */
+function unpackedHpa(): string | undefined {
+  try {
+    return join(unpacked('tftpd-hpa'), 'usr/sbin/in.tftpd');
+  } catch {
+    return undefined;
+  }
 }
 
 function isLinkToAtftpd(path: string): boolean {

@@ -1,0 +1,85 @@
+/** A ramdisk over HTTP, beside nginx with sendfile: curl as client, one and fifty at once. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { appendFileSync, chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { cpuSeconds, head, row, takeTurns } from './boot-measure.ts';
+
+const MB = 1_000_000;
+
+interface Contender {
+  readonly name: string;
+  readonly url: string;
+  readonly process: ChildProcess;
+}
+
+export async function httpFigures({ quick, rounds }: { quick: boolean; rounds: number }): Promise<void> {
+  const bytes = (quick ? 20 : 100) * MB;
+  const root = mkdtempSync(join(tmpdir(), 'http-bench-'));
+  const contenders: Contender[] = [];
+  try {
+    chmodSync(root, 0o755);
+    for (let written = 0; written < bytes; written += 10 * MB) appendFileSync(join(root, 'ramdisk'), randomBytes(10 * MB), { mode: 0o644 });
+    contenders.push(await startOurs(root));
+    const nginx = await startNginx(root);
+    if (nginx) contenders.push(nginx);
+    const names = contenders.map(({ name }) => name);
+    console.log(`\n${head('MB/s (server CPU s/GB)', names)}`);
+    for (const clients of [1, 50]) {
+      const results = await takeTurns(contenders, clients === 1 ? rounds : Math.min(rounds, 3), async ({ name, url, process: { pid } }) => {
+        const cpuBefore = cpuSeconds(pid);
+        const start = process.hrtime.bigint();
+        const sizes = await Promise.all(Array.from({ length: clients }, () => download(`${url}/ramdisk`)));
+        const seconds = Number(process.hrtime.bigint() - start) / 1e9;
+        if (sizes.some((size) => size !== bytes)) {
+          console.warn(`${name}: not every download was whole`);
+          return undefined;
+        }
+        const all = bytes * clients;
+        return { rate: all / MB / seconds, cpu: ((cpuSeconds(pid) - cpuBefore) / all) * 1e9 };
+      });
+      console.log(row(`${bytes / MB} MB, ${clients} client${clients > 1 ? 's' : ''}`, names, results));
+    }
+  } finally {
+    for (const { process: child } of contenders) child.kill('SIGTERM');
+    rmSync(root, { recursive: true });
+  }
+}
+
+function download(url: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('curl', ['-s', '-o', '/dev/null', '-w', '%{size_download}', url], { stdio: ['ignore', 'pipe', 'ignore'] });
+    let text = '';
+    child.stdout.on('data', (chunk) => {
+      text += String(chunk);
+    });
+    child.once('error', reject);
+    child.once('close', () => resolve(Number(text)));
+  });
+}
+
+async function startOurs(root: string): Promise<Contender> {
+  const script = fileURLToPath(new URL('boot-server.ts', import.meta.url));
+  const child = spawn(process.execPath, ['--import', 'tsx', script, 'http', root], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const port = await new Promise<number>((resolve) => child.stdout?.once('data', (text) => resolve(Number(String(text)))));
+  return { name: 'ours', url: `http://127.0.0.1:${port}`, process: child };
+}
+
+async function startNginx(root: string): Promise<Contender | undefined> {
+  if (spawnSync('nginx', ['-v'], { stdio: 'ignore' }).error !== undefined) {
+    console.warn('nginx is missing (package nginx-light): left out');
+    return undefined;
+  }
+  const port = 17_080;
+  const conf = [
+    'daemon off; user root; worker_processes auto; error_log /dev/null crit;',
+    `pid ${root}/nginx.pid; events { worker_connections 1024; }`,
+    `http { access_log off; sendfile on; tcp_nopush on; server { listen 127.0.0.1:${port}; root ${root}; } }`,
+  ];
+  writeFileSync(join(root, 'nginx.conf'), conf.join('\n'));
+  const child = spawn('nginx', ['-p', root, '-c', join(root, 'nginx.conf')], { stdio: ['ignore', 'ignore', 'inherit'] });
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  return { name: 'nginx', url: `http://127.0.0.1:${port}`, process: child };
+}
