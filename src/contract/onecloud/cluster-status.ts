@@ -77,7 +77,7 @@ export const clusterStatusSchema = z
     history: z.array(history).max(HISTORY_LIMIT).optional().describe('Versions, the newest last.'),
     waiting: waiting.optional().describe('The layer that is waited for, and since when: its deadline holds for the next operator too.'),
     databases: z
-      .array(z.strictObject({ name: z.string(), user: z.string() }))
+      .array(z.strictObject({ name: z.string(), user: z.string(), server: z.string().describe('Host and port.') }))
       .optional()
       .describe('Databases and accounts that were made or taken over; what databasePolicy Drop drops.'),
     plan: plan.optional().describe('What would change next.'),

@@ -110,7 +110,7 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
     };
     const before = cluster.status as ClusterStatus | undefined;
     if (cluster.metadata.deletionTimestamp !== undefined)
-      return finalize({ cluster, instance, view, types: options.kinds, tell, write, ...(keeper && { keeper }) }, context);
+      return finalize({ cluster, instance, view, types: options.kinds, tell, write, peers: peers(), ...(keeper && { keeper }) }, context);
 
     const problems = validateCluster(cluster).filter(({ severity }) => severity === 'error');
     if (problems.length > 0) {
@@ -349,6 +349,7 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
     if (effectiveVersion(target.version, history) !== version) return requeueAfter(1);
     const problem = pass?.problem ?? register?.problem;
     if (problem) return { type: 'retry', reason: String(problem) };
+    if (dump.retry) return { type: 'retry', reason: dump.failure ?? '' };
     if (waits && wait?.until !== undefined && !mayBegin) return requeueAfter(Math.max(1_000, wait.until - clock.now()));
     if (unready.length > 0 && !late) return requeueAfter(Math.max(1_000, Math.min(WAITING_MS, leftMs ?? WAITING_MS)));
     if (dump.waitsFor !== undefined && dump.failure === undefined) return requeueAfter(WAITING_MS);

@@ -3,6 +3,7 @@
  * there is none. What a change's entry says decides, so a new operator goes on where the last one was.
  */
 import { databaseDump, databaseDumpAuthority, databaseDumpKeys } from 'cdk8s-baremetal/onecloud/index';
+import { CodedError } from 'cdk8s-baremetal-contract';
 import {
   type ClusterSettings,
   DATABASE_DUMP,
@@ -50,6 +51,8 @@ export interface DumpResult {
   /** Set while images must stay: completes "waits for …". */
   readonly waitsFor?: string;
   readonly failure?: string;
+  /** It could not be begun; to be tried again with growing pauses. */
+  readonly retry?: true;
 }
 
 /** Entries whose images must not be applied before their dump is settled: the last of the whole cluster, and what came after it. */
@@ -92,7 +95,16 @@ export async function dumpBefore(options: DumpOptions): Promise<DumpResult> {
   const key = { namespace, name: job };
   const live = view.get('Job', key) ?? (await ifFound(api.get(resourceTypes.jobs, key)));
   if (live === undefined || live.metadata.deletionTimestamp !== undefined) {
-    if (live === undefined) await start(options, databaseBackup, first.revision);
+    try {
+      if (live === undefined) await start(options, databaseBackup, first.revision);
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      // a quota, a Secret that is not there, a claim that cannot become what is asked for
+      const failure = String(error);
+      await tell({ type: 'Warning', reason: 'DumpFailed', action: 'Dump', note: failure });
+      const databaseDump = { state: 'Pending' as const, message: error.message };
+      return { history: settle({ databaseDump }), waitsFor: waitFor(job, 'it cannot be begun'), failure, retry: true };
+    }
     await tell({ type: 'Normal', reason: 'DumpingDatabases', action: 'Dump', note: `Job ${job} dumps ${options.databases.join(', ')}` });
     return {
       history: settle({ databaseDump: { state: 'Pending', message: `Job ${job}` }, outcome: 'InProgress' }),

@@ -19,6 +19,8 @@ const TRUSTED_MS = 300_000;
 export interface DatabaseName {
   readonly name: string;
   readonly user: string;
+  /** Host and port. */
+  readonly server: string;
 }
 
 export interface DatabasePassOptions {
@@ -96,7 +98,7 @@ export class DatabaseKeeper {
         }
         trusted.set(name, { fingerprint, at: now });
       }
-      names.push({ name, user });
+      names.push({ name, user, server: shownServer(mysql) });
     };
     return {
       names,

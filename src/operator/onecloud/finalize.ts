@@ -11,12 +11,14 @@ import { type Condition, setConditions } from '../engine/conditions.ts';
 import type { ReconcileContext, ReconcileResult } from '../engine/controller.ts';
 import { done, requeueAfter } from '../engine/controller.ts';
 import type { EventStory } from '../engine/events.ts';
-import { type LiveObject, parseKey, type ResourceType } from '../engine/objects.ts';
+import { keyOf, type LiveObject, parseKey, type ResourceType } from '../engine/objects.ts';
 import { prune } from '../engine/prune.ts';
 import type { DatabaseKeeper } from './database-step.ts';
+import { shownServer } from './databases.ts';
 import { operatorOnecloudErrors } from './errors.ts';
 import { clusterType, FINALIZER, INSTANCE_LABEL } from './names.ts';
 import type { ObjectView } from './object-view.ts';
+import { sharesDatabases } from './peers.ts';
 
 export interface FinalizeOptions {
   readonly cluster: LiveObject;
@@ -28,6 +30,7 @@ export interface FinalizeOptions {
   readonly write: (status: ClusterStatus) => Promise<void>;
   /** Absent: databases are not the operator's. */
   readonly keeper?: DatabaseKeeper;
+  readonly peers: readonly LiveObject[];
 }
 
 /** Runs in pods: must be gone before the object goes, so that a new cluster of this name does not meet its predecessor. */
@@ -84,16 +87,21 @@ export async function finalize(options: FinalizeOptions, context: ReconcileConte
 
 /** What is to be done instead of going on; undefined when nothing is left of the databases. */
 async function dropDatabases(
-  { cluster, tell, write, keeper }: FinalizeOptions,
+  { cluster, tell, write, keeper, peers }: FinalizeOptions,
   { api, clock, signal, logger }: ReconcileContext,
 ): Promise<ReconcileResult | undefined> {
   const { namespace = '', name, generation } = cluster.metadata;
   const status = (cluster.status ?? {}) as ClusterStatus;
-  const wanted = status.databases ?? [];
+  const { mysql } = settingsSchema.parse(cluster.spec);
+  const server = shownServer(mysql);
+  // what was on a server that the spec has left since stays there
+  const wanted = (status.databases ?? []).filter((database) => database.server === server);
   if (wanted.length === 0) return undefined;
   try {
     if (keeper === undefined) throw operatorOnecloudErrors.ONECLOUD_DATABASE_ACCESS_OFF({});
-    const session = await keeper.open(api, namespace, settingsSchema.parse(cluster.spec).mysql, signal);
+    const other = sharesDatabases(cluster, peers);
+    if (other) throw operatorOnecloudErrors.ONECLOUD_DATABASE_SHARED({ server, other: keyOf(other) });
+    const session = await keeper.open(api, namespace, mysql, signal);
     try {
       for (const database of wanted) await session.drop({ database: database.name, user: database.user });
     } finally {

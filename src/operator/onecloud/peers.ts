@@ -34,6 +34,12 @@ export function peerProblems(cluster: LiveObject, peers: readonly LiveObject[], 
   return problems;
 }
 
+/** Another cluster whose databases are on the same server, whoever was first: what is dropped there would be its own. */
+export function sharesDatabases(cluster: LiveObject, peers: readonly LiveObject[]): LiveObject | undefined {
+  const server = serverOf(cluster);
+  return peers.find((peer) => peer.metadata.uid !== cluster.metadata.uid && server !== undefined && server === serverOf(peer));
+}
+
 /** Whether what one cluster has can matter to the other. */
 export function couldCollide(a: LiveObject, b: LiveObject): boolean {
   const ports = new Set(nodePortsOf(a.spec).map(({ port }) => port));

@@ -112,7 +112,9 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
     ...dumpConditions(history, dumpFailure),
   ];
   const components = Object.fromEntries(results.map((result) => [result.component, componentStatus(result, facts)]));
-  const known = new Map([...(before?.databases ?? []), ...(databases?.names ?? [])].map((database) => [database.name, database]));
+  const known = new Map(
+    [...(before?.databases ?? []), ...(databases?.names ?? [])].map((database) => [`${database.server} ${database.name}`, database]),
+  );
   const settled = results.every(({ state }) => state === 'ready' || state === 'disabled') && plan === undefined;
   const inForce = settled ? version : before?.version;
   return {
@@ -124,7 +126,7 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
     components,
     history: [...history],
     ...(waiting && { waiting }),
-    ...(known.size > 0 && { databases: [...known.values()].sort((a, b) => (a.name < b.name ? -1 : 1)) }),
+    ...(known.size > 0 && { databases: [...known].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, database]) => database) }),
     ...(plan && { plan }),
   };
 }
@@ -160,7 +162,9 @@ function dumpConditions(history: readonly VersionChange[], failure: string | und
     case 'Failed':
       return [{ ...told, status: 'False', reason: 'Failed' }];
     case 'Pending':
-      return [{ ...told, status: 'Unknown', reason: 'Running' }];
+      return [
+        failure === undefined ? { ...told, status: 'Unknown', reason: 'Running' } : { ...told, status: 'False', reason: 'CannotBegin' },
+      ];
   }
 }
 

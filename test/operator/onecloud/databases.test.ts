@@ -3,6 +3,7 @@ import { databaseDump } from 'cdk8s-baremetal/onecloud/index';
 import { Secret } from 'cdk8s-baremetal-contract';
 import { catalog } from 'cdk8s-baremetal-contract/onecloud/index';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ApiError } from '../../../src/operator/engine/api-error.ts';
 import { at, textAt } from '../../../src/operator/engine/objects.ts';
 import { resourceTypes } from '../../../src/operator/engine/resource-types.ts';
 import { operatorOnecloudErrors } from '../../../src/operator/onecloud/errors.ts';
@@ -251,6 +252,28 @@ describe('the dump before an upgrade', { timeout: 60_000 }, () => {
     ]);
   });
 
+  it('a dump that cannot be begun is told and tried again; everything else goes on', async () => {
+    await lab.start(BACKUP);
+    await lab.until('Running');
+    lab.api.fault = ({ kind, verb, key }) =>
+      kind === 'PersistentVolumeClaim' && verb === 'apply' && key.endsWith('default-database-dumps')
+        ? new ApiError('forbidden', 'exceeded quota: storage')
+        : undefined;
+    await lab.patch({ spec: { version: V2, glance: { annotations: { a: 'b' } } } });
+    await lab.clock.runFor(60_000);
+    expect(lab.condition('DatabaseBackup')).toMatchObject({
+      status: 'False',
+      reason: 'CannotBegin',
+      message: expect.stringMatching(/^OPERATOR_FORBIDDEN.*exceeded quota/),
+    });
+    expect(lab.stories).toContainEqual({ reason: 'DumpFailed', note: expect.stringContaining('exceeded quota') });
+    expect(lab.image('keystone')).toBe(`${REPOSITORY}/keystone:${V1}`);
+    expect(at(lab.object('Deployment', 'default-glance'), 'spec', 'template', 'metadata', 'annotations', 'a')).toBe('b');
+    lab.api.fault = undefined;
+    await lab.clock.runUntil(() => lab.version === V2, { limitMs: 3_600_000 });
+    expect(dump()).toMatchObject({ state: 'Taken' });
+  });
+
   it.each([
     ['without a dump', { databaseBackup: null }, V2],
     ['back', { version: V1 }, V1],
@@ -497,6 +520,32 @@ describe('004-9: databases when the cluster goes', { timeout: 60_000 }, () => {
     await gone();
     expect(databases.accounts.size).toBe(OWN.length);
     expect(lab.object('Secret', 'default-glance-credentials')).toBeDefined(); // both are kept
+  });
+
+  it('never drops what another cluster uses, nor on a server that the cluster was only pointed at', async () => {
+    await lab.start({ databasePolicy: 'Drop' });
+    await lab.until('Running');
+    const internal = Object.fromEntries(
+      catalog.filter(({ ports }) => ports?.some(({ nodePort }) => nodePort)).map(({ key }) => [key, { internalOnly: true }]),
+    );
+    await lab.add('second', { ...internal, databasePolicy: 'Drop', mysql: { host: 'other', password: 'x' } });
+    const second = { namespace: NAMESPACE, name: 'second' };
+    await lab.clock.runUntil(() => at(lab.api.peek(clusterType.kind, `${NAMESPACE}/second`), 'status', 'phase') === 'Running', {
+      limitMs: 3_600_000,
+    });
+    // it is pointed at the first one's server, which it never used, and goes
+    await lab.api.patch(clusterType, second, { spec: { mysql: { host: '10.168.26.216' } } });
+    await lab.clock.runFor(30_000);
+    await lab.api.delete(clusterType, second);
+    await lab.clock.runUntil(() => lab.api.peek(clusterType.kind, `${NAMESPACE}/second`) === undefined, { limitMs: 600_000 });
+    expect(databases.writes.filter((write) => write.startsWith('drop'))).toEqual([]);
+    // the first is used by a third one by now
+    await lab.add('third', internal);
+    await lab.clock.runFor(10_000);
+    await lab.api.delete(clusterType, KEY);
+    await lab.clock.runFor(60_000);
+    expect(lab.condition('DatabasesDropped')?.message).toContain('ONECLOUD_DATABASE_SHARED');
+    expect(databases.writes.filter((write) => write.startsWith('drop'))).toEqual([]);
   });
 
   it('or waits until it is back', async () => {

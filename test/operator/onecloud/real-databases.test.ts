@@ -141,10 +141,11 @@ describe.skipIf(withoutKubetest(SUITE) || missing !== undefined)('databases of a
     await inForce(V1);
     expect(await databases()).toEqual(['glance', 'keystone', 'yunioncloud']);
     expect(await condition('DatabasesReady')).toMatchObject({ status: 'True' });
+    const place = `127.0.0.1:${database.port}`;
     expect((await status()).databases).toEqual([
-      { name: 'glance', user: 'glance' },
-      { name: 'keystone', user: 'keystone' },
-      { name: 'yunioncloud', user: 'yunioncloud' },
+      { name: 'glance', user: 'glance', server: place },
+      { name: 'keystone', user: 'keystone', server: place },
+      { name: 'yunioncloud', user: 'yunioncloud', server: place },
     ]);
   });
 
