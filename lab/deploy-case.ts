@@ -37,6 +37,8 @@ interface NodeView {
   readonly lastFailure?: { readonly reason: string };
 }
 
+/** Outside of the range that DHCP leases from. */
+const STATIC = '10.77.0.50';
 export const MAC = '52:54:00:77:00:01';
 const LIMIT_MS = 300_000;
 const DISK_BYTES = 256 * 1024 * 1024;
@@ -159,7 +161,7 @@ export async function runCase(one: DeployCase, files: LabFiles, tell: (what: str
     void failure(core, signal).then((why) => why !== undefined && gaveUp.abort(new Error(why)));
     const either = AbortSignal.any([signal, gaveUp.signal]);
     const marker = await watch(machine, 'marker', /BMS-MARKER booted from (\S+) by (BIOS|UEFI)/, seen, note, either);
-    await watch(machine, 'first boot', /BMS-MARKER (instance|no config)/, seen, note, either);
+    await watch(machine, 'first boot', /BMS-MARKER (instance \S+ is \S+|no config drive)/, seen, note, either);
     if (!marker) {
       void Promise.all(watching);
       const { state, reason, lastFailure } = await core.api<NodeView>('GET', '/v1/nodes/m1');
@@ -173,7 +175,10 @@ export async function runCase(one: DeployCase, files: LabFiles, tell: (what: str
     const start = poweredAt ?? 0;
     const phases = phasesOf(start, { console: (what) => seen.get(what), history: (state) => at.get(state) });
     const picture = { title: name, phases, events: events.map(({ at: when, what }) => ({ atS: (when - start) / 1000, what })) };
-    const problem = node.state === 'active' ? wrongFirmware(one, marker) : `the machine is ${node.state}: ${node.reason}`;
+    const problem =
+      node.state === 'active'
+        ? (wrongFirmware(one, marker) ?? (await unreachable(lab, machine)))
+        : `the machine is ${node.state}: ${node.reason}`;
     const seconds = ((seen.get('marker') ?? start) - start) / 1000;
     return { name, ok: problem === undefined, ...(problem && { problem }), seconds, picture };
   } catch (error) {
@@ -241,6 +246,8 @@ export function instance(layout: DeployCase['layout'] = 'whole-disk'): Record<st
     imageId: layout === 'partition' ? 'root-image' : 'disk-image',
     flavorId: 'lab',
     yes: true,
+    // row 002-16: the system has this address and no other, by its config drive
+    network: { interfaces: [{ on: 0, ipv4: { address: `${STATIC}/24`, gateway: '10.77.0.1' }, dns: ['10.77.0.1'] }] },
   };
 }
 
@@ -295,6 +302,14 @@ export function phasesOf(start: number, milestones: Milestones): Phase[] {
 function wrongFirmware({ firmware }: DeployCase, marker: RegExpExecArray): string | undefined {
   const wanted = firmware === 'uefi' ? 'UEFI' : 'BIOS';
   return marker[2] === wanted ? undefined : `the system was started by ${marker[2]}`;
+}
+
+/** Whether the system has the address that its instance was given. */
+async function unreachable({ network }: Lab, machine: LabMachine): Promise<string | undefined> {
+  if (!machine.console.includes(`eth0 has ${STATIC}/24, static`)) return 'the system did not take its static address';
+  const { code } = await network.namespace.exec(['curl', '--silent', '--max-time', '5', `http://${STATIC}:9/`]);
+  // 7: the address answers, and nobody listens there
+  return code === 7 ? undefined : `nobody answers at ${STATIC} (curl ends with ${code})`;
 }
 
 export function tail(text: string, lines = 15): string {
