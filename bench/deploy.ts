@@ -25,14 +25,7 @@ import { silentLogger, type TcpConnection } from 'cdk8s-baremetal-runtime/core/i
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
-import {
-  buildManifest,
-  encodeManifest,
-  openImage,
-  parseManifest,
-  sha256OnThreads,
-  writeImage,
-} from 'cdk8s-baremetal-runtime/deploy/image/index';
+import { buildManifest, encodeManifest, openImage, parseManifest, sha256, writeImage } from 'cdk8s-baremetal-runtime/deploy/image/index';
 import { makeIsid, openDisk } from 'cdk8s-baremetal-runtime/deploy/iscsi/index';
 import { missingPrograms, Tgtd } from '../test/runtime/deploy/iscsi/tgtd.ts';
 
@@ -209,7 +202,7 @@ async function deployAll({ port, names, image }: Job): Promise<Ran> {
       isid: makeIsid(1, 0),
     });
     const source = await openImage({ path: image, format: 'raw' });
-    await writeImage(source, disk, { manifest, verify: 'none', sha256: sha256OnThreads });
+    await writeImage(source, disk, { manifest, verify: 'none', sha256 });
     await source.close();
     await disk.close();
     return (nodeClock.monotonic() - began) / 1000;

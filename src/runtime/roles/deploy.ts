@@ -4,7 +4,7 @@ import { Bandwidth } from '../deploy/bandwidth.ts';
 import { DIRECT_PATH, type DirectServiceOptions, directService } from '../deploy/direct/index.ts';
 import { deployHelper } from '../deploy/helper/index.ts';
 import { ImageCache } from '../deploy/image/cache/index.ts';
-import { sha256OnThreads } from '../deploy/image/index.ts';
+import { sha256 } from '../deploy/image/index.ts';
 import { bootTree } from '../machine/boot-tree.ts';
 import { deployerByMethod } from '../machine/direct-deployer.ts';
 import { directDesk } from '../machine/direct-desk.ts';
@@ -53,7 +53,7 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
       acquireImage,
       bandwidth,
       verify: limits.read_back,
-      ...(!openImage && { sha256: sha256OnThreads }), // who has images of its own has a clock of its own, which would not wait
+      ...(!openImage && { sha256 }), // who has images of its own has a clock of its own, which would not wait
     });
     const deployer = deployerByMethod({ store, clock, random, acquireImage, iscsi });
     if (limits.enabled) {

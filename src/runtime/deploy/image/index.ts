@@ -15,5 +15,5 @@ export {
   parseManifest,
 } from './manifest.ts';
 export { type OpenImageOptions, openImage } from './open-image.ts';
-export { type Sha256, sha256OnTheSpot, sha256OnThreads } from './sha256.ts';
+export { type Sha256, sha256, sha256OnTheSpot, sha256OnThreads } from './sha256.ts';
 export { type DiskSink, type ReadBack, type WriteImageOptions, type WrittenImage, writeImage } from './write-image.ts';

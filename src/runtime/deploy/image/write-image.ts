@@ -147,21 +147,16 @@ class ChunkWriter {
     if (at > 1) this.doneBytes = Math.min(at * chunkBytes, sizeBytes) - chunkBytes;
   }
 
+  /** Resolves when the chunk is on its way; of an earlier one's failure it rejects. */
   async put(chunk: ManifestChunk): Promise<void> {
     const { offset, length, digest } = chunk;
     const onDisk = roundUp(length, this.disk.blockBytes);
     this.sinceSync += length;
     if (digest === null) await this.zero(offset, onDisk, length);
     else {
-      const buffer = await this.pool.take();
-      const data = buffer.subarray(0, onDisk);
-      await this.image.read(offset, length, data.subarray(0, length));
-      data.fill(0, length);
-      const { sha256 = sha256OnTheSpot } = this.options;
-      if ((await sha256(data.subarray(0, length))) !== digest)
-        throw imageErrors.IMAGE_CHUNK_MISMATCH({ path: this.image.file.path, offset, length });
       await this.options.throttle?.(length);
-      await this.queue.add(() => this.parts(offset, data, length).finally(() => this.pool.give(buffer)));
+      const buffer = await this.pool.take();
+      await this.queue.add(() => this.carry(chunk, buffer.subarray(0, onDisk)).finally(() => this.pool.give(buffer)));
     }
     if (chunk.number > 0 && this.sinceSync >= (this.options.syncEveryBytes ?? DEFAULT_SYNC_BYTES)) await this.sync(chunk.number + 1);
   }
@@ -177,6 +172,16 @@ class ChunkWriter {
 
   idle(): Promise<void> {
     return this.queue.idle();
+  }
+
+  /** From the file to the disk: several chunks at once, each checked before any of it is sent. */
+  private async carry({ offset, length, digest }: ManifestChunk, data: Uint8Array): Promise<void> {
+    const { sha256 = sha256OnTheSpot } = this.options;
+    const inImage = data.subarray(0, length);
+    await this.image.read(offset, length, inImage);
+    data.fill(0, length);
+    if ((await sha256(inImage)) !== digest) throw imageErrors.IMAGE_CHUNK_MISMATCH({ path: this.image.file.path, offset, length });
+    await this.parts(offset, data, length);
   }
 
   /** A chunk that is not all zeros: what is, grain by grain, is made so, the rest is sent. */
