@@ -73,13 +73,6 @@ export const bmsCoreConfig = defineConfig({
         unit: 's',
         help: 'How long to wait for a switch’s lock before the task fails.',
       }),
-      session_timeout: option(integer({ min: 2, max: 300 }), {
-        default: 15,
-        unit: 's',
-        help:
-          'How long others wait for a silent replica before they take over its machines; ZooKeeper grants between 2 and 20 of its ticks. Its own watchdog ' +
-          'stops a replica that hears nothing at two thirds of it.',
-      }),
     },
     sw_conn: {
       conn_type: option(choice(['ssh', 'telnet']), {
@@ -223,6 +216,15 @@ export const bmsCoreConfig = defineConfig({
         help: 'Mounted Secrets with BMC credentials, a folder each with the files `username` and `password`.',
       }),
     },
+    membership: {
+      session_timeout: option(integer({ min: 2, max: 300 }), {
+        default: 15,
+        unit: 's',
+        help:
+          'How long others wait for a silent replica before they take over its machines; ZooKeeper grants between 2 and 20 of its ticks. Its own watchdog ' +
+          'stops a replica that hears nothing at two thirds of it.',
+      }),
+    },
     power_sync: {
       enabled: role('Look at the power of every machine at rest.'),
       interval: option(integer({ min: 5, max: 86_400 }), {
@@ -325,6 +327,7 @@ export const bmsCoreConfig = defineConfig({
     auto_test: 'Acceptance tests of machines.',
     http_boot: 'UEFI HTTP boot, and iPXE.',
     deploy_helper: 'Deployment over iSCSI.',
+    membership: 'The life of a replica among the others.',
     power_sync: 'What the records say of power, held against what the BMCs say.',
     remedies: 'What is done about a machine in use that is faulty.',
     cleaning: 'Disks between two users.',

@@ -89,8 +89,8 @@ async function open(options: BmsCoreOptions, closing: (close: () => unknown) => 
   const { config, clock } = options;
   const store = options.store ?? openStore(config.store.url, { clock, password: config.store.password });
   if (!options.store) closing(() => store.close());
-  const { backend_url: group, session_timeout: sessionS } = config.sw_coordination;
-  const coordination = options.coordination ?? openCoordination(group, { clock, sessionTimeoutMs: sessionS * 1000 });
+  const sessionTimeoutMs = config.membership.session_timeout * 1000;
+  const coordination = options.coordination ?? openCoordination(config.sw_coordination.backend_url, { clock, sessionTimeoutMs });
   if (!options.coordination) closing(() => coordination.close());
   let { secrets } = options;
   if (!secrets) {

@@ -70,12 +70,7 @@ describe('the configuration of pod45-wuxi2', () => {
 
 describe('options and their limits', () => {
   it('000-16: coordination has the original defaults and demands a backend', () => {
-    expect(readOk(minimal).values.sw_coordination).toEqual({
-      backend_url: 'memory://',
-      max_connections: 4,
-      acquire_lock_timeout: 300,
-      session_timeout: 15,
-    });
+    expect(readOk(minimal).values.sw_coordination).toEqual({ backend_url: 'memory://', max_connections: 4, acquire_lock_timeout: 300 });
     expect(codesOf(() => bmsCoreConfig.parse(''))).toEqual(['CONFIG_REQUIRED']);
   });
 

@@ -137,7 +137,7 @@ export class ReplicaPod {
       BMS_DEFAULT__SERVER_PORT: String(PORTS.api),
       BMS_API__ADDRESS: address,
       BMS_SW_COORDINATION__BACKEND_URL: `kazoo://127.0.0.1:${this.zookeeper.port}/bms`,
-      BMS_SW_COORDINATION__SESSION_TIMEOUT: String(this.#sessionS),
+      BMS_MEMBERSHIP__SESSION_TIMEOUT: String(this.#sessionS),
       BMS_PXE__TFTPBOOT_DIR: join(this.folder, 'tftpboot'),
       BMS_DHCP__MODE: 'server',
       BMS_DHCP__SERVER_IP: address,
