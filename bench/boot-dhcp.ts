@@ -54,22 +54,11 @@ export async function dhcpFigures({ quick, rounds }: { quick: boolean; rounds: n
   console.log(`| p99 of an offer then, ms | ${p99.map((list) => list?.[Math.floor(list.length / 2)]?.toFixed(2) ?? '–').join(' | ')} | |`);
 }
 
-/** Milliseconds from each DISCOVER to its OFFER, sorted: perfdhcp prints the times of both as `sent, received` with -x t. */
+/** Milliseconds from each DISCOVER to its OFFER, sorted; perfdhcp prints both in seconds since its start with -x t. */
 function delaysOf(output: string): readonly number[] {
-  const section = /DISCOVER-OFFER[\s\S]*?(?=\*\*\*Statistics|\*\*\*Timestamps for: REQUEST|$)/g;
-  const text = /Timestamps for: DISCOVER-OFFER[\s\S]*?(?=\*\*\*|$)/.exec(output)?.[0] ?? output.match(section)?.join('\n') ?? '';
-  const times = [...text.matchAll(/sent \/ received: ([\d.:TZ -]+?) \/ ([\d.:TZ -]+)/g)];
-  return times
-    .flatMap(([, sent = '', received = '']) => {
-      const delay = millisecondsOf(received) - millisecondsOf(sent);
-      return Number.isFinite(delay) ? [delay] : [];
-    })
-    .sort((a, b) => a - b);
-}
-
-function millisecondsOf(text: string): number {
-  const match = /(\d+):(\d+):(\d+\.\d+)/.exec(text);
-  return match ? (Number(match[1]) * 3600 + Number(match[2]) * 60 + Number(match[3])) * 1000 : Number.NaN;
+  const text = /Timestamps for packets: DISCOVER-OFFER([\s\S]*?)(?:\*\*\*|$)/.exec(output)?.[1] ?? '';
+  const times = [...text.matchAll(/sent \/ received: ([\d.]+) \/ ([\d.]+)/g)];
+  return times.map(([, sent, received]) => (Number(received) - Number(sent)) * 1000).sort((a, b) => a - b);
 }
 
 async function underLoad({ start }: Contender, args: readonly string[]): Promise<{ output: string }> {

@@ -46,7 +46,7 @@ export async function tftpFigures({ quick, rounds }: { quick: boolean; rounds: n
       for (const load of wire.loads) {
         const able = peers.filter(({ windows }) => load.window === undefined || windows);
         const results = await takeTurns(able, wire.rounds, (peer, round) =>
-          clean ? measure(peer, peer, load) : overWire(peer, wire, round, (front) => measure(peer, front, load)),
+          clean ? measure(peer, peer, load) : overWire(peer, wire, round, (front) => measure(peer, front, load, TRIES)),
         );
         ours.set(load.name, results.get('ours')?.rate ?? Number.NaN);
         console.log(row(load.name, names, results, clean ? 0 : 2));
@@ -110,11 +110,11 @@ function wiresOf(quick: boolean, rounds: number): readonly Wire[] {
 }
 
 /** Undefined, said aloud, when a client failed. */
-async function measure(peer: Peer, front: { address: string; port: number }, load: Load): Promise<Sample | undefined> {
+async function measure(peer: Peer, front: { address: string; port: number }, load: Load, tries = 1): Promise<Sample | undefined> {
   const options = [`blksize ${load.block}`, ...(load.window === undefined ? [] : [`windowsize ${load.window}`])];
   const cpuBefore = cpuSeconds(peer.process.pid);
   const start = process.hrtime.bigint();
-  const codes = await Promise.all(Array.from({ length: load.clients }, () => fetchOnce(front, `${load.bytes}.bin`, options)));
+  const codes = await Promise.all(Array.from({ length: load.clients }, () => fetchStubbornly(front, `${load.bytes}.bin`, options, tries)));
   const seconds = Number(process.hrtime.bigint() - start) / 1e9;
   const failed = codes.filter((code) => code !== 0).length;
   if (failed > 0) {
@@ -123,6 +123,19 @@ async function measure(peer: Peer, front: { address: string; port: number }, loa
   }
   const bytes = load.bytes * load.clients;
   return { rate: bytes / 1e6 / seconds, cpu: ((cpuSeconds(peer.process.pid) - cpuBefore) / bytes) * 1e9 };
+}
+
+/** atftp gives up when its ACK of the options was lost and they come again ("unexpected OACK"); whoever waits for the machine switches it on again. */
+const TRIES = 4;
+
+async function fetchStubbornly(
+  front: { address: string; port: number },
+  file: string,
+  options: readonly string[],
+  tries: number,
+): Promise<number | null> {
+  const code = await fetchOnce(front, file, options);
+  return code === 0 || tries <= 1 ? code : fetchStubbornly(front, file, options, tries - 1);
 }
 
 const WIRE_ADDRESS = '127.0.8.9';

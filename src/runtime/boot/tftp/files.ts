@@ -122,7 +122,7 @@ class SharedFile {
     const within = offset - index * CHUNK_BYTES;
     const cached = this.cache.get(this.identity, index);
     // The next chunk is on its way before anyone waits for it
-    if (within >= CHUNK_BYTES / 2 || !cached) this.readAhead(index + 1);
+    if (within + length > CHUNK_BYTES / 2 || !cached) this.readAhead(index + 1);
     if (cached) return cached.subarray(within, within + length);
     return this.load(index).then((chunk) => chunk.subarray(within, within + length));
   }
