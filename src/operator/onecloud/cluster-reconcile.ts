@@ -12,7 +12,6 @@ import {
   dumpInWords,
   migratesDatabase,
   settingsSchema,
-  type VersionChange,
   validateCluster,
 } from 'cdk8s-baremetal-contract/onecloud/index';
 import { isoTime } from 'cdk8s-baremetal-runtime/core/iso-time';
@@ -20,9 +19,10 @@ import type { Random } from 'cdk8s-baremetal-runtime/core/random';
 import { isApiError } from '../engine/api-error.ts';
 import { done, type ReconcileContext, type ReconcileResult, requeueAfter } from '../engine/controller.ts';
 import type { EventRecorder, EventStory } from '../engine/events.ts';
-import { at, type LiveObject, parseKey, type ResourceType, textAt } from '../engine/objects.ts';
+import { type LiveObject, parseKey, type ResourceType } from '../engine/objects.ts';
 import { prune } from '../engine/prune.ts';
 import type { TypeTable } from '../engine/resource-types.ts';
+import { componentsWithoutNodes, databasesInUse, isSpent, migratedNow, ownImages, sameJson, whoSetVersion } from './cluster-facts.ts';
 import { configMapKey, configStateOf } from './config-drift.ts';
 import { dumpBefore } from './database-dump.ts';
 import { DatabaseKeeper } from './database-step.ts';
@@ -32,7 +32,7 @@ import { operatorOnecloudErrors } from './errors.ts';
 import { finalize } from './finalize.ts';
 import type { Identity } from './identity.ts';
 import { IdentityKeeper, identityServerOf } from './identity-step.ts';
-import { applyLayers, type ComponentResult } from './layers.ts';
+import { applyLayers } from './layers.ts';
 import { ManifestCache } from './manifest-cache.ts';
 import { clusterType, FINALIZER, INSTANCE_LABEL, operatorAnnotation } from './names.ts';
 import type { ObjectView } from './object-view.ts';
@@ -369,78 +369,7 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
   };
 }
 
-/** Components bound to labelled nodes of which there is none: a Deployment of theirs would wait for ever. */
-function componentsWithoutNodes(components: readonly ComponentManifests[], view: ObjectView): string[] {
-  if (!view.follows('Node')) return [];
-  const nodes = view.all('Node');
-  return components
-    .filter(({ resolved: { row, nodeSelector } }) => {
-      const wanted = Object.entries(row.host?.nodeSelector ? nodeSelector : {});
-      return wanted.length > 0 && !nodes.some(({ metadata }) => wanted.every(([label, value]) => metadata.labels?.[label] === value));
-    })
-    .map(({ component }) => component);
-}
-
-/** Components whose image or tag is written down for them alone. */
-function ownImages(components: readonly ComponentManifests[]): ReadonlySet<string> {
-  return new Set(
-    components
-      .filter(({ resolved: { overrides } }) => overrides.image !== undefined || overrides.tag !== undefined)
-      .map(({ component }) => component),
-  );
-}
-
-function databasesInUse(
-  components: readonly ComponentManifests[],
-  live: (object: ComponentManifests['manifests'][number]) => unknown,
-): string[] {
-  return components
-    .flatMap(({ manifests, resolved: { row } }) => {
-      const runs = manifests.some((manifest) => /^(Deployment|DaemonSet|CronJob)$/.test(manifest.kind) && live(manifest) !== undefined);
-      return row.database && runs ? [row.database.name] : [];
-    })
-    .sort();
-}
-
-/** Components whose program of another version than the last one has begun to bring their tables up. */
-function migratedNow(results: readonly ComponentResult[], before: ClusterStatus | undefined): string[] {
-  return results.flatMap(({ component, tables }) => {
-    const known = before?.components?.[component]?.databaseVersion;
-    return tables !== undefined && known !== undefined && known !== tables ? [component] : [];
-  });
-}
-
 function dumpPlan({ databaseBackup }: ClusterSettings, changes: readonly ImageChange[]): string | undefined {
   if (!changes.some(({ component }) => MIGRATING.has(component))) return undefined;
   return dumpInWords(databaseBackup);
 }
-
-/** The way back that the word was for has begun, or there is none to go. */
-function isSpent(accepted: string, history: readonly VersionChange[], changes: readonly ImageChange[]): boolean {
-  const isFor = (to: string): boolean => to === accepted || to.endsWith(`:${accepted}`);
-  if (history.some(({ outcome, notRolledBack, to }) => outcome === 'InProgress' && notRolledBack !== undefined && isFor(to))) return true;
-  return changes.length === 0 && lastChange(history)?.to === accepted;
-}
-
-/** The manager of spec.version, as the API server keeps it: kubectl-edit, bmctl … */
-function whoSetVersion({ metadata: { managedFields = [] } }: LiveObject): string {
-  const entry = managedFields.find(({ fieldsV1 }) => at(fieldsV1, 'f:spec', 'f:version') !== undefined);
-  return textAt(entry, 'manager') ?? 'unknown';
-}
-
-function sameJson(a: unknown, b: unknown): boolean {
-  return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
-}
-
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([, field]) => field !== undefined)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, field]) => [name, sorted(field)]),
-  );
-}
-
-export type { ComponentResult };
