@@ -56,7 +56,7 @@ export async function dhcpFigures({ quick, rounds }: { quick: boolean; rounds: n
 
 /** Milliseconds from each DISCOVER to its OFFER, sorted; perfdhcp prints both in seconds since its start with -x t. */
 function delaysOf(output: string): readonly number[] {
-  const text = /Timestamps for packets: DISCOVER-OFFER([\s\S]*?)(?:\*\*\*|$)/.exec(output)?.[1] ?? '';
+  const text = /Timestamps for packets: DISCOVER-OFFER\*\*\*([\s\S]*?)(?:\*\*\*|$)/.exec(output)?.[1] ?? '';
   const times = [...text.matchAll(/sent \/ received: ([\d.]+) \/ ([\d.]+)/g)];
   return times.map(([, sent, received]) => (Number(received) - Number(sent)) * 1000).sort((a, b) => a - b);
 }
