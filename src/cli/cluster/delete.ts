@@ -3,6 +3,7 @@ import { catalog, resolveCluster } from 'cdk8s-baremetal-contract/onecloud/index
 import { isApiError } from '../../operator/engine/api-error.ts';
 import { formatKey, type ResourceType } from '../../operator/engine/objects.ts';
 import { resourceTypes } from '../../operator/engine/resource-types.ts';
+import { shownServer } from '../../operator/onecloud/databases.ts';
 import { type Cluster, clusterType, findCluster } from './cluster-object.ts';
 import { explained } from './connection.ts';
 import type { ClusterContext, ClusterKey } from './context.ts';
@@ -78,7 +79,9 @@ async function printFate(context: ClusterContext, cluster: Cluster, options: Del
   const likely = catalog.flatMap(({ key: component, database }) =>
     database && !(spec[component]?.disable ?? false) ? [database.name] : [],
   );
-  const databases = cluster.status.databases?.map((database) => database.name) ?? likely;
+  const server = shownServer(settings.mysql);
+  const used = cluster.status.databases?.flatMap((database) => (database.server === server ? [database.name] : []));
+  const databases = used ?? likely;
   if (databasePolicy === 'Drop') context.print(`  databases at ${settings.mysql.host} (databasePolicy: Drop): ${databases.join(', ')}`);
   const stays = [
     ...(claims.length > 0 && pvcPolicy === 'Retain' ? [`PersistentVolumeClaim ${claims.join(', ')} (pvcPolicy: Retain)`] : []),

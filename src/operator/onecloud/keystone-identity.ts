@@ -60,14 +60,14 @@ class KeystoneSession implements IdentitySession {
       const wanted = { name: user, domain_id: domain, default_project_id: project, enabled: true, password: password.reveal() };
       account = asObject((await this.#send('POST', '/users', { user: wanted }, { what, secret: true })).user);
     }
-    const path = `/projects/${project}/users/${idOf(account)}/roles/${await this.#role(role)}`;
+    const path = `/projects/${encodeURIComponent(project)}/users/${this.#idOf(account)}/roles/${await this.#role(role)}`;
     if (!(await this.#client.has(path, this.#login.token))) {
       await this.#send('PUT', path, undefined, { what: `give ${user} the role ${role}` });
       changed = true;
     }
     if (!made && (await this.#client.login({ user, password })) === undefined) {
       const change = { password: password.reveal(), enabled: true };
-      await this.#send('PATCH', `/users/${idOf(account)}`, { user: change }, { what: `set the password of ${user}`, secret: true });
+      await this.#send('PATCH', `/users/${this.#idOf(account)}`, { user: change }, { what: `set the password of ${user}`, secret: true });
       changed = true;
     }
     return made ? 'made' : changed ? 'changed' : 'unchanged';
@@ -88,12 +88,17 @@ class KeystoneSession implements IdentitySession {
     for (const [face, url] of Object.entries(urls)) {
       const what = `register the ${face} endpoint of ${service}`;
       const found = (await this.#list('endpoints')).find(
-        (one) => one.service_id === idOf(owner) && one.interface === face && (one.region_id ?? one.region) === region,
+        (one) => one.service_id === this.#idOf(owner) && one.interface === face && (one.region_id ?? one.region) === region,
       );
       if (found === undefined) {
-        await make('endpoints', 'endpoint', { service_id: idOf(owner), interface: face, region_id: region, url, enabled: true }, what);
+        await make(
+          'endpoints',
+          'endpoint',
+          { service_id: this.#idOf(owner), interface: face, region_id: region, url, enabled: true },
+          what,
+        );
       } else if (found.url !== url || found.enabled === false) {
-        const answer = await this.#send('PATCH', `/endpoints/${idOf(found)}`, { endpoint: { url, enabled: true } }, { what });
+        const answer = await this.#send('PATCH', `/endpoints/${this.#idOf(found)}`, { endpoint: { url, enabled: true } }, { what });
         Object.assign(found, asObject(answer.endpoint));
         changed = true;
       }
@@ -104,7 +109,13 @@ class KeystoneSession implements IdentitySession {
   async #role(name: string): Promise<string> {
     const role = (await this.#list('roles', `?name=${encodeURIComponent(name)}`)).find((one) => one.name === name);
     if (role === undefined) throw this.#client.refused(`find the role ${name}`, 'there is none');
-    return idOf(role);
+    return this.#idOf(role);
+  }
+
+  #idOf(object: Fields): string {
+    const id = asText(object.id);
+    if (id === undefined || id === '') throw this.#client.refused('tell an id', 'there is none in its answer');
+    return encodeURIComponent(id);
   }
 
   #list(collection: string, query = ''): Promise<Fields[]> {
@@ -219,10 +230,6 @@ class Client {
     if (json === undefined) throw this.refused(what, `HTTP ${status} with something that is no JSON`);
     return asObject(json);
   }
-}
-
-function idOf(object: Fields): string {
-  return encodeURIComponent(asText(object.id) ?? '');
 }
 
 /** `fetch failed` says nothing; its cause does. */

@@ -206,6 +206,14 @@ describe('004-9: cluster delete', () => {
     expect(goes).toContain('databases at 10.168.26.216 (databasePolicy: Drop): keystone, yunioncloud');
   });
 
+  it('004-9: names the databases that the operator has made there, once it has told', async () => {
+    const here = await filled();
+    const at = (name: string, server: string) => ({ name, user: name, server });
+    await report(here, { databases: [at('glance', '10.168.26.216:3306'), at('keystone', 'before:3306')] });
+    await refusal(deleteCluster(here.context, { key: KEY, databasePolicy: 'Drop' }));
+    expect(here.printed.join('\n')).toContain('(databasePolicy: Drop): glance\n');
+  });
+
   it('deletes the cluster that it showed, not a namesake created since', async () => {
     const here = await filled();
     here.api.fault = ({ verb }) => {

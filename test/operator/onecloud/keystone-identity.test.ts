@@ -2,13 +2,14 @@
 import { inspect } from 'node:util';
 import { CodedError, Secret } from 'cdk8s-baremetal-contract';
 import { catalog, resolveCluster } from 'cdk8s-baremetal-contract/onecloud/index';
+import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { makeAuthority, makeServiceCertificate } from '../../../src/operator/onecloud/certificates.ts';
 import type { Identity, IdentityServer, IdentitySession } from '../../../src/operator/onecloud/identity.ts';
 import { endpointsOf } from '../../../src/operator/onecloud/identity-step.ts';
 import { keystoneIdentity } from '../../../src/operator/onecloud/keystone-identity.ts';
-import type { HttpServer } from '../../../src/runtime/core/network.ts';
+import type { HttpServer, Network } from '../../../src/runtime/core/network.ts';
 import { nodeClock } from '../../../src/runtime/core/node-clock.ts';
 import { nodeNetwork } from '../../../src/runtime/core/node-network.ts';
 import { nodeRandom } from '../../../src/runtime/core/node-random.ts';
@@ -158,6 +159,69 @@ describe('Keystone', () => {
     stop.abort(new Error('the leadership is lost'));
     await expect(opening).rejects.toThrow('the leadership is lost');
     hang.reject(new Error('the test is over'));
+  });
+});
+
+describe('what a Keystone may answer', () => {
+  const RUNS = Number(process.env.FUZZ_RUNS ?? 500);
+  const login = {
+    status: 201,
+    headers: { 'x-subject-token': 't' },
+    body: { token: { user: { domain: { id: 'd' } }, project: { id: 'p' } } },
+  };
+  const member = fc.record(
+    {
+      id: fc.oneof(fc.string(), fc.integer(), fc.constant('x1')),
+      name: fc.constantFrom('glance', 'admin', 'other'),
+      type: fc.constantFrom('image', 'other'),
+      interface: fc.constantFrom('public', 'internal', 'admin'),
+      url: fc.string(),
+      service_id: fc.constantFrom('x1', 'x2'),
+      region_id: fc.constantFrom('region0', undefined),
+    },
+    { requiredKeys: [] },
+  );
+  const collection = fc.record(
+    Object.fromEntries(
+      ['users', 'roles', 'regions', 'services', 'endpoints', 'user', 'service', 'endpoint', 'region', 'error'].map((name) => [
+        name,
+        fc.oneof(fc.array(member), member, fc.jsonValue()),
+      ]),
+    ),
+    { requiredKeys: [] },
+  );
+  const body = fc.oneof({ weight: 4, arbitrary: collection.map((value) => JSON.stringify(value)) }, fc.json(), fc.string());
+  const answer = fc.record({ status: fc.constantFrom(200, 201, 204, 301, 400, 401, 404, 409, 500), headers: fc.constant({}), body });
+
+  it('is understood or refused with a code, and ends', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(answer, { minLength: 1, maxLength: 12 }), fc.boolean(), async (answers, loggedIn) => {
+        let asked = 0;
+        const request = async () => {
+          const {
+            status,
+            headers,
+            body: text,
+          } = asked++ === 0 && loggedIn
+            ? { ...login, body: JSON.stringify(login.body) }
+            : (answers[asked % answers.length] ?? { status: 500, headers: {}, body: '' });
+          return { status, headers, body: Buffer.from(text) };
+        };
+        const identity = keystoneIdentity({ network: { request } as unknown as Network, clock: nodeClock });
+        const password = new Secret('fuzzed-password-4419');
+        const about = { url: 'https://k/v3', ca: '', user: 'sysadmin', domain: 'Default', project: 'system', password, secret: 's' };
+        try {
+          const session = await identity.open(about, never);
+          await session.ensureAccount({ user: 'glance', password, role: 'admin' });
+          await session.ensureEndpoints({ service: 'glance', type: 'image', region: 'region0', urls: { public: 'https://a' } });
+        } catch (error) {
+          if (!(error instanceof CodedError)) throw error;
+          expect(String(error)).not.toContain('fuzzed-password-4419');
+        }
+        expect(asked).toBeLessThan(20);
+      }),
+      { numRuns: RUNS },
+    );
   });
 });
 
