@@ -46,6 +46,7 @@ export function registerConsole(program: Command, world: Surroundings): void {
         signal.addEventListener('abort', onAbort, { once: true });
         try {
           const lost = await serial.ended;
+          await serial.close();
           if (lost) throw lost;
         } finally {
           signal.removeEventListener('abort', onAbort);

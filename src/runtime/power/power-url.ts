@@ -74,10 +74,17 @@ export function parsePowerUrl(text: string): PowerTarget {
   };
   const url = URL.canParse(text) ? new URL(text) : fail('it cannot be read as a URL');
   if (url.password !== '') fail('a password may not stand in it');
-  const host = decodeURIComponent(url.hostname).replace(/^\[(.*)\]$/, '$1');
+  const decoded = (part: string): string => {
+    try {
+      return decodeURIComponent(part);
+    } catch {
+      return fail('a % begins no escape');
+    }
+  };
+  const host = decoded(url.hostname).replace(/^\[(.*)\]$/, '$1');
   const port = url.port === '' ? undefined : Number(url.port);
-  const username = url.username === '' ? undefined : decodeURIComponent(url.username);
-  const path = decodeURIComponent(url.pathname.replace(/^\//, ''));
+  const username = url.username === '' ? undefined : decoded(url.username);
+  const path = decoded(url.pathname.replace(/^\//, ''));
   const known = (...names: string[]): void => {
     for (const name of url.searchParams.keys()) if (!names.includes(name)) fail(`it knows no parameter "${name}"`);
   };

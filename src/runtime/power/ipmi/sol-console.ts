@@ -63,6 +63,7 @@ export class SolConsole {
   readonly #mostCharacters: number;
   #end: (error: Error | undefined) => void = () => undefined;
   #over = false;
+  #closing: Promise<void> | undefined;
   #pending: Buffer = Buffer.alloc(0);
   #breaks = 0;
   #outstanding: Outstanding | undefined;
@@ -120,9 +121,13 @@ export class SolConsole {
     this.#advance();
   }
 
-  /** Ends the payload and the session. Harmless when repeated. */
-  async close(): Promise<void> {
-    if (this.#over) return;
+  /** Ends the payload and the session; resolves when the BMC knows, or was given up. Harmless when repeated. */
+  close(): Promise<void> {
+    this.#closing ??= this.#over ? this.#options.session.close() : this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     this.#stop(undefined);
     try {
       await this.#options.session.run(deactivateSol);

@@ -1,0 +1,54 @@
+/** Stops of BMCs in the store: shared by replicas, kept over restarts, changed by one at a time. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
+import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
+import { IpmiGateway, IpmiPower } from 'cdk8s-baremetal-runtime/power/index';
+import { bmcStopKind, StoredStops } from 'cdk8s-baremetal-runtime/roles/power-stops';
+import { MemoryStore, openStore, type Store } from 'cdk8s-baremetal-runtime/store/index';
+import { describe, expect, it } from 'vitest';
+import { failure, makeLab, seededRandom } from './support.ts';
+
+const stop = (probeAtMs: number) => ({ bmc: '[fd00::1]:623', user: 'u', code: 'IPMI_WRONG_PASSWORD', atMs: 1, probeAtMs, refused: [] });
+
+describe('stored stops', () => {
+  it('002-2: one swap of two wins', async () => {
+    const store = new MemoryStore();
+    const [a, b] = [new StoredStops(store), new StoredStops(store)];
+    expect(await a.swap('[fd00::1]:623', undefined, stop(1))).toBe(true);
+    expect(await b.swap('[fd00::1]:623', undefined, stop(2))).toBe(false);
+    const [seenByA, seenByB] = [await a.read('[fd00::1]:623'), await b.read('[fd00::1]:623')];
+    expect(await b.swap('[fd00::1]:623', seenByB, stop(3))).toBe(true);
+    expect(await a.swap('[fd00::1]:623', seenByA, undefined)).toBe(false);
+    expect(await a.read('[fd00::1]:623')).toMatchObject({ probeAtMs: 3 });
+    expect(await a.swap('[fd00::1]:623', await a.read('[fd00::1]:623'), undefined)).toBe(true);
+    expect(await b.read('[fd00::1]:623')).toBeUndefined();
+    const [record] = await store.list(bmcStopKind);
+    expect(record).toBeUndefined();
+  });
+
+  it('002-2: a restarted daemon keeps to the stop that it wrote before; the password is nowhere in it', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'stops-'));
+    const open = (): Store => openStore(`sqlite://${join(directory, 'bms.sqlite')}`, { clock: nodeClock });
+    const lab = await makeLab();
+    const login = async (store: Store): Promise<string> => {
+      const stops = new StoredStops(store);
+      const gateway = new IpmiGateway({ clock: lab.clock, network: lab.network, logger: silentLogger, random: seededRandom(6), stops });
+      const code = await failure(lab, new IpmiPower(gateway, lab.access({ password: 'stale-secret' })).status());
+      await lab.clock.until(gateway.close());
+      return code;
+    };
+    const first = open();
+    expect(await login(first)).toBe('IPMI_WRONG_PASSWORD');
+    await first.close();
+    const packets = lab.network.log.length;
+    const second = open();
+    expect(await login(second)).toBe('IPMI_AUTH_HELD');
+    expect(lab.network.log).toHaveLength(packets);
+    expect(JSON.stringify(await second.list(bmcStopKind))).not.toContain('stale-secret');
+    await second.close();
+    await lab.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+});
