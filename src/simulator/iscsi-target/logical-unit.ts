@@ -24,6 +24,10 @@ const VENDOR = 'BMS     ';
 const PRODUCT = 'SIMULATED DISK  ';
 const REVISION = '1   ';
 const PROTECTABLE = new Set<number>([OP.read10, OP.read16, OP.write10, OP.write16, OP.writeSame16]);
+const CACHEABLE = new Set<number>([OP.read10, OP.read16, OP.write10, OP.write16]);
+const DPO_FUA = 0x18;
+/** Version descriptors (SPC-5 table 146): SBC-3, SPC-4, iSCSI. */
+const STANDARDS = [0x04c0, 0x0460, 0x0960];
 /** NAA 3h: locally assigned. */
 const NAA_LOCAL = 0x30;
 
@@ -54,6 +58,7 @@ export class LogicalUnit {
     if (reservations && this.reservations.conflicts(nexus, cdb.readUInt8(0))) return RESERVATION_CONFLICT;
     const blocks = device.sizeBytes / device.blockBytes;
     if (PROTECTABLE.has(cdb.readUInt8(0)) && cdb.readUInt8(1) >>> 5 !== 0) return INVALID_FIELD; // no protection information here
+    if (CACHEABLE.has(cdb.readUInt8(0)) && (cdb.readUInt8(1) & DPO_FUA) !== 0) return INVALID_FIELD; // mode sense says that there is neither
     switch (cdb.readUInt8(0)) {
       case OP.testUnitReady:
         return GOOD;
@@ -180,6 +185,7 @@ export class LogicalUnit {
   private async writeSame(cdb: Buffer, data: Uint8Array, mayWrite: () => boolean): Promise<ScsiAnswer> {
     const { device, readOnly, writeSame = true } = this.options;
     const lba = Number(cdb.readBigUInt64BE(2));
+    if (lba > device.sizeBytes / device.blockBytes) return OUT_OF_RANGE;
     // 0 means up to the end of the disk
     const count = cdb.readUInt32BE(10) || device.sizeBytes / device.blockBytes - lba;
     if (!writeSame) return INVALID_COMMAND;
@@ -228,5 +234,6 @@ function standardInquiry(): Buffer {
   data.writeUInt8(data.length - 5, 4);
   data.writeUInt8(0x02, 7); // CMDQUE: many commands at once
   data.write(VENDOR + PRODUCT + REVISION, 8, 'latin1');
+  for (const [index, standard] of STANDARDS.entries()) data.writeUInt16BE(standard, 58 + 2 * index);
   return data;
 }

@@ -16,9 +16,29 @@ import { temporaryFolder } from '../../support/temporary-folder.ts';
 const missing = missingPrograms({
   'qemu-img': 'qemu-utils and qemu-block-extra',
   'iscsi-inq': 'libiscsi-bin',
+  'iscsi-ls': 'libiscsi-bin',
   'iscsi-test-cu': 'libiscsi-bin',
 });
 const SECRET = 'secret-of-initiator';
+/** Those of commands that a disk writer uses. Of the rest the target has no READ FULL STATUS, one type of reservation, and no control mode page. */
+const SUITES = [
+  'Inquiry',
+  'Mandatory',
+  'PrinReadKeys',
+  'PrinReportCapabilities',
+  'ProutRegister',
+  'Read10',
+  'Read16',
+  'ReadCapacity10',
+  'ReadCapacity16',
+  'TestUnitReady',
+  'Unmap',
+  'Write10',
+  'Write16',
+  'WriteSame16',
+  'iSCSIcmdsn',
+  'iSCSITMF',
+];
 
 describe.skipIf(missing.length > 0)('foreign initiators write to the simulated target', () => {
   const folder = temporaryFolder();
@@ -69,7 +89,23 @@ describe.skipIf(missing.length > 0)('foreign initiators write to the simulated t
     expect((await run('iscsi-inq', url('deployer%wrong-secret-here@'))).status).not.toBe(0);
   });
 
-  it.each(['ReadCapacity16', 'TestUnitReady', 'Mandatory'])('libiscsi’s suite ALL.%s', async (suite) => {
+  it('002-12: qemu and libiscsi see the same bytes and the same disk', async () => {
+    await start(false);
+    const image = seededRandom('compare').bytes(32 * MIB);
+    writeFileSync(folder.path('image'), image);
+    await disk.write(0, image);
+    const compared = await run('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', folder.path('image'), url());
+    expect(compared.output).toContain('Images are identical');
+    expect((await run('iscsi-inq', url())).output).toMatch(/Vendor:BMS/);
+    expect((await run('iscsi-inq', '-e', '1', '-c', '128', url())).output).toContain('SIM0001');
+    const listed = await run('iscsi-ls', '-s', `iscsi://127.0.0.1:${target.local.port}`);
+    expect(listed.output).toContain(TARGET_NAME);
+    expect(listed.output).toMatch(/Lun:1 +Type:DIRECT_ACCESS/);
+    await disk.write(5 * MIB, new Uint8Array(512).fill(1));
+    expect((await run('qemu-img', 'compare', '-f', 'raw', '-F', 'raw', folder.path('image'), url())).status).toBe(1);
+  });
+
+  it.each(SUITES)('libiscsi’s suite ALL.%s', async (suite) => {
     await start(false);
     const { status, output } = await run('iscsi-test-cu', '-d', '-n', '-t', `ALL.${suite}`, url());
     expect(status, output).toBe(0);

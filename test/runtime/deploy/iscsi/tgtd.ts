@@ -23,6 +23,12 @@ export async function freePort(): Promise<number> {
   return listener.local.port;
 }
 
+/** Processor time of a process so far, user and system. Linux only. */
+export function cpuSecondsOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / 100; // utime, stime in USER_HZ
+}
+
 export class Tgtd {
   private constructor(
     readonly port: number,
@@ -59,8 +65,11 @@ export class Tgtd {
 
   /** Processor time so far, user and system. Linux only. */
   cpuSeconds(): number {
-    const fields = readFileSync(`/proc/${this.process.pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
-    return (Number(fields[11]) + Number(fields[12])) / 100; // utime, stime in USER_HZ
+    return cpuSecondsOf(this.pid);
+  }
+
+  get pid(): number {
+    return this.process.pid ?? 0;
   }
 
   async stop(): Promise<void> {
