@@ -1,0 +1,149 @@
+/** What can be wrong with an image, a disk or a target, each with its own code; and whether trying again could help. */
+import { createHash } from 'node:crypto';
+import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { Secret } from 'cdk8s-baremetal-contract/secret';
+import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
+import { ImageCache, type ImageWanted, type ReadyImage } from 'cdk8s-baremetal-runtime/deploy/image/cache/index';
+import { ChapSecret } from 'cdk8s-baremetal-runtime/deploy/iscsi/index';
+import { OP } from 'cdk8s-baremetal-runtime/deploy/iscsi/scsi';
+import { IscsiDeployer } from 'cdk8s-baremetal-runtime/machine/iscsi-deployer';
+import type { DeployHooks, DeployTarget, WrittenImage } from 'cdk8s-baremetal-runtime/machine/ports';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { temporaryFolder } from '../../../support/temporary-folder.ts';
+import { diskContent } from '../image/support.ts';
+import { Lab, type LabOptions, MIB, TARGET_NAME } from '../iscsi/lab.ts';
+
+const CONTENT = diskContent(4 * MIB, 21).fill(0x5a, 0, 4096);
+const SECRET = 'secret-of-the-deployment';
+const WRITES = new Set<number>([OP.write10, OP.write16, OP.writeSame16]);
+
+interface Case {
+  readonly lab?: LabOptions;
+  readonly wanted?: Partial<ImageWanted>;
+  readonly target?: Partial<DeployTarget>;
+  readonly hooks?: Partial<DeployHooks>;
+  /** When the disk has been looked at, and the image is at hand. */
+  readonly spoil?: (lab: Lab, imagePath: string) => void;
+  /** May be called at each progress. */
+  readonly meanwhile?: (lab: Lab) => void;
+}
+
+describe('002-12: each bad input has its own error', () => {
+  const folder = temporaryFolder();
+  let cases = 0;
+  beforeAll(() => folder.create());
+  afterAll(() => folder.remove());
+
+  async function deploy({ lab: options = {}, wanted = {}, target = {}, hooks = {}, spoil, meanwhile }: Case): Promise<WrittenImage> {
+    const path = folder.path(`image-${++cases}`);
+    writeFileSync(path, CONTENT);
+    const cacheFolder = folder.path(`cache-${cases}`);
+    mkdirSync(cacheFolder);
+    const lab = new Lab({
+      sizeBytes: 8 * MIB,
+      ...options,
+      target: { chap: { user: 'deployment', secret: new ChapSecret(SECRET) }, ...options.target },
+    });
+    return lab.run(async () => {
+      const { network, clock, random } = lab.base();
+      const images = new ImageCache({ directory: cacheFolder, maxBytes: 1e9, sources: [], network, clock, logger: silentLogger });
+      let ready: ReadyImage | undefined;
+      const deployer = new IscsiDeployer({
+        network,
+        clock,
+        random,
+        logger: silentLogger,
+        initiatorName: 'iqn.2026-11.io.bms:deploy-helper',
+        acquireImage: async (_, signal) => {
+          ready = await images.acquire({ source: path, placed: true, format: 'raw', ...wanted }, signal);
+          spoil?.(lab, path);
+          return ready;
+        },
+        verify: 'all',
+      });
+      const at: DeployTarget = {
+        nodeUuid: 'node',
+        deploymentId: 'deployment',
+        generation: 1,
+        epoch: 1,
+        address: '192.0.2.7',
+        port: 3260,
+        lun: 1,
+        iqn: TARGET_NAME,
+        chap: { username: 'deployment', secret: new Secret(SECRET) },
+        ...target,
+      };
+      const { signal } = new AbortController();
+      const disk = await deployer.identify(at, signal);
+      const all: DeployHooks = {
+        disk,
+        onProgress: () => meanwhile?.(lab),
+        stillOurs: async () => undefined,
+        onSynced: async () => undefined,
+        ...hooks,
+      };
+      return deployer.write(at, { imageId: 'image', image: { boot: 'local' } }, all, signal);
+    });
+  }
+
+  it('nothing is wrong: the image is written', async () => {
+    expect(await deploy({})).toEqual({ bytes: CONTENT.length, sha256: createHash('sha256').update(CONTENT).digest('hex') });
+  });
+
+  const permanent: Readonly<Record<string, readonly [string, Case]>> = {
+    'an image with another checksum': ['IMAGE_DIGEST_MISMATCH', { wanted: { sha256: 'a'.repeat(64) } }],
+    'an image larger than the disk': ['IMAGE_DISK_TOO_SMALL', { lab: { sizeBytes: 2 * MIB } }],
+    'a disk that is read-only': ['ISCSI_SCSI_DATA_PROTECT', { lab: { unit: { readOnly: true } } }],
+    'a wrong CHAP secret': [
+      'ISCSI_AUTHENTICATION_FAILED',
+      { target: { chap: { username: 'deployment', secret: new Secret('some-other-secret') } } },
+    ],
+    'another disk than before': ['ISCSI_DISK_CHANGED', { hooks: { disk: { serial: 'ANOTHER', sizeBytes: 8 * MIB } } }],
+    'a portal elsewhere': ['ISCSI_REDIRECTED', { lab: { target: { redirect: { address: '198.51.100.1:3260,1', permanent: false } } } }],
+    'a LUN without a disk': ['ISCSI_NOT_A_DISK', { target: { lun: 5 } }],
+  };
+  it.each(Object.entries(permanent))('%s: and trying again is of no use', async (_, [code, given]) => {
+    await expect(deploy(given)).rejects.toMatchObject({ code, permanent: true });
+  });
+
+  const passing: Readonly<Record<string, readonly [string, Case]>> = {
+    'an image that rots on its way': [
+      'IMAGE_CHUNK_MISMATCH',
+      {
+        spoil: (_, path) => {
+          const rotten = Buffer.from(CONTENT);
+          rotten[2 * MIB + 5] = (rotten[2 * MIB + 5] ?? 0) ^ 1;
+          writeFileSync(path, rotten);
+        },
+      },
+    ],
+    'an image that is cut off on its way': ['IMAGE_MANIFEST', { spoil: (_, path) => truncateSync(path, MIB) }],
+    'storage behind the disk that is full': [
+      'ISCSI_SCSI_SPACE',
+      {
+        spoil: ({ target }) => {
+          target.faults.onCommand = ({ opcode }) => (WRITES.has(opcode) ? { sense: [7, 0x27, 7] } : undefined);
+        },
+      },
+    ],
+    'a medium error': [
+      'ISCSI_SCSI_MEDIUM_ERROR',
+      {
+        spoil: ({ target }) => {
+          target.faults.onCommand = ({ opcode }) => (WRITES.has(opcode) ? { sense: [3, 0x0c, 0] } : undefined);
+        },
+      },
+    ],
+    'a disk that is gone for good': ['ISCSI_UNREACHABLE', { meanwhile: ({ target }) => void target.close() }],
+    'a target of another name': ['ISCSI_TARGET_NOT_FOUND', { target: { iqn: 'iqn.2026-11.io.bms:another' } }],
+    'a machine that has another owner by now': [
+      'MACHINE_LOST',
+      { hooks: { stillOurs: () => Promise.reject(Object.assign(new Error('it is not ours'), { code: 'MACHINE_LOST' })) } },
+    ],
+  };
+  it.each(Object.entries(passing))('%s: the machine’s own retries decide', async (_, [code, given]) => {
+    const error = await deploy(given).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code });
+    expect(error).not.toHaveProperty('permanent');
+  });
+});
