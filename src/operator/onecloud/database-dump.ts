@@ -160,6 +160,13 @@ async function start(options: DumpOptions, backup: NonNullable<ClusterSettings['
     ...(settings.imagePullSecrets && { imagePullSecrets: settings.imagePullSecrets }),
   });
   const inventory = { label: INSTANCE_LABEL, value: instance };
+  for (const earlier of view.list('Job', namespace)) {
+    const { labels = {} } = earlier.metadata;
+    if (labels[INSTANCE_LABEL] !== instance || labels[onecloudLabel.component] !== DATABASE_DUMP) continue;
+    // the history tells how it went; one that still runs was for a change that is no longer wanted
+    await ifFound(api.delete(resourceTypes.jobs, earlier.metadata, { uid: earlier.metadata.uid, propagation: 'Background' }));
+    view.gone(earlier);
+  }
   // without an owner: dumps stay when the cluster goes, unless pvcPolicy says otherwise
   const applied = await applyObject(claim as KubeObject, {
     api,

@@ -220,6 +220,23 @@ describe('the dump before an upgrade', { timeout: 60_000 }, () => {
     expect(await lab.quiet(3_600_000)).toBe(0);
   });
 
+  it('of several upgrades the last Job stays, and one that nobody wants any more is stopped', async () => {
+    await lab.start(BACKUP);
+    await lab.until('Running');
+    lab.kubelet.jobs = 'run on';
+    await lab.patch({ spec: { version: V2 } });
+    await lab.clock.runFor(30_000);
+    await lab.patch({ spec: { version: 'v3.1.3-20200401.0' } });
+    await lab.clock.runFor(30_000);
+    expect(lab.api.all('Job').map(({ metadata }) => metadata.name)).toEqual(['default-database-dump-3']);
+    lab.kubelet.jobs = 'complete';
+    await lab.clock.runUntil(() => lab.version === 'v3.1.3-20200401.0', { limitMs: 3_600_000 });
+    expect(lab.status.history?.map(({ to, outcome }) => [to, outcome]).slice(1)).toEqual([
+      [V2, 'Superseded'],
+      ['v3.1.3-20200401.0', 'Succeeded'],
+    ]);
+  });
+
   it('004-5: without databaseBackup the upgrade says that there is none', async () => {
     await lab.start();
     await lab.until('Running');
