@@ -33,13 +33,9 @@ import { FUZZ_RUNS } from '../support.ts';
 
 const bytes = (hex: string): Buffer => Buffer.from(hex.replaceAll(' ', ''), 'hex');
 
-/** As sdrcomp 2.0.33 writes them from a text file; ipmitool shows the same numbers for them. */
-const FULL = bytes(
-  '0100 51 01 39 2000 01 0701 7f 68 01 01 0000 0000 1b1b 80 01 00 00 01 00 00 00 00 00 00 00 00 00 7f 80 7d 5f 5a 80 fb 00 02 02 0000 00 c9 43505520 54656d7031'.replaceAll(
-    ' ',
-    '',
-  ),
-);
+/** As OpenIPMI's sdrcomp 2.0.33 (-r) compiles them from its text form. */
+const FULL = bytes('0100510134200001070171000101000000001a0080010000010000000000000000000000005f5a00fb000000000000c94350552054656d7031');
+const COMPACT = bytes('010051021e2000300a014000086f000000000000c00000030100000000000084f05c03');
 
 describe('sensor data records', () => {
   it('002-2: a full record: temperature in two’s complement with thresholds', () => {
@@ -57,14 +53,13 @@ describe('sensor data records', () => {
         baseUnit: 1,
         linearization: 0,
         factors: { m: 1, b: 0, bExponent: 0, rExponent: 0 },
-        thresholds: { lowerNonCritical: 0, lowerCritical: 0xfb, upperNonCritical: 0x5a, upperCritical: 0x5f },
+        thresholds: { lowerCritical: 0xfb, upperNonCritical: 0x5a, upperCritical: 0x5f },
       },
     });
   });
 
   it('002-2: a compact record that stands for three sensors', () => {
-    const record = bytes('0500 51 02 1f 2000 30 0860 7f 40 08 6f ffff ffff 0300 c0 00 00 03 01 00 00 000000 00 c4 50535520');
-    const found = decodeSdr(record);
+    const found = decodeSdr(COMPACT);
     expect(found.map((one) => (one.kind === 'sensor' ? [one.name, one.number] : []))).toEqual([
       ['PSU 1', 0x30],
       ['PSU 2', 0x31],
@@ -255,6 +250,8 @@ describe('SOL packets', () => {
     const packet = { sequence: 5, ack: 3, accepted: 12, control: 0x40, data: Buffer.from('ls\r') };
     expect(encodeSol(packet).toString('hex')).toBe('05030c406c730d');
     expect(decodeSol(bytes('05030c406c730d'))).toEqual(packet);
+    // ipmi_sim 2.0.33 to the first packet of a console, which carried "hello"
+    expect(decodeSol(bytes('00010500'))).toEqual({ sequence: 0, ack: 1, accepted: 5, control: 0, data: Buffer.alloc(0) });
     expect(nextSolSequence(15)).toBe(1);
   });
 });
