@@ -5,11 +5,28 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
 import { buildManifest, openImage } from 'cdk8s-baremetal-runtime/deploy/image/index';
-import { encodeSwapHeader, fileSystemOf, type ReadableSink, writePartitionImage } from 'cdk8s-baremetal-runtime/deploy/layout/index';
+import {
+  describeDisk,
+  encodeIso9660,
+  encodeSwapHeader,
+  fileSystemOf,
+  type ReadableSink,
+  SUPERBLOCK_BYTES,
+  writePartitionImage,
+} from 'cdk8s-baremetal-runtime/deploy/layout/index';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const MIB = 1024 * 1024;
-const PACKAGES = { sfdisk: 'fdisk', blkid: 'util-linux', 'mkfs.ext4': 'e2fsprogs', 'mkfs.xfs': 'xfsprogs', mkswap: 'util-linux' };
+const PACKAGES = {
+  sfdisk: 'fdisk',
+  blkid: 'util-linux',
+  'mkfs.ext4': 'e2fsprogs',
+  e2fsck: 'e2fsprogs',
+  'mkfs.xfs': 'xfsprogs',
+  'mkfs.btrfs': 'btrfs-progs',
+  mkswap: 'util-linux',
+  swaplabel: 'util-linux',
+};
 const missing = Object.entries(PACKAGES).filter(([program]) => spawnSync('which', [program]).status !== 0);
 for (const [program, debianPackage] of missing) console.warn(`SKIPPED: ${program} is missing (Debian package ${debianPackage})`);
 
@@ -49,7 +66,8 @@ function fileDisk(path: string, sizeBytes: number): ReadableSink & { writes: num
 function fileSystem(type: string, name: string): { path: string; uuid: string } {
   const path = join(folder, name);
   writeFileSync(path, '');
-  truncateSync(path, (type === 'xfs' ? 320 : 16) * MIB);
+  const sizeMib = type === 'xfs' ? 320 : type === 'btrfs' ? 128 : 16;
+  truncateSync(path, sizeMib * MIB);
   execFileSync(`mkfs.${type}`, [...(type === 'xfs' ? ['-L', 'rootfs'] : ['-q', '-L', 'rootfs']), path], { stdio: 'ignore' });
   return { path, uuid: tag(path, 'UUID') };
 }
@@ -60,7 +78,7 @@ function tag(path: string, name: string, offset = 0): string {
 
 async function partitioned(
   name: string,
-  options: { table?: 'mbr' | 'gpt'; ephemeralMb?: number; preserve?: boolean; again?: boolean; rootMb?: number },
+  options: { table?: 'mbr' | 'gpt'; ephemeralMb?: number; preserve?: boolean; again?: boolean; rootMb?: number; configDrive?: Uint8Array },
 ) {
   const source = fileSystem('ext4', `${name}.ext4`);
   const path = join(folder, name);
@@ -83,6 +101,7 @@ async function partitioned(
         ...(options.table && { table: options.table }),
       },
       ...(options.preserve && { preserveEphemeral: true }),
+      ...(options.configDrive && { configDrive: options.configDrive }),
     });
     return { path, source, written, disk };
   } finally {
@@ -137,6 +156,26 @@ describe.skipIf(missing.length > 0)('002-12: partitions, in the eyes of Debian',
     expect(sfdisk(copy).partitions).toHaveLength(3);
   });
 
+  it('e2fsck finds the written root clean, swaplabel the swap space, blkid the config drive behind them', async () => {
+    const configDrive = encodeIso9660({ label: 'config-2', files: [{ path: 'openstack/latest/meta_data.json', content: '{}' }] });
+    const { path, written } = await partitioned('checked', { configDrive });
+    expect(sfdisk(path).partitions).toHaveLength(3);
+    expect(execFileSync('e2fsck', ['-fn', `${path}?offset=${MIB}`], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })).toMatch(
+      /clean|files/,
+    );
+    const [, swap, config] = written.layout.partitions;
+    const swapFile = join(folder, 'swap-part');
+    const from = (swap?.firstBlock ?? 0) * 512;
+    writeFileSync(swapFile, readFileSync(path).subarray(from, from + (swap?.blocks ?? 0) * 512));
+    expect(execFileSync('swaplabel', [swapFile], { encoding: 'utf8' })).toMatch(/LABEL: +swap1\nUUID: +[\da-f-]{36}/);
+    expect(tag(path, 'LABEL', (config?.firstBlock ?? 0) * 512)).toBe('config-2');
+  });
+
+  it.each(['ext4', 'xfs', 'btrfs'])('what a disk with %s holds is said in words', (type) => {
+    const { path } = fileSystem(type, `held-${type}`);
+    expect(describeDisk(readFileSync(path).subarray(0, MIB), { blockBytes: 512 })).toBe(`the ${type} file system "rootfs"`);
+  });
+
   it('a rebuild keeps every byte of the ephemeral partition, and without being asked to it erases what was there', async () => {
     const { path } = await partitioned('eph', { ephemeralMb: 16 });
     const content = nodeRandom.bytes(16 * MIB);
@@ -168,9 +207,9 @@ describe.skipIf(missing.length > 0)('002-12: partitions, in the eyes of Debian',
     expect(Buffer.compare(readFileSync(join(folder, file)), before)).toBe(0);
   });
 
-  it.each(['ext2', 'ext3', 'ext4', 'xfs'])('the superblock of %s: type and UUID as blkid has them', (type) => {
+  it.each(['ext2', 'ext3', 'ext4', 'xfs', 'btrfs'])('the superblock of %s: type and UUID as blkid has them', (type) => {
     const { path, uuid } = fileSystem(type, `super.${type}`);
-    expect(fileSystemOf(readFileSync(path).subarray(0, 4096))).toEqual({ type, uuid, label: 'rootfs' });
+    expect(fileSystemOf(readFileSync(path).subarray(0, SUPERBLOCK_BYTES))).toEqual({ type, uuid, label: 'rootfs' });
     expect(tag(path, 'TYPE')).toBe(type);
   });
 
