@@ -60,12 +60,12 @@ const kinds: readonly ResourceType[] = [
   resourceTypes.ingresses,
 ];
 
-const folder = mkdtempSync(join(tmpdir(), 'bench-operator-'));
 const own = existsSync(process.env.KUBETEST ?? '../shared/tools/kubetest');
 if (!own && !(process.env.KUBECONFIG && process.env.BMS_TEST_CLUSTER === '1')) {
   console.error('bench:operator needs kubetest (set KUBETEST to its path), or a cluster to write to: KUBECONFIG=… BMS_TEST_CLUSTER=1');
   process.exit(2);
 }
+const folder = mkdtempSync(join(tmpdir(), 'bench-operator-'));
 const server = own ? await startKubetest() : undefined;
 const kubeconfig = server?.kubeconfig ?? process.env.KUBECONFIG ?? '';
 const real = realApi(kubeconfig);

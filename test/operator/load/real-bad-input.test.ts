@@ -37,7 +37,7 @@ describe.skipIf(withoutKubetest('bad input on an API server'))('bad input and fa
   let kubelet: FakeKubelet;
   const operators: OperatorProgram[] = [];
   const places = new Map<string, string>();
-  const folder = mkdtempSync(join(tmpdir(), 'bad-input-'));
+  let folder: string;
 
   const start = async (home: string, watchNamespaces: readonly string[], more: { kubeconfig?: string; databases?: boolean } = {}) => {
     const operator = await startOperatorProgram({
@@ -52,6 +52,7 @@ describe.skipIf(withoutKubetest('bad input on an API server'))('bad input and fa
   };
 
   beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'bad-input-'));
     server = await startKubetest();
     real = realApi(server.kubeconfig);
     await installKinds(real.api);
@@ -64,7 +65,7 @@ describe.skipIf(withoutKubetest('bad input on an API server'))('bad input and fa
     await kubelet?.stop();
     await real?.close();
     server?.remove();
-    rmSync(folder, { recursive: true });
+    if (folder) rmSync(folder, { recursive: true });
   }, 60_000);
 
   const placeOf = (row: (typeof ROWS)[number]): string => places.get(row) ?? '';
