@@ -74,7 +74,7 @@ export function databaseDump(props: DatabaseDumpProps): DatabaseDumpManifests {
   };
   const file = `${name}-r${String(revision).padStart(3, '0')}-${from.replaceAll(/[^A-Za-z0-9._-]/g, '_')}.sql.gz`;
   const claim = databaseDumpClaimName(name);
-  const [job, volume] = [
+  const [job, volume]: readonly [ManifestObject, ManifestObject] = [
     k8s.KubeJob.manifest({
       metadata: { name: databaseDumpJobName(name, revision), namespace, labels },
       spec: {
@@ -92,7 +92,7 @@ export function databaseDump(props: DatabaseDumpProps): DatabaseDumpManifests {
       },
     }),
   ];
-  return { claim: volume as unknown as ManifestObject, job: job as unknown as ManifestObject, file };
+  return { claim: volume, job, file };
 }
 
 function podSpec({

@@ -1,6 +1,6 @@
 /** Databases, dumps and ways back with nothing of ours on the other side: a real API server, its controllers, and MariaDB. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -37,10 +37,11 @@ describe.skipIf(withoutKubetest(SUITE) || missing !== undefined)('databases of a
   let kubelet: FakeKubelet;
   let operator: Operator;
   let database: MariaDb;
-  const dumps = mkdtempSync(join(tmpdir(), 'dumps-'));
+  let dumps: string;
   const stop = new AbortController();
 
   beforeAll(async () => {
+    dumps = mkdtempSync(join(tmpdir(), 'dumps-'));
     database = mariaDb();
     await database.start();
     server = await startKubetest();
@@ -77,7 +78,7 @@ describe.skipIf(withoutKubetest(SUITE) || missing !== undefined)('databases of a
     await real?.close();
     server?.remove();
     await database?.remove();
-    rmSync(dumps, { recursive: true, force: true });
+    if (dumps !== undefined) rmSync(dumps, { recursive: true, force: true });
   }, 60_000);
 
   const key = () => ({ namespace, name: 'default' });
@@ -111,7 +112,6 @@ describe.skipIf(withoutKubetest(SUITE) || missing !== undefined)('databases of a
     const secret = await real.api.get(resourceTypes.secrets, { namespace, name: 'default-database-dump' });
     const login = mkdtempSync(join(tmpdir(), 'login-'));
     writeFileSync(join(login, 'client.cnf'), Buffer.from(textAt(secret, 'data', 'client.cnf') ?? '', 'base64'), { mode: 0o600 });
-    mkdirSync(dumps, { recursive: true });
     const [container] = listAt(pod, 'spec', 'containers');
     const inPod = [...listAt(container, 'command'), ...listAt(container, 'args')].map(String);
     const [program = '', ...args] = inPod.map((word) => word.replace(/^\/run\/onecloud\/database/, login).replace(/^\/dumps$/, dumps));
