@@ -18,6 +18,8 @@ export interface DeployCase {
 export interface LabFiles {
   readonly deployKernel: string;
   readonly deployRamdisk: string;
+  /** Of the original's protocol alone. */
+  readonly seedRamdisk: string;
   readonly image: { readonly disk: string; readonly root: string; readonly kernel: string; readonly ramdisk: string };
   readonly loaders: (folder: string) => void;
 }

@@ -5,6 +5,7 @@
  *   npm run lab -- --one              the shortest case: BIOS, iSCSI, a whole disk
  *   npm run lab                       {BIOS, UEFI} × {iSCSI, direct} × {whole disk, partition}
  *   npm run lab -- --case 'uefi direct'   those whose name has all of these words
+ *   npm run lab -- --faults [--case two-disks]   what goes wrong with real machines, on purpose
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -14,6 +15,7 @@ import { parseArgs } from 'node:util';
 import { buildImage } from '../images/disk-image/build.ts';
 import { buildRamdisk } from '../images/ramdisk/build.ts';
 import { caseName, type DeployCase, type LabFiles, runCase } from './deploy-case.ts';
+import { faultCases, runFault } from './fault-cases.ts';
 import type { BmcKind } from './support/bmc.ts';
 import { missingForNamespaces } from './support/namespace.ts';
 import { drawRun } from './support/timeline.ts';
@@ -21,7 +23,14 @@ import { drawRun } from './support/timeline.ts';
 const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const PICTURES = join(PROJECT, 'lib/lab');
 
-const { values } = parseArgs({ options: { one: { type: 'boolean', default: false }, case: { type: 'string' }, bmc: { type: 'string' } } });
+const { values } = parseArgs({
+  options: {
+    one: { type: 'boolean', default: false },
+    case: { type: 'string' },
+    bmc: { type: 'string' },
+    faults: { type: 'boolean', default: false },
+  },
+});
 
 const missing =
   missingForNamespaces([
@@ -46,6 +55,7 @@ const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
 
 const files = await prepareFiles();
+if (values.faults) process.exit(await runFaults());
 const cases = chosenCases();
 let failed = 0;
 const rows: string[] = [];
@@ -87,11 +97,32 @@ function chosenCases(): DeployCase[] {
   return all.filter((one) => words.every((word) => caseName(one).split(' ').includes(word)));
 }
 
+/** The exit code. */
+async function runFaults(): Promise<number> {
+  const wanted = faultCases.filter(({ name }) => values.case === undefined || values.case.split(' ').includes(name));
+  const wrong: string[] = [];
+  for (const one of wanted) {
+    if (stop.signal.aborted) return 130;
+    console.log(`\n${one.name}`);
+    const startedAt = performance.now();
+    const tell = (what: string): void => console.log(`  ${((performance.now() - startedAt) / 1000).toFixed(1).padStart(6)} s  ${what}`);
+    const problem = await runFault(one, files, tell, stop.signal);
+    if (problem === undefined) continue;
+    wrong.push(one.name);
+    console.log(`  FAILED: ${problem}`);
+  }
+  console.log(
+    `\n${wanted.length - wrong.length} of ${wanted.length} faults ended as they should${wrong.length === 0 ? '' : `; not ${wrong.join(', ')}`}`,
+  );
+  return wrong.length === 0 ? 0 : 1;
+}
+
 /** Built on first use, and again when it is older than its sources would have it: the builders are quick once their packages are there. */
 async function prepareFiles(): Promise<LabFiles> {
   const cache = join(PROJECT, 'lib/cache/debian');
   const out = join(PROJECT, 'lib/lab/files');
   const ramdisk = await buildRamdisk({ profile: 'cloud', arch: 'amd64', out: join(out, 'ramdisk'), cache });
+  const seed = await buildRamdisk({ profile: 'cloud', arch: 'amd64', out: join(out, 'seed'), cache, init: join(PROJECT, 'lab/seed-init') });
   const image = await buildImage({
     kind: 'minimal',
     arch: 'amd64',
@@ -105,5 +136,5 @@ async function prepareFiles(): Promise<LabFiles> {
   const loaders = (folder: string): void => {
     execFileSync(join(PROJECT, 'images/bms-core/loaders'), [folder, 'bios', 'efi-x64'], { stdio: ['ignore', 'ignore', 'pipe'] });
   };
-  return { deployKernel: ramdisk.kernel.path, deployRamdisk: ramdisk.ramdisk.path, image, loaders };
+  return { deployKernel: ramdisk.kernel.path, deployRamdisk: ramdisk.ramdisk.path, seedRamdisk: seed.ramdisk.path, image, loaders };
 }

@@ -24,6 +24,8 @@ export interface RamdiskOptions {
   readonly cache: string;
   readonly suite?: string;
   readonly mirror?: string;
+  /** In place of ours. */
+  readonly init?: string;
 }
 
 export interface BuiltFile {
@@ -55,7 +57,8 @@ export async function buildRamdisk(options: RamdiskOptions): Promise<BuiltRamdis
   const parts = [image, busybox].map(({ name, version }) => `${name} ${version}`);
 
   const entries: ArchiveEntry[] = [
-    ...ownFiles(join(HERE, 'root')),
+    ...ownFiles(join(HERE, 'root')).filter(({ path }) => path !== 'init'),
+    { path: 'init', kind: 'file', content: readFileSync(options.init ?? join(HERE, 'root/init')), executable: true },
     ...(await moduleEntries(image.root, modules)),
     ...['proc', 'sys', 'dev', 'run', 'tmp', 'etc'].map((path): ArchiveEntry => ({ path, kind: 'folder' })),
     // The kernel opens it for the first process, before that can mount anything.

@@ -67,7 +67,7 @@ export class Core {
 
   /** bmctl, as a person would ask it. */
   async bmctl(...argv: string[]): Promise<string> {
-    const command = [process.execPath, '--import', 'tsx', 'src/cli/bmctl.ts', '--server', this.url, ...argv];
+    const command = [process.execPath, '--import', 'tsx', 'src/cli/bmctl.ts', '--api', this.url, ...argv];
     const child = this.options.network.namespace.spawn(command, { cwd: PROJECT });
     let text = '';
     child.stdout?.on('data', (chunk: Buffer) => (text += chunk.toString()));

@@ -4,6 +4,7 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { copyFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { LabNetwork } from './namespace.ts';
 
@@ -17,6 +18,8 @@ export interface LabDisk {
   /** Raw image file. */
   readonly file: string;
   readonly serial: string;
+  /** What the firmware starts from when there are several. */
+  readonly first?: boolean;
 }
 
 export interface LabMachineOptions {
@@ -39,6 +42,7 @@ export class LabMachine {
   /** `1` or `0`, for the BMC to read. */
   readonly power: string;
   private readonly variables: string;
+  private readonly monitorSocket: string;
   private process: ChildProcess | undefined;
   private tap: string | undefined;
   private text = '';
@@ -53,6 +57,7 @@ export class LabMachine {
     this.control = join(options.folder, 'control');
     this.power = join(options.folder, 'power');
     this.variables = join(options.folder, 'variables.fd');
+    this.monitorSocket = join(options.folder, 'monitor');
     writeFileSync(this.control, '');
     writeFileSync(this.power, '0\n');
     if (options.firmware === 'uefi') copyFileSync(OVMF.vars, this.variables);
@@ -82,6 +87,13 @@ export class LabMachine {
       signal.addEventListener('abort', look);
       look();
     });
+  }
+
+  /** A command of QEMU's monitor. */
+  monitor(command: string): void {
+    const connection = connect(this.monitorSocket, () => connection.end(`${command}\n`));
+    connection.on('error', (error) => this.options.onEvent(`the monitor failed: ${error.message}`));
+    connection.resume();
   }
 
   /** As a power cut does it: not by the BMC. */
@@ -158,7 +170,7 @@ export class LabMachine {
     this.device = 'none';
     return [
       ...['qemu-system-x86_64', '-accel', 'tcg', '-machine', uefi ? 'q35' : 'pc', '-cpu', CPU, '-m', String(memoryMib)],
-      ...['-nodefaults', '-display', 'none', '-serial', 'stdio', '-device', 'VGA'],
+      ...['-nodefaults', '-display', 'none', '-serial', 'stdio', '-device', 'VGA', '-monitor', `unix:${this.monitorSocket},server,nowait`],
       ...(uefi
         ? [
             ...['-drive', `if=pflash,format=raw,unit=0,readonly=on,file=${OVMF.code}`],
@@ -173,9 +185,9 @@ export class LabMachine {
       ...(looseCard === undefined
         ? []
         : ['-netdev', 'user,id=loose,restrict=on', '-device', `virtio-net-pci,netdev=loose,mac=${looseCard},romfile=`]),
-      ...disks.flatMap(({ file, serial }, index) => [
+      ...disks.flatMap(({ file, serial, first }, index) => [
         ...['-drive', `if=none,id=disk${index},format=raw,cache=unsafe,discard=unmap,file=${file}`],
-        ...['-device', `virtio-blk-pci,drive=disk${index},serial=${serial},bootindex=${disksAt + index}`],
+        ...['-device', `virtio-blk-pci,drive=disk${index},serial=${serial},bootindex=${disksAt + (first ? 0 : index + 1)}`],
       ]),
       ...['-device', 'virtio-rng-pci'], // a kernel that waits for randomness waits for minutes here
     ];

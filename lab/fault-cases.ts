@@ -1,0 +1,242 @@
+/** What goes wrong with real machines, on purpose: the state, the sentence on the console, and what bmctl says of it must be right. */
+import { createHash } from 'node:crypto';
+import { closeSync, openSync, readFileSync, readSync, statSync, utimesSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { instance, Lab, type LabFiles, MAC, prepare, startCore, tail, untilState } from './deploy-case.ts';
+import { type LabBmc, startBmc } from './support/bmc.ts';
+import type { Core } from './support/core.ts';
+import { type LabDisk, LabMachine } from './support/machine.ts';
+
+interface World {
+  readonly lab: Lab;
+  readonly core: Core;
+  readonly machine: LabMachine;
+  readonly bmc: LabBmc;
+  readonly signal: AbortSignal;
+  readonly tell: (what: string) => void;
+  /** Waits for a line of the console; fails when it does not come. */
+  console(pattern: RegExp): Promise<RegExpExecArray>;
+  /** Spawns the instance and leaves it to its fate. */
+  spawn(): Promise<void>;
+  /** Waits until the deployment has failed or the machine is in use; the reason. */
+  outcome(): Promise<{ readonly state: string; readonly reason: string }>;
+}
+
+export interface FaultCase {
+  readonly name: string;
+  readonly method?: 'iscsi' | 'direct';
+  readonly disks?: (lab: Lab) => LabDisk[];
+  readonly rootDiskSerial?: string;
+  readonly settings?: Readonly<Record<string, readonly string[]>>;
+  /** Other files than usual, e.g. another ramdisk. */
+  readonly files?: (files: LabFiles) => LabFiles;
+  readonly run: (world: World) => Promise<void>;
+}
+
+const LIMIT_MS = 150_000;
+const SMALL_BYTES = 32 * 1024 * 1024;
+
+export const faultCases: readonly FaultCase[] = [
+  {
+    name: 'no-disk',
+    disks: () => [],
+    run: async (world) => {
+      await world.spawn();
+      await world.console(/FAILED: Could not find disk to use\./);
+      expectReason(await world.outcome(), /the deploy ramdisk reported: Could not find disk to use\./);
+    },
+  },
+  {
+    name: 'disk-too-small',
+    disks: (lab) => [{ file: lab.disk('small.raw', SMALL_BYTES), serial: 'LAB-S' }],
+    run: async (world) => {
+      await world.spawn();
+      expectReason(await world.outcome(), /33554432 bytes|33\.5 MB|too small|does not fit/i);
+    },
+  },
+  {
+    name: 'disk-too-small-direct',
+    method: 'direct',
+    disks: (lab) => [{ file: lab.disk('small.raw', SMALL_BYTES), serial: 'LAB-S' }],
+    run: async (world) => {
+      await world.spawn();
+      expectReason(await world.outcome(), /33554432|too small|does not fit/i);
+      const untouched = readFileSync(join(world.lab.folder, 'small.raw')).subarray(0, 1024 * 1024);
+      if (!untouched.every((byte) => byte === 0xa5)) throw new Error('the disk was written all the same');
+    },
+  },
+  {
+    name: 'two-disks',
+    rootDiskSerial: 'LAB-B',
+    disks: (lab) => [
+      { file: lab.disk('first.raw'), serial: 'LAB-A' },
+      { file: lab.disk('second.raw'), serial: 'LAB-B', first: true },
+    ],
+    run: async (world) => {
+      const before = digest(join(world.lab.folder, 'first.raw'));
+      await world.spawn();
+      await world.console(/the disk is \/dev\/vdb, \d+ bytes, serial number LAB-B/);
+      const [, device] = await world.console(/BMS-MARKER booted from (\S+) by BIOS/);
+      if (device !== '/dev/vdb3') throw new Error(`the system was started from ${device}`);
+      if (digest(join(world.lab.folder, 'first.raw')) !== before) throw new Error('the other disk was written');
+    },
+  },
+  {
+    name: 'no-carrier',
+    run: async (world) => {
+      await world.spawn();
+      await world.console(/deploy ramdisk cloud/);
+      world.machine.monitor('set_link lan off');
+      await world.console(/has no carrier: is its cable plugged in/);
+      world.tell('the cable is plugged in again');
+      world.machine.monitor('set_link lan on');
+      await world.console(/BMS-MARKER booted from/);
+    },
+  },
+  {
+    name: 'helper-unreachable',
+    run: async (world) => {
+      await world.spawn();
+      await world.console(/deploy ramdisk cloud/);
+      await world.core.stop('SIGKILL');
+      await world.console(/the deploy-helper \S+ cannot be reached/);
+      world.tell('bms-core is started again');
+      await world.core.run();
+      await world.console(/BMS-MARKER booted from/);
+      const { state } = await world.outcome();
+      if (state !== 'active') throw new Error(`the machine is ${state}`);
+    },
+  },
+  ...(['iscsi', 'direct'] as const).map(
+    (method): FaultCase => ({
+      name: `power-cut-${method}`,
+      method,
+      settings: { deploy_helper: ['bandwidth = 4'] },
+      run: async (world) => {
+        await world.spawn();
+        await world.console(method === 'iscsi' ? /posted; waiting for the image/ : /pulling the image/);
+        await pause(4_000); // of the fifteen that the image takes at 4 MB/s
+        await world.machine.cut();
+        world.tell((await world.core.bmctl('diagnose', 'm1')).trim().replaceAll('\n', '\n            '));
+        const { reason } = await world.outcome();
+        world.tell(`failed: ${reason}`);
+        // and again: the machine is free, and takes the next deployment
+        await untilState(world.core, (state) => state === 'available', world.signal);
+        const from = world.machine.console.length;
+        await world.spawn();
+        if (!(await world.machine.until(/BMS-MARKER booted from/, world.signal, from)))
+          throw new Error('no marker after the second power-on');
+      },
+    }),
+  ),
+  {
+    name: 'corrupted-chunk',
+    method: 'direct',
+    settings: { deploy_helper: ['bandwidth = 8'] },
+    run: async (world) => {
+      const image = join(world.lab.folder, 'tftpboot/user_images/disk-image');
+      const disk = join(world.lab.folder, 'm1.raw');
+      await world.spawn();
+      await world.console(/pulling the image/);
+      // what a disk of the management node may do to itself: no time changes
+      const at = 40 * 1024 * 1024 + 12_345;
+      const before = readAt(disk, at);
+      flip(image, at);
+      const [, chunk] = await world.console(/chunk (\d+): it is not what the manifest says; trying again from there/);
+      if (chunk !== '40') throw new Error(`chunk ${chunk} was refused`);
+      if (readAt(disk, at) !== before) throw new Error('the corrupted chunk reached the disk');
+      world.tell('the chunk is as it was again');
+      flip(image, at);
+      await world.console(/BMS-MARKER booted from/);
+    },
+  },
+  {
+    name: 'seed-ramdisk',
+    files: (files) => ({ ...files, deployRamdisk: files.seedRamdisk }),
+    run: async (world) => {
+      await world.spawn();
+      await world.console(/seed ramdisk: posted/);
+      await world.console(/BMS-MARKER booted from/);
+      const { state } = await world.outcome();
+      if (state !== 'active') throw new Error(`the machine is ${state}`);
+    },
+  },
+];
+
+export async function runFault(
+  one: FaultCase,
+  files: LabFiles,
+  tell: (what: string) => void,
+  abort: AbortSignal,
+): Promise<string | undefined> {
+  const { method = 'iscsi', settings, rootDiskSerial } = one;
+  const signal = AbortSignal.any([abort, AbortSignal.timeout(LIMIT_MS)]);
+  const lab = await Lab.open();
+  let machine: LabMachine | undefined;
+  let core: Core | undefined;
+  try {
+    const folder = lab.machineFolder('m1');
+    const disks = one.disks?.(lab) ?? [{ file: lab.disk('m1.raw'), serial: 'LAB-1' }];
+    const made = new LabMachine({ network: lab.network, name: 'm1', mac: MAC, firmware: 'bios', disks, folder, onEvent: tell });
+    machine = made;
+    const bmc = startBmc('simulated', lab.network, made, folder, 9001);
+    const running = await startCore(lab, one.files?.(files) ?? files, bmc.cipherSuite, settings);
+    core = running;
+    await prepare(running, { method, layout: 'whole-disk' }, bmc, rootDiskSerial);
+    const world: World = {
+      ...{ lab, core: running, machine: made, bmc, signal, tell },
+      console: async (pattern) => {
+        const match = await made.until(pattern, signal);
+        if (!match) throw new Error(`the console never said ${pattern.source}; it ends with\n${tail(made.console)}`);
+        tell(match[0]);
+        return match;
+      },
+      spawn: () => running.api('POST', '/v1/instances', instance()),
+      outcome: async () => {
+        await untilState(running, (state) => state !== 'available', signal);
+        const node = await untilState(running, (state) => ['active', 'available', 'error'].includes(state), signal);
+        const reason = node.lastFailure?.reason ?? node.reason ?? '';
+        return { state: node.state, reason };
+      },
+    };
+    await one.run(world);
+    tell(`bmctl diagnose: ${(await running.bmctl('diagnose', 'm1')).trim().replaceAll('\n', '\n            ')}`);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  } finally {
+    await core?.stop();
+    await machine?.close();
+    await lab.close();
+  }
+}
+
+function expectReason({ state, reason }: { readonly state: string; readonly reason: string }, pattern: RegExp): void {
+  if (state === 'active') throw new Error('the machine is in use');
+  if (!pattern.test(reason)) throw new Error(`the reason is "${reason}"`);
+}
+
+function digest(file: string): string {
+  return createHash('sha256').update(readFileSync(file)).digest('hex');
+}
+
+function readAt(file: string, at: number): number {
+  const descriptor = openSync(file, 'r');
+  const byte = Buffer.alloc(1);
+  readSync(descriptor, byte, 0, 1, at);
+  closeSync(descriptor);
+  return byte.readUInt8(0);
+}
+
+function flip(file: string, at: number): void {
+  const { atime, mtime } = statSync(file);
+  const byte = Buffer.of(readAt(file, at) ^ 1);
+  const descriptor = openSync(file, 'r+');
+  writeSync(descriptor, byte, 0, 1, at);
+  closeSync(descriptor);
+  utimesSync(file, atime, mtime);
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
