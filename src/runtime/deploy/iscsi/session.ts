@@ -6,10 +6,13 @@
 import { CodedError } from 'cdk8s-baremetal-contract';
 import type { Clock, Logger, Timer } from 'cdk8s-baremetal-runtime/core/index';
 import { iscsiErrors } from './errors.ts';
+import { type ExchangeKind, Exchanges } from './exchanges.ts';
+import { Keepalive } from './keepalive.ts';
 import type { LoginResult } from './login.ts';
 import type { OperationalParameters } from './negotiation.ts';
-import { extendedCdb, NO_DATA, NO_TAG, PduError, type PduOf, type ReceivedPdu, serialAdd, serialBefore } from './pdu.ts';
+import { extendedCdb, NO_DATA, NO_TAG, PduError, type PduOf, type ReceivedPdu, serialAdd } from './pdu.ts';
 import { parseSense, type Sense } from './sense.ts';
+import { SequenceNumbers } from './sequence-numbers.ts';
 import { decodePairs, encodeText, TextGatherer } from './text.ts';
 import type { PduTransport } from './transport.ts';
 
@@ -102,35 +105,43 @@ export class IscsiSession {
 
   private readonly controller = new AbortController();
   private phase: 'open' | 'leaving' | 'closed' = 'open';
-  private cmdSn: number;
-  private maxCmdSn: number;
-  private expStatSn: number;
+  private readonly numbers: SequenceNumbers;
+  private readonly exchanges: Exchanges;
+  private readonly keepalive: Keepalive;
   private nextTag = 1;
   private readonly waiting = new Set<Task>();
   private readonly tasks = new Map<number, Task>();
-  /** Task management, text and logout: answers that are not SCSI. */
-  private readonly exchanges = new Map<number, { take: (pdu: ReceivedPdu) => void; fail: (error: Error) => void }>();
   private onIdle: (() => void) | undefined;
   private leaving: Promise<void> | undefined;
   private leavingBecause: CodedError | undefined;
-  private heardAt: number;
-  private pinged = false;
-  private keepalive: Timer | undefined;
 
   constructor(private readonly parts: SessionParts) {
-    const { login, transport, clock } = parts;
+    const { login, transport, clock, times, portal } = parts;
     this.parameters = login.parameters;
     this.over = this.controller.signal;
-    this.cmdSn = parts.initialCmdSn;
-    this.maxCmdSn = login.maxCmdSn;
-    this.expStatSn = login.expStatSn;
-    this.heardAt = clock.monotonic();
+    this.numbers = new SequenceNumbers({ cmdSn: parts.initialCmdSn, maxCmdSn: login.maxCmdSn, expStatSn: login.expStatSn });
+    this.exchanges = new Exchanges(clock, times.abortTimeoutMs);
     transport.incoming.options.maxDataBytes = this.parameters.maxReceiveBytes;
     transport.incoming.options.digests = this.parameters.digests;
     transport.outgoingDigests = this.parameters.digests;
     transport.onPdu = (pdu) => this.receive(pdu);
     transport.onEnd = (error) => this.fail(this.lost(error));
-    this.watch();
+    this.keepalive = new Keepalive({
+      clock,
+      intervalMs: times.nopIntervalMs,
+      timeoutMs: times.nopTimeoutMs,
+      ping: () =>
+        transport.send({
+          kind: 'nop-out',
+          immediate: true,
+          lun: 0,
+          itt: this.tag(),
+          ttt: NO_TAG,
+          ...this.numbers.present,
+          data: NO_DATA,
+        }),
+      onSilent: (waitedMs) => this.fail(iscsiErrors.ISCSI_SILENT({ portal, waitedMs })),
+    });
   }
 
   /** Runs one command. Resolves with whatever status the disk gives; rejects when there is none. */
@@ -176,7 +187,7 @@ export class IscsiSession {
           lun: 0,
           itt,
           ttt,
-          ...this.numbers(),
+          ...this.numbers.present,
           data: payload,
         });
       });
@@ -211,7 +222,7 @@ export class IscsiSession {
     const { transport, clock, times } = this.parts;
     try {
       await this.exchange('logout-response', (itt) =>
-        transport.send({ kind: 'logout-request', immediate: true, reason: 0, itt, cid: 0, ...this.numbers(), data: NO_DATA }),
+        transport.send({ kind: 'logout-request', immediate: true, reason: 0, itt, cid: 0, ...this.numbers.present, data: NO_DATA }),
       );
       // the target closes first, so that no side is left in the middle of a reset
       transport.end();
@@ -236,7 +247,7 @@ export class IscsiSession {
 
   private dispatch(): void {
     for (const task of this.waiting) {
-      if (serialBefore(this.maxCmdSn, this.cmdSn)) return; // the target's window is full
+      if (!this.numbers.open) return; // the target's window is full
       this.waiting.delete(task);
       this.start(task);
     }
@@ -246,7 +257,7 @@ export class IscsiSession {
     const { command } = task;
     const { immediateData, initialR2T, firstBurstBytes, maxSendBytes } = this.parameters;
     task.itt = this.tag();
-    task.cmdSn = this.cmdSn;
+    task.cmdSn = this.numbers.present.cmdSn;
     this.tasks.set(task.itt, task);
     const out = command.dataOut;
     const outBytes = out?.length ?? 0;
@@ -263,12 +274,12 @@ export class IscsiSession {
       lun: command.lun,
       itt: task.itt,
       expectedBytes: out?.length ?? command.dataIn?.length ?? 0,
-      ...this.numbers(),
+      ...this.numbers.present,
       cdb: command.cdb,
       ...(ahs && { ahs }),
       data: out && immediateBytes > 0 ? out.subarray(0, immediateBytes) : NO_DATA,
     });
-    this.cmdSn = serialAdd(this.cmdSn, 1);
+    this.numbers.used();
     if (out && unsolicitedBytes > immediateBytes) this.sendData(task, out, NO_TAG, immediateBytes, unsolicitedBytes);
   }
 
@@ -277,6 +288,7 @@ export class IscsiSession {
     const { lun } = task.command;
     const { itt } = task;
     const { maxSendBytes } = this.parameters;
+    const { expStatSn } = this.numbers.present;
     let dataSn = 0;
     for (let offset = from; offset < to; offset += maxSendBytes) {
       const end = Math.min(to, offset + maxSendBytes);
@@ -287,7 +299,7 @@ export class IscsiSession {
         lun,
         itt,
         ttt,
-        expStatSn: this.expStatSn,
+        expStatSn,
         dataSn: dataSn++,
         offset,
         data,
@@ -334,50 +346,29 @@ export class IscsiSession {
       lun,
       itt,
       referencedTag,
-      ...this.numbers(),
+      ...this.numbers.present,
       refCmdSn,
       data: NO_DATA,
     });
   }
 
   /** Sends something that has an answer of its own kind; without one in time the session ends with `lateError`. */
-  private exchange<K extends 'task-response' | 'text-response' | 'logout-response'>(
-    kind: K,
-    send: (itt: number) => void,
-    lateError?: Error,
-  ): Promise<PduOf<K>> {
+  private exchange<K extends ExchangeKind>(kind: K, send: (itt: number) => void, lateError?: Error): Promise<PduOf<K>> {
     if (this.phase === 'closed') return Promise.reject(this.controller.signal.reason);
-    const { clock, times, portal } = this.parts;
-    const itt = this.tag();
-    return new Promise((resolve, reject) => {
-      const timer = clock.after(times.abortTimeoutMs, () =>
-        this.fail(lateError ?? iscsiErrors.ISCSI_SILENT({ portal, waitedMs: times.abortTimeoutMs })),
-      );
-      this.exchanges.set(itt, {
-        take: (pdu) => {
-          if (pdu.kind !== kind) throw new PduError(`it answered with ${pdu.kind} where ${kind} was due`);
-          timer.cancel();
-          this.exchanges.delete(itt);
-          resolve(pdu as PduOf<K>);
-        },
-        fail: (error) => {
-          timer.cancel();
-          reject(error);
-        },
-      });
-      send(itt);
-    });
+    const { times, portal } = this.parts;
+    return this.exchanges.begin(kind, this.tag(), send, () =>
+      this.fail(lateError ?? iscsiErrors.ISCSI_SILENT({ portal, waitedMs: times.abortTimeoutMs })),
+    );
   }
 
   // ---- what the target sends ----
 
   private receive(pdu: ReceivedPdu): void {
-    this.heardAt = this.parts.clock.monotonic();
-    this.pinged = false;
-    if ('maxCmdSn' in pdu) this.windowFrom(pdu.expCmdSn, pdu.maxCmdSn);
+    this.keepalive.heard();
+    if ('maxCmdSn' in pdu) this.numbers.window(pdu.expCmdSn, pdu.maxCmdSn);
     switch (pdu.kind) {
       case 'scsi-response':
-        this.countStatus(pdu.statSn);
+        this.numbers.status(pdu.statSn);
         this.takeResponse(pdu);
         break;
       case 'data-in':
@@ -387,17 +378,17 @@ export class IscsiSession {
         this.takeRequest(pdu);
         break;
       case 'nop-in':
-        if (pdu.itt !== NO_TAG) this.countStatus(pdu.statSn);
+        if (pdu.itt !== NO_TAG) this.numbers.status(pdu.statSn);
         else if (pdu.ttt !== NO_TAG) this.pong(pdu);
         break;
       case 'task-response':
       case 'text-response':
       case 'logout-response':
-        this.countStatus(pdu.statSn);
-        this.exchanges.get(pdu.itt)?.take(pdu);
+        this.numbers.status(pdu.statSn);
+        this.exchanges.take(pdu);
         break;
       case 'async-message':
-        this.countStatus(pdu.statSn);
+        this.numbers.status(pdu.statSn);
         this.takeEvent(pdu);
         break;
       case 'reject': {
@@ -427,7 +418,7 @@ export class IscsiSession {
   }
 
   private takeData(pdu: PduOf<'data-in'>): void {
-    if (pdu.hasStatus) this.countStatus(pdu.statSn);
+    if (pdu.hasStatus) this.numbers.status(pdu.statSn);
     const task = this.tasks.get(pdu.itt);
     if (!task) return;
     const into = task.command.dataIn;
@@ -473,46 +464,15 @@ export class IscsiSession {
   private pong(pdu: PduOf<'nop-in'>): void {
     const data = pdu.data.subarray(0, this.parameters.maxSendBytes);
     const { lun, ttt } = pdu;
-    this.parts.transport.send({ kind: 'nop-out', immediate: true, lun, itt: NO_TAG, ttt, ...this.numbers(), data });
+    this.parts.transport.send({ kind: 'nop-out', immediate: true, lun, itt: NO_TAG, ttt, ...this.numbers.present, data });
   }
 
-  // ---- numbers and time ----
-
-  private numbers(): { cmdSn: number; expStatSn: number } {
-    return { cmdSn: this.cmdSn, expStatSn: this.expStatSn };
-  }
-
-  /** Section 4.2.2.1: an older window, from a PDU that was overtaken, changes nothing. */
-  private windowFrom(expCmdSn: number, maxCmdSn: number): void {
-    if (serialBefore(maxCmdSn, serialAdd(expCmdSn, -1))) return;
-    if (serialBefore(this.maxCmdSn, maxCmdSn)) this.maxCmdSn = maxCmdSn;
-  }
-
-  private countStatus(statSn: number): void {
-    const next = serialAdd(statSn, 1);
-    if (serialBefore(this.expStatSn, next)) this.expStatSn = next;
-  }
+  // ---- tags, and the end ----
 
   private tag(): number {
     do this.nextTag = serialAdd(this.nextTag, 1);
     while (this.nextTag === NO_TAG || this.tasks.has(this.nextTag) || this.exchanges.has(this.nextTag));
     return this.nextTag;
-  }
-
-  /** One timer for the life of the session: it pings after silence and gives up after more of it. */
-  private watch(): void {
-    const { clock, times, portal, transport } = this.parts;
-    const silentMs = clock.monotonic() - this.heardAt;
-    if (this.pinged && silentMs >= times.nopIntervalMs + times.nopTimeoutMs) {
-      this.fail(iscsiErrors.ISCSI_SILENT({ portal, waitedMs: Math.round(silentMs) }));
-      return;
-    }
-    if (!this.pinged && silentMs >= times.nopIntervalMs) {
-      this.pinged = true;
-      transport.send({ kind: 'nop-out', immediate: true, lun: 0, itt: this.tag(), ttt: NO_TAG, ...this.numbers(), data: NO_DATA });
-    }
-    const due = this.pinged ? times.nopIntervalMs + times.nopTimeoutMs : times.nopIntervalMs;
-    this.keepalive = clock.after(Math.max(1, Math.ceil(due - silentMs)), () => this.watch());
   }
 
   private lost(error: Error | undefined): Error {
@@ -531,11 +491,10 @@ export class IscsiSession {
     if (this.phase === 'closed') return;
     const reason = this.phase === 'leaving' && this.tasks.size === 0 ? this.closedError() : error;
     this.phase = 'closed';
-    this.keepalive?.cancel();
+    this.keepalive.stop();
     this.parts.transport.destroy(error);
     this.controller.abort(reason);
     for (const task of [...this.tasks.values(), ...this.waiting]) this.settle(task, { error: task.aborted?.error ?? error });
-    for (const { fail } of this.exchanges.values()) fail(error);
-    this.exchanges.clear();
+    this.exchanges.failAll(error);
   }
 }
