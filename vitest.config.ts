@@ -12,6 +12,7 @@ const PEERS = [
   'test/runtime/coordination/zookeeper.test.ts',
   'test/runtime/deploy/iscsi/tgt.test.ts',
   'test/runtime/store/*mysql*.test.ts',
+  'test/runtime/machine/processes.test.ts',
 ];
 const limits = { testTimeout: 30_000, hookTimeout: 60_000 };
 
