@@ -22,8 +22,8 @@ export class BootObserver {
 
   /** For DhcpServer's onExchange. */
   dhcp(exchange: DhcpExchange): void {
-    const { mac, address, answer } = exchange;
-    if (mac === undefined || answer !== 'ack' || address === undefined) return;
+    const { mac, address, answer, uses } = exchange;
+    if (mac === undefined || address === undefined || (answer !== 'ack' && !uses)) return;
     this.note(mac, async () => ({ type: 'DHCP lease', detail: address, lease: { mac, address } }));
   }
 
@@ -35,7 +35,8 @@ export class BootObserver {
     if (answer === 'config') {
       this.note(mac, async () => {
         const intent = await this.intentOf(mac);
-        return { type: `${protocol.toUpperCase()} configuration`, detail: path, ...(intent && { intent }) };
+        // the address that was given the configuration is the one that may use the key in it; beside another DHCP server nothing else may have told it
+        return { type: `${protocol.toUpperCase()} configuration`, detail: path, lease: { mac, address }, ...(intent && { intent }) };
       });
     } else if (answer !== 'file' && answer !== 'no-such-file' && answer !== 'missing') {
       // loaders try many names: one that is not there says nothing

@@ -66,7 +66,7 @@ export function handleProxy({ message, mac, type, context, observed, ignore, sub
 
   const silent = (reason: string): DhcpOutcome => {
     const outcome = ignore(reason);
-    return used === undefined ? outcome : { ...outcome, exchange: { ...outcome.exchange, address: used } };
+    return used === undefined ? outcome : { ...outcome, exchange: { ...outcome.exchange, address: used, uses: true } };
   };
   const client = clientKind(message);
   if (client === 'other') return silent('it does not boot over the network, and its address is another server’s business');
@@ -89,7 +89,7 @@ export function handleProxy({ message, mac, type, context, observed, ignore, sub
       ),
     ],
     changed: [],
-    exchange: { ...subject, ...(used && { address: used }), answer, reason },
+    exchange: { ...subject, ...(used && { address: used, uses: true }), answer, reason },
   };
 }
 

@@ -55,6 +55,8 @@ export interface DhcpExchange {
   readonly mac?: string;
   readonly type?: DhcpType;
   readonly address?: string;
+  /** In proxy mode: the client takes `address` from another server, or has it already. */
+  readonly uses?: boolean;
   /** Option 93. */
   readonly arch?: number;
   /** 'none': the request was left unanswered, for `reason`. */

@@ -38,7 +38,7 @@ describe('002-14: proxy mode, so that another DHCP server need not be stopped', 
   it('learns who has which address from the request to the other server and from port 4011', () => {
     const world = proxy();
     const outcome = world.ask('request', { requested: '192.168.50.77', serverId: '192.168.50.1' });
-    expect(outcome).toMatchObject({ replies: [], changed: [] });
+    expect(outcome).toMatchObject({ replies: [], changed: [], exchange: { answer: 'none', address: '192.168.50.77', uses: true } });
     expect(outcome.rival).toBeUndefined(); // here the other server is wanted
     expect(world.observed.macAt('192.168.50.77', world.nowMs)).toBe(MAC);
     world.send(decodeDhcp(captures.PXE_BOOT_SERVER_REQUEST), { port: 'boot-server' });

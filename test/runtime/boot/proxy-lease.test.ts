@@ -1,0 +1,92 @@
+/** Beside another DHCP server the machine's address is learnt; the deploy-helper then knows who may use the deployment key. */
+import { Secret } from 'cdk8s-baremetal-contract/secret';
+import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
+import { BootObserver } from 'cdk8s-baremetal-runtime/machine/boot-observer';
+import { enrol, MemorySecretStore, nodeKind } from 'cdk8s-baremetal-runtime/machine/index';
+import { MemoryStore } from 'cdk8s-baremetal-runtime/store/index';
+import { VirtualClock } from 'cdk8s-baremetal-simulator/clock';
+import { seededRandom } from 'cdk8s-baremetal-simulator/random';
+import { describe, expect, it } from 'vitest';
+import { encodeDhcp } from '../../../src/runtime/boot/dhcp/codec.ts';
+import type { DhcpProblem } from '../../../src/runtime/boot/dhcp/problems.ts';
+import { DhcpServer } from '../../../src/runtime/boot/dhcp/server.ts';
+import { nodeNetwork } from '../../../src/runtime/core/node-network.ts';
+import { MAC, machine, message, OTHER_MAC, SITE } from './dhcp/world.ts';
+import { FakeClock, FakeNetwork } from './tftp/fake-network.ts';
+
+const ADDRESS = '192.168.50.77';
+
+async function site() {
+  const core = { store: new MemoryStore(), clock: new VirtualClock(), secrets: new MemorySecretStore(), random: seededRandom(1) };
+  const bmc = { driver: 'ipmi', address: '10.0.1.5', username: 'admin', password: new Secret('hunter2!') } as const;
+  const node = await enrol(core, {
+    name: 'bm-1',
+    macs: [MAC],
+    properties: { cpus: 2, memoryMb: 4096, localGb: 80, cpuArch: 'x86_64' },
+    bmc,
+  });
+  const observer = new BootObserver({
+    store: core.store,
+    clock: core.clock,
+    logger: silentLogger,
+    machines: { findMachine: async () => machine(), findMachineByUuid: async () => undefined },
+    leaseOf: (address) => (address === ADDRESS ? { mac: MAC, address } : undefined),
+  });
+  const lease = async () => {
+    await observer.settled();
+    return (await core.store.get(nodeKind, node.id))?.value.lease;
+  };
+  return { observer, lease };
+}
+
+describe('002-14: the lease on the record, in proxy mode', () => {
+  it('002-14: comes from the request to the other server', async () => {
+    const { observer, lease } = await site();
+    observer.dhcp({ mac: MAC, type: 'discover', answer: 'offer', reason: '' });
+    expect(await lease()).toBeUndefined();
+    observer.dhcp({ mac: MAC, type: 'request', answer: 'none', address: ADDRESS, uses: true, reason: '' });
+    expect(await lease()).toMatchObject({ mac: MAC, address: ADDRESS });
+  });
+
+  it('002-14: or from the address that was given the configuration', async () => {
+    const { observer, lease } = await site();
+    observer.boot({ protocol: 'tftp', path: 'pxelinux.cfg/01-52-54-00-12-34-56', address: ADDRESS, answer: 'config', reasons: [] });
+    expect(await lease()).toMatchObject({ mac: MAC, address: ADDRESS });
+  });
+
+  it('what a client declines or gives back is not its address', async () => {
+    const { observer, lease } = await site();
+    observer.dhcp({ mac: MAC, type: 'release', answer: 'none', address: ADDRESS, reason: '' });
+    expect(await lease()).toBeUndefined();
+  });
+});
+
+describe('002-14: who has an address, in proxy mode', () => {
+  it('002-14: the ARP table knows without a word of DHCP, and knows better than a request that anybody may send', async () => {
+    const clock = new FakeClock();
+    const network = new FakeNetwork(clock);
+    const table = new Map<string, string>();
+    const problems: DhcpProblem[] = [];
+    const server = new DhcpServer({
+      settings: { ...SITE, mode: 'proxy' },
+      machines: { findMachine: async () => machine(), findMachineByUuid: async () => undefined },
+      clock,
+      network: { ...nodeNetwork, udp: network.udp.bind(network), hardwareAddressOf: (address) => table.get(address) },
+      onProblem: (problem) => problems.push(problem),
+    });
+    await server.start();
+    expect(server.leaseOf(ADDRESS)).toBeUndefined();
+    table.set(ADDRESS, MAC);
+    expect(server.leaseOf(ADDRESS)).toMatchObject({ mac: MAC, address: ADDRESS });
+
+    const client = await network.udp({ address: '192.168.50.99', port: 68 }, { onMessage: () => undefined });
+    client.send(encodeDhcp(message('request', { requested: ADDRESS, serverId: '192.168.50.1' })), { address: '0.0.0.0', port: 67 });
+    await clock.pass(10);
+    table.set(ADDRESS, OTHER_MAC);
+    expect(server.leaseOf(ADDRESS)?.mac).toBe(OTHER_MAC);
+    expect(problems).toMatchObject([{ kind: 'address-conflict', subject: ADDRESS, mac: OTHER_MAC }]);
+    table.clear(); // behind a router: the client's word is all there is
+    expect(server.leaseOf(ADDRESS)?.mac).toBe(MAC);
+    await Promise.all([server.close(), client.close()]);
+  });
+});
