@@ -5,6 +5,7 @@ import type { Interface, SimHost } from './host.ts';
 import type { UdpPacket } from './packet.ts';
 import { socketError } from './socket-error.ts';
 
+const ETHERNET_MTU = 1500;
 const LARGEST_DATAGRAM_BYTES = 65_507; // 65,535 - 20 // IPv4 - 8 // UDP
 
 interface Bound {
@@ -15,6 +16,8 @@ interface Bound {
   readonly shared: boolean;
   /** Bound to a device: hears and sends on this segment only. */
   readonly segment: string | undefined;
+  /** The only one that is heard and spoken to. */
+  readonly peer: Endpoint | undefined;
 }
 
 export class UdpStack {
@@ -37,14 +40,16 @@ export class UdpStack {
       );
     if (wanted !== 0 && taken(wanted)) throw socketError('EADDRINUSE', 'bind', { address, port: wanted });
     const port = wanted === 0 ? this.host.ephemeralPort(taken, { address, port: 0 }) : wanted;
+    const { peer } = options;
     const socket: UdpSocket = {
       local: { address, port },
-      send: (data, to) => this.send(bound, options.broadcast ?? false, data, to),
+      mtu: ETHERNET_MTU,
+      send: (data, to) => this.send(bound, options.broadcast ?? false, data, peer ?? to),
       close: async () => {
         this.sockets.delete(bound);
       },
     };
-    const bound: Bound = { socket, handlers, address, port, shared: options.reuseAddress ?? false, segment: device?.segment };
+    const bound: Bound = { socket, handlers, address, port, shared: options.reuseAddress ?? false, segment: device?.segment, peer };
     this.sockets.add(bound);
     return socket;
   }
@@ -55,7 +60,8 @@ export class UdpStack {
       (bound) =>
         bound.port === target.port &&
         (bound.address === ANY_ADDRESS || bound.address === target.address) &&
-        (bound.segment === undefined || bound.segment === segment),
+        (bound.segment === undefined || bound.segment === segment) &&
+        (bound.peer === undefined || (bound.peer.address === source.address && bound.peer.port === source.port)),
     );
     const closeness = (bound: Bound): number => (bound.address === ANY_ADDRESS ? 0 : 2) + (bound.segment === undefined ? 0 : 1);
     const isBroadcast = segment !== undefined && this.host.isBroadcast(target.address, segment);
