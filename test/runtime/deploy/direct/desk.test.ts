@@ -1,0 +1,307 @@
+/** Who may pull an image by the `direct` method, when, and what becomes of what a ramdisk says: on records, over the real service and claim. */
+import { createHash } from 'node:crypto';
+import { type HttpRequest, silentLogger } from 'cdk8s-baremetal-runtime/core/index';
+import { directService } from 'cdk8s-baremetal-runtime/deploy/direct/index';
+import type { ClaimRequest } from 'cdk8s-baremetal-runtime/deploy/helper/index';
+import type { DiskImage, ImageManifest } from 'cdk8s-baremetal-runtime/deploy/image/index';
+import { deployerByMethod } from 'cdk8s-baremetal-runtime/machine/direct-deployer';
+import { directDesk } from 'cdk8s-baremetal-runtime/machine/direct-desk';
+import {
+  claimDeployment,
+  deployKeyHash,
+  type NodeRecord,
+  newDeployKey,
+  nodeKind,
+  reservationKind,
+} from 'cdk8s-baremetal-runtime/machine/index';
+import type { Deployer, DeployHooks, DeployTarget } from 'cdk8s-baremetal-runtime/machine/ports';
+import { MemoryStore, modify } from 'cdk8s-baremetal-runtime/store/index';
+import { seededRandom, VirtualClock } from 'cdk8s-baremetal-simulator';
+import { describe, expect, it } from 'vitest';
+
+const MIB = 1024 * 1024;
+const ADDRESS = '10.0.0.5';
+const IQN = 'iqn.2010-10.org.openstack.baremetal:d1';
+const DISK = { sizeBytes: 64 * MIB, serial: 'S1' };
+const UUID = 'b9a4c1de-7a1c-4a53-8a8d-3f6f2c0e9a11';
+
+async function setup({ method = 'direct' as 'iscsi' | 'direct' | 'unsaid', imageMib = 2 } = {}) {
+  const clock = new VirtualClock();
+  const store = new MemoryStore();
+  const random = seededRandom(7);
+  const key = newDeployKey(random);
+  const content = new Uint8Array(imageMib * MIB).fill(1);
+  const sha256 = createHash('sha256').update(content).digest('hex');
+  const chunk = createHash('sha256').update(content.subarray(0, MIB)).digest('hex');
+  const manifest: ImageManifest = {
+    format: 'bms-image-manifest/1',
+    sizeBytes: content.length,
+    chunkBytes: MIB,
+    sha256,
+    chunks: Array.from({ length: imageMib }, () => chunk),
+  };
+  const image = {
+    format: 'raw',
+    virtualSizeBytes: content.length,
+    read: async (offset: number, length: number) => content.slice(offset, offset + length),
+    close: async () => undefined,
+  } as unknown as DiskImage;
+  const now = clock.now();
+  const record = nodeKind.parse({
+    uuid: UUID,
+    name: 'm1',
+    number: 7,
+    interfaces: [{ mac: '52:54:00:00:00:01' }],
+    properties: { cpus: 1, memoryMb: 1024, localGb: 1, cpuArch: 'x86_64' },
+    bmc: { driver: 'ipmi', address: '10.0.0.9', username: 'admin', passwordRef: 'p' },
+    state: 'prepared',
+    stateSince: now,
+    reason: 'waits',
+    generation: 1,
+    instance: { uuid: UUID, name: 'i1', imageId: 'the-image', at: now },
+    deployment: {
+      id: 'd1',
+      iqn: IQN,
+      generation: 1,
+      imageId: 'the-image',
+      image: { boot: 'local', sha256, ...(method !== 'unsaid' && { method }) },
+      keyHash: deployKeyHash(key),
+      allowedAddress: ADDRESS,
+      expiresAt: now + 1_800_000,
+    },
+  });
+  await store.create(nodeKind, UUID, record);
+  await store.create(reservationKind, 'number.7', { nodeId: UUID, at: now });
+  const change = (next: (node: NodeRecord) => NodeRecord) => modify(store, nodeKind, UUID, next);
+  const deployment = async () => (await store.get(nodeKind, UUID))?.value.deployment;
+  const claimFields: ClaimRequest = {
+    id: 7,
+    key: key.reveal(),
+    address: ADDRESS,
+    remoteAddress: ADDRESS,
+    iqn: IQN,
+    port: 3260,
+    lun: 1,
+    disk: DISK,
+  };
+  const claim = claimDeployment({ store, clock });
+  /** As the handler of `deploying` does it once disk and record are compared. */
+  const begin = () =>
+    change((node) => ({ ...node, state: 'deploying', deployment: node.deployment && { ...node.deployment, disk: { ...DISK } } }));
+  const acquireImage = async () => ({ path: '', manifest, open: async () => image, release: () => undefined });
+  const service = directService({ desk: directDesk({ store, clock }), acquireImage, random, logger: silentLogger });
+  const token = createHash('sha256').update(`direct ${key.reveal()}`).digest('hex');
+  const ask = async (what: string, more: Partial<HttpRequest> & { readonly range?: string } = {}) => {
+    const { range, ...rest } = more;
+    const answer = await service({
+      method: 'GET',
+      path: `/v1/direct/7/${what}`,
+      query: new URLSearchParams(),
+      headers: { authorization: `Bearer ${token}`, ...(range && { range }) },
+      body: new Uint8Array(),
+      remote: { address: ADDRESS, port: 40_000 },
+      local: { address: '10.0.0.1', port: 10_000 },
+      signal: new AbortController().signal,
+      ...rest,
+    });
+    const pieces: Buffer[] = [];
+    if (typeof answer.body === 'string') pieces.push(Buffer.from(answer.body));
+    else if (answer.body instanceof Uint8Array) pieces.push(Buffer.from(answer.body));
+    else if (answer.body) for await (const piece of answer.body) pieces.push(Buffer.from(piece));
+    return { status: answer.status, headers: answer.headers ?? {}, body: Buffer.concat(pieces) };
+  };
+  const tell = (what: string, body: string) => ask(what, { method: 'POST', body: Buffer.from(body) });
+  return { clock, store, random, key, manifest, content, change, deployment, claimFields, claim, begin, acquireImage, ask, tell, token };
+}
+
+describe('the use of a key by a ramdisk that writes by itself', () => {
+  it('notes the disk and what opens the image, and neither key nor token', async () => {
+    const { claim, claimFields, deployment, key, token } = await setup();
+    expect(await claim(claimFields)).toEqual({ kind: 'accepted' });
+    const noted = await deployment();
+    expect(noted).toMatchObject({ claim: { address: ADDRESS, port: 0, lun: 0, disk: DISK } });
+    expect(noted?.direct?.tokenHash).toBe(createHash('sha256').update(token).digest('hex'));
+    expect(JSON.stringify(noted)).not.toContain(key.reveal());
+    expect(JSON.stringify(noted)).not.toContain(token);
+    expect(await claim(claimFields)).toEqual({ kind: 'used' });
+  });
+
+  it.each([
+    ['direct', undefined],
+    ['iscsi', DISK],
+    ['unsaid', DISK],
+  ] as const)('is refused when the method is %s and the disk is %j', async (method, disk) => {
+    const { claim, claimFields, deployment } = await setup({ method });
+    const { disk: _, ...fields } = claimFields;
+    expect(await claim(disk ? { ...fields, disk } : fields)).toEqual({
+      kind: 'wrong-method',
+      expected: method === 'direct' ? 'direct' : 'iscsi',
+    });
+    expect((await deployment())?.claim).toBeUndefined();
+  });
+
+  it('N1: an error is heard whatever the form', async () => {
+    const { claim, claimFields, deployment } = await setup();
+    const { disk: _, ...fields } = claimFields;
+    expect(await claim({ ...fields, error: 'Could not find disk to use.' })).toEqual({ kind: 'accepted' });
+    expect((await deployment())?.reportedError).toBe('Could not find disk to use.');
+  });
+});
+
+describe('the image is given out', () => {
+  it('only while the machine is deploying and its disk has been compared with the record', async () => {
+    const { claim, claimFields, ask, begin, change } = await setup();
+    expect((await ask('plan')).status).toBe(403);
+    await claim(claimFields);
+    for (const what of ['plan', 'manifest', 'image']) expect((await ask(what)).status).toBe(202);
+    await begin();
+    expect((await ask('plan')).body.toString()).toMatch(/^bms-direct-plan\/1\nmanifest [0-9a-f]{64}\nverify 16\nzero \d+ \d+\nimage 0\n$/);
+    for (const state of ['deploy failed', 'deleting', 'active', 'available'] as const) {
+      await change((node) => ({ ...node, state }));
+      const { status, body } = await ask('image');
+      expect([status, body.toString()]).toEqual([409, `the machine's disk is not to be written: it is ${state}`]);
+    }
+  });
+
+  it('to the address that claimed it, with the token, and to nobody else', async () => {
+    const { claim, claimFields, ask, begin, key } = await setup();
+    await claim(claimFields);
+    await begin();
+    expect((await ask('plan', { remote: { address: '10.0.0.6', port: 1 } })).status).toBe(403);
+    expect((await ask('plan', { headers: {} })).status).toBe(401);
+    for (const wrong of ['0'.repeat(64), createHash('sha256').update(`chap ${key.reveal()}`).digest('hex')]) {
+      expect((await ask('plan', { headers: { authorization: `Bearer ${wrong}` } })).status).toBe(403);
+    }
+    // an unknown machine is told the same as a wrong token
+    expect(await ask('plan', { path: '/v1/direct/8/plan' })).toMatchObject({ status: 403, body: Buffer.from('the token is not valid') });
+    expect((await ask('plan', { remote: { address: '::ffff:10.0.0.5', port: 1 } })).status).toBe(200);
+  });
+
+  it('by ranges', async () => {
+    const { claim, claimFields, ask, begin, content } = await setup();
+    await claim(claimFields);
+    await begin();
+    const { status, headers, body } = await ask('image', { range: `bytes=${MIB}-${MIB + 9}` });
+    expect([status, headers['content-range'], headers['content-length']]).toEqual([206, `bytes ${MIB}-${MIB + 9}/${2 * MIB}`, '10']);
+    expect(Buffer.compare(body, content.subarray(MIB, MIB + 10))).toBe(0);
+    expect((await ask('image', { range: `bytes=${MIB}-` })).body.length).toBe(MIB);
+    for (const range of [`bytes=${2 * MIB}-`, 'bytes=9-3', 'bytes=-5', 'lines=1-2'])
+      expect((await ask('image', { range })).status).toBe(416);
+  });
+
+  it('never again after it was said to be written', async () => {
+    const { claim, claimFields, ask, tell, begin, manifest, deployment } = await setup();
+    await claim(claimFields);
+    await begin();
+    expect((await tell('done', `sha256=${manifest.sha256}`)).status).toBe(200);
+    const before = await deployment();
+    expect((await tell('done', `sha256=${'0'.repeat(64)}`)).status).toBe(200); // said twice: the first counts
+    expect(await deployment()).toEqual(before);
+    expect((await ask('image')).status).toBe(409);
+  });
+
+  it.each(['progress', 'done', 'error', 'nonsense'])(
+    'nothing is noted of a %s that is not understood, or comes without the token',
+    async (what) => {
+      const { claim, claimFields, tell, begin, deployment, ask } = await setup();
+      await claim(claimFields);
+      await begin();
+      const before = await deployment();
+      if (what !== 'error') expect((await tell(what, 'bytes=-1&sha256=xyz')).status).toBe(400);
+      const stranger = { method: 'POST', body: Buffer.from('bytes=1&e=x'), headers: { authorization: `Bearer ${'0'.repeat(64)}` } };
+      expect((await ask(what, stranger)).status).toBeGreaterThanOrEqual(400);
+      expect(await deployment()).toEqual(before);
+    },
+  );
+});
+
+describe('the deployer of the method', () => {
+  const iscsi: Deployer = {
+    identify: async () => ({ sizeBytes: 1 }),
+    write: async () => ({ bytes: 0, sha256: 'by iSCSI' }),
+    erase: async () => 0,
+  };
+  const target = { nodeUuid: UUID, deploymentId: 'd1' } as DeployTarget;
+
+  async function deploying(options: Parameters<typeof setup>[0] = {}) {
+    const world = await setup(options);
+    const { store, clock, random, acquireImage, claim, claimFields, begin, deployment } = world;
+    await claim(claimFields);
+    await begin();
+    const deployer = deployerByMethod({ store, clock, random, acquireImage, iscsi, silenceMs: 300_000 });
+    const progress: number[] = [];
+    const hooks: DeployHooks = {
+      disk: DISK,
+      onProgress: ({ bytes }) => progress.push(bytes),
+      stillOurs: async () => undefined,
+      onSynced: async () => undefined,
+    };
+    const image = await deployment();
+    if (image === undefined) throw new Error('no deployment');
+    const stop = new AbortController();
+    const write = () => deployer.write(target, image, hooks, stop.signal);
+    return { ...world, deployer, write, progress, stop };
+  }
+
+  it('waits for the ramdisk and passes on how far it is', async () => {
+    const { clock, write, tell, manifest, progress } = await deploying();
+    const done = write();
+    await clock.run(tell('progress', `bytes=${MIB}`));
+    await clock.runFor(6_000);
+    await clock.run(tell('done', `sha256=${manifest.sha256}`));
+    expect(await clock.run(done)).toEqual({ bytes: 2 * MIB, sha256: manifest.sha256 });
+    expect(progress).toEqual([MIB]);
+  });
+
+  it('finds the disk as the ramdisk named it', async () => {
+    const { clock, deployer, stop } = await deploying();
+    expect(await clock.run(deployer.identify(target, stop.signal))).toEqual(DISK);
+  });
+
+  it('an owner that takes over after the last word needs no other', async () => {
+    const { clock, write, tell, manifest } = await deploying();
+    await clock.run(tell('done', `sha256=${manifest.sha256}`));
+    expect((await clock.run(write())).sha256).toBe(manifest.sha256);
+  });
+
+  it.each<[string, (world: Awaited<ReturnType<typeof deploying>>) => Promise<unknown>, RegExp]>([
+    [
+      'the ramdisk reports an error',
+      ({ tell }) => tell('error', 'e=chunk+3:+it+is+not+what+the+manifest+says'),
+      /chunk 3: it is not what the manifest says/,
+    ],
+    ['the ramdisk falls silent', ({ clock }) => clock.runFor(310_000), /nothing was heard of it for 30\d s; is the machine still on\?/],
+    ['it wrote another image', ({ tell }) => tell('done', `sha256=${'ab'.repeat(32)}`), /has SHA-256 abab/],
+    ['the deployment is gone', ({ change }) => change((node) => ({ ...node, deployment: undefined })), /the deployment is gone/],
+  ])('fails for good when %s', async (_, happens, reason) => {
+    const world = await deploying();
+    const failure = world.write().then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    await happens(world);
+    await world.clock.runFor(10_000);
+    const error = await world.clock.run(failure);
+    expect(error).toMatchObject({ permanent: true });
+    expect(String(error)).toMatch(reason);
+  });
+
+  it('fails at once when the image does not fit, and stops when it is told to', async () => {
+    const small = await deploying({ imageMib: 65 });
+    await expect(small.clock.run(small.write())).rejects.toMatchObject({ code: 'IMAGE_DISK_TOO_SMALL', permanent: true });
+    const { clock, write, stop } = await deploying();
+    const writing = write().catch((error: unknown) => error);
+    await clock.runFor(1_000);
+    stop.abort(new Error('destroyed'));
+    expect(String(await clock.run(writing))).toContain('destroyed');
+  });
+
+  it('leaves deployments of the other method to iSCSI', async () => {
+    const { store, clock, random, acquireImage, deployment } = await setup({ method: 'unsaid' });
+    const deployer = deployerByMethod({ store, clock, random, acquireImage, iscsi });
+    const image = await deployment();
+    if (image === undefined) throw new Error('no deployment');
+    expect(await deployer.identify(target, new AbortController().signal)).toEqual({ sizeBytes: 1 });
+    expect(await deployer.write(target, image, {} as DeployHooks, new AbortController().signal)).toMatchObject({ sha256: 'by iSCSI' });
+  });
+});
