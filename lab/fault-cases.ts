@@ -28,12 +28,15 @@ export interface FaultCase {
   readonly disks?: (lab: Lab) => LabDisk[];
   readonly rootDiskSerial?: string;
   readonly settings?: Readonly<Record<string, readonly string[]>>;
+  readonly limitMs?: number;
   /** Other files than usual, e.g. another ramdisk. */
   readonly files?: (files: LabFiles) => LabFiles;
   readonly run: (world: World) => Promise<void>;
 }
 
 const LIMIT_MS = 150_000;
+/** A machine that is gone is waited for by several attempts, or for two minutes of silence. */
+const POWER_CUT_LIMIT_MS = 420_000;
 const SMALL_BYTES = 32 * 1024 * 1024;
 
 export const faultCases: readonly FaultCase[] = [
@@ -112,6 +115,7 @@ export const faultCases: readonly FaultCase[] = [
       name: `power-cut-${method}`,
       method,
       settings: { deploy_helper: ['bandwidth = 4'] },
+      limitMs: POWER_CUT_LIMIT_MS,
       run: async (world) => {
         await world.spawn();
         await world.console(method === 'iscsi' ? /posted; waiting for the image/ : /pulling the image/);
@@ -169,8 +173,8 @@ export async function runFault(
   tell: (what: string) => void,
   abort: AbortSignal,
 ): Promise<string | undefined> {
-  const { method = 'iscsi', settings, rootDiskSerial } = one;
-  const signal = AbortSignal.any([abort, AbortSignal.timeout(LIMIT_MS)]);
+  const { method = 'iscsi', settings, rootDiskSerial, limitMs = LIMIT_MS } = one;
+  const signal = AbortSignal.any([abort, AbortSignal.timeout(limitMs)]);
   const lab = await Lab.open();
   let machine: LabMachine | undefined;
   let core: Core | undefined;

@@ -20,13 +20,13 @@ export interface DirectDeployerOptions {
   readonly acquireImage: (image: { readonly id: string; readonly sha256?: string }, signal: AbortSignal) => Promise<ReadyImage>;
   /** For deployments of the other method, and for cleaning. */
   readonly iscsi: Deployer;
-  /** How long a ramdisk may say nothing while it writes. Default 300,000. */
+  /** How long a ramdisk, which tells every three seconds how far it is, may say nothing. Default 120,000. */
   readonly silenceMs?: number;
 }
 
 /** The store tells of changes; what it missed is seen after this. */
 const LOOK_MS = 5_000;
-const SILENCE_MS = 300_000;
+const SILENCE_MS = 120_000;
 
 /** By the method of each deployment. */
 export function deployerByMethod(options: DirectDeployerOptions): Deployer {
