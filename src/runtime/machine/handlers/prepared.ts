@@ -8,6 +8,8 @@ export const prepared: Handler = async (context) => {
   if (deployment === undefined) return failed('the deployment is gone');
   if (deployment.reportedError !== undefined) return failed(`the deploy ramdisk reported: ${deployment.reportedError}`); // N1
   if (deployment.claim === undefined) return waitFor(await keepPowered(context));
-  const { address, port, lun } = deployment.claim;
+  const { address, port, lun, disk } = deployment.claim;
+  if (disk !== undefined)
+    return done('deploying', `the deploy ramdisk at ${address} pulls the image for its disk ${disk.serial ?? 'without a serial number'}`);
   return done('deploying', `the deploy ramdisk exports its disk at ${address}:${port}, LUN ${lun}`);
 };
