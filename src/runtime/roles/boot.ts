@@ -25,6 +25,8 @@ import { joinBootServers } from './boot-peers.ts';
 import { coreErrors } from './errors.ts';
 import { listening, type Role, type Surroundings, startRole } from './role.ts';
 
+const LOADER_CACHE_BYTES = 8 * 1024 * 1024;
+
 type Lease = ReturnType<DhcpServer['leaseOf']>;
 
 export interface BootRole extends Role {
@@ -52,7 +54,7 @@ export function startBoot(surroundings: Surroundings): Promise<BootRole> {
 
     const settings = { http: config.http_boot.enabled };
     const { root, loader_dir: loaderFolder } = config.tftp;
-    const files = surroundings.files ?? combine(directorySource(root), directorySource(loaderFolder));
+    const files = surroundings.files ?? combine(directorySource(root), directorySource(loaderFolder, { cacheBytes: LOADER_CACHE_BYTES }));
     const lacking = (await missingLoaders(files, { root })).map((error) => {
       logger.error({ code: error.code, cure: error.cure }, error.message);
       return error.message;

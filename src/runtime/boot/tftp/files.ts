@@ -9,13 +9,16 @@ import { TFTP_ERROR } from './codec.ts';
 import { ACCESS_VIOLATION, type FileSource, NOT_FOUND, normalisePath, type PathOptions, type TftpFile } from './source.ts';
 
 export interface DirectorySourceOptions extends PathOptions {
-  /** Most bytes of file content kept in memory, over all files. Default 64 MiB. */
+  /**
+   * Most bytes of file content kept in memory, over all files. Default 160 MiB: a kernel and a deploy ramdisk whole, since a cache that is one chunk too
+   * small for a file helps nobody who reads it in order.
+   */
   readonly cacheBytes?: number;
 }
 
 /** One read from the disk; also how far ahead of the slowest reader the next chunk is fetched. */
 const CHUNK_BYTES = 256 * 1024;
-const DEFAULT_CACHE_BYTES = 64 * 1024 * 1024;
+const DEFAULT_CACHE_BYTES = 160 * 1024 * 1024;
 
 /** Opens what lies below `root`, also through symbolic links as long as they end below `root` too. */
 export function directorySource(root: string, options: DirectorySourceOptions = {}): FileSource {
