@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BmcKind, startBmc } from './support/bmc.ts';
-import { Core } from './support/core.ts';
+import { Core, type CoreOptions } from './support/core.ts';
 import { LabMachine } from './support/machine.ts';
 import { LabNetwork } from './support/namespace.ts';
 import type { Phase, RunPicture } from './support/timeline.ts';
@@ -198,6 +198,7 @@ export function startCore(
   files: LabFiles,
   cipherSuite: 3 | 17,
   settings: Readonly<Record<string, readonly string[]>> = {},
+  more: Pick<CoreOptions, 'program' | 'environment'> = {},
 ): Promise<Core> {
   return Core.start({
     network: lab.network,
@@ -212,6 +213,7 @@ export function startCore(
     },
     deployImages: { deploy_kernel: files.deployKernel, deploy_ramdisk: files.deployRamdisk },
     settings,
+    ...more,
     ...(process.env.LAB_LOG && { onLog: (line: string) => console.error(line) }),
   });
 }

@@ -1,6 +1,6 @@
 /** A real bms-core on the lab's network: its own process, its own configuration file, DHCP, TFTP, HTTP, IPMI and iSCSI on the real ports. */
 import type { ChildProcess } from 'node:child_process';
-import { copyFileSync, linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { constants, copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { LabNetwork } from './namespace.ts';
@@ -22,6 +22,9 @@ export interface CoreOptions {
   /** More lines of the configuration, by section. */
   readonly settings?: Readonly<Record<string, readonly string[]>>;
   readonly onLog?: (line: string) => void;
+  /** In place of bms-core's own program. */
+  readonly program?: string;
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export class ApiRefusal extends Error {}
@@ -86,9 +89,9 @@ export class Core {
   }
 
   async run(): Promise<void> {
-    const { network, folder, onLog } = this.options;
-    const command = [process.execPath, '--import', 'tsx', 'src/runtime/bin/bms-core.ts', '--config', join(folder, 'bms-core.ini')];
-    const child = network.namespace.spawn(command, { cwd: PROJECT, env: { LOG_LEVEL: process.env.LAB_LOG ?? 'info' } });
+    const { network, folder, onLog, program = 'src/runtime/bin/bms-core.ts', environment } = this.options;
+    const command = [process.execPath, '--import', 'tsx', program, '--config', join(folder, 'bms-core.ini')];
+    const child = network.namespace.spawn(command, { cwd: PROJECT, env: { LOG_LEVEL: process.env.LAB_LOG ?? 'info', ...environment } });
     this.process = child;
     let rest = '';
     let said = '';
@@ -141,9 +144,5 @@ export class Core {
 }
 
 function place(source: string, target: string): void {
-  try {
-    linkSync(source, target);
-  } catch {
-    copyFileSync(source, target); // another file system
-  }
+  copyFileSync(source, target, constants.COPYFILE_FICLONE);
 }
