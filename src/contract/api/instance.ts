@@ -46,7 +46,7 @@ export const instanceRequest = z
 
 const node = z.string().min(1).max(128);
 
-export const planRequest = z.union([
+export const planRequest = z.discriminatedUnion('verb', [
   z.strictObject({ verb: z.literal('spawn'), ...wish }).refine(placed, { error: 'flavorId or node must be given', path: ['flavorId'] }),
   z.strictObject({ verb: z.literal('rebuild'), node, imageId: id.optional(), preserveEphemeral: z.boolean().optional() }),
   z.strictObject({ verb: z.literal('clean'), node, wipe: z.enum(wipeModes).optional() }),
