@@ -205,7 +205,7 @@ describe('bmctl', () => {
     await harness.machine(1);
     const complete = async (...words: string[]) => (await bmctl(['__complete', '--', ...words])).out.split('\n');
     expect(await complete('pow')).toEqual(['power']);
-    expect(await complete('power', '')).toEqual(['on', 'off']);
+    expect(await complete('power', 'o')).toEqual(['on', 'off']);
     expect(await complete('show', 'bm')).toEqual(['bm-1']);
     expect(await complete('destroy', '--y')).toEqual(['--yes']);
     for (const shell of ['bash', 'zsh', 'fish']) expect((await bmctl(['completion', shell])).out).toContain('bmctl __complete');

@@ -174,7 +174,7 @@ describe('explain', () => {
     const told = await explained();
     expect(told).toMatchObject({ mac: machine.mac, machine: 'bm-1', state, lease: machine.address });
     expect(told.problem).toBeUndefined();
-    expect(told.answers).toHaveLength(3);
+    expect(told.answers).toHaveLength(7);
     for (const { answer, reasons } of told.answers) {
       expect(answer).toMatch(/\S/);
       expect(reasons.length).toBeGreaterThan(0);
