@@ -389,3 +389,144 @@ export enum BareMetalNodeSpecPropertiesCpuArch {
   AARCH64 = "aarch64",
 }
 
+
+/**
+ * One record of the database of a pair of management nodes.
+ *
+ * @schema BmsRecord
+ */
+export class BmsRecord extends ApiObject {
+  /**
+   * Returns the apiVersion and kind for "BmsRecord"
+   */
+  public static readonly GVK: GroupVersionKind = {
+    apiVersion: 'baremetal.bms.io/v1alpha1',
+    kind: 'BmsRecord',
+  }
+
+  /**
+   * Renders a Kubernetes manifest for "BmsRecord".
+   *
+   * This can be used to inline resource manifests inside other objects (e.g. as templates).
+   *
+   * @param props initialization props
+   */
+  public static manifest(props: BmsRecordProps): any {
+    return {
+      ...BmsRecord.GVK,
+      ...toJson_BmsRecordProps(props),
+    };
+  }
+
+  /**
+   * Defines a "BmsRecord" API object
+   * @param scope the scope in which to define this object
+   * @param id a scope-local name for the object
+   * @param props initialization props
+   */
+  public constructor(scope: Construct, id: string, props: BmsRecordProps) {
+    super(scope, id, {
+      ...BmsRecord.GVK,
+      ...props,
+    });
+  }
+
+  /**
+   * Renders the object to Kubernetes JSON.
+   */
+  public override toJson(): any {
+    const resolved = super.toJson();
+
+    return {
+      ...BmsRecord.GVK,
+      ...toJson_BmsRecordProps(resolved),
+    };
+  }
+}
+
+/**
+ * One record of the database of a pair of management nodes.
+ *
+ * @schema BmsRecord
+ */
+export interface BmsRecordProps {
+  /**
+   * @schema BmsRecord#metadata
+   */
+  readonly metadata?: ApiObjectMetadata;
+
+  /**
+   * The record. Written by bms-core; change a machine through its API or bmctl.
+   *
+   * @schema BmsRecord#spec
+   */
+  readonly spec: BmsRecordSpec;
+}
+
+/**
+ * Converts an object of type 'BmsRecordProps' to JSON representation.
+ */
+/* eslint-disable max-len, @stylistic/max-len, quote-props, @stylistic/quote-props */
+export function toJson_BmsRecordProps(obj: BmsRecordProps | undefined): Record<string, any> | undefined {
+  if (obj === undefined) { return undefined; }
+  const result = {
+    'metadata': obj.metadata,
+    'spec': toJson_BmsRecordSpec(obj.spec),
+  };
+  // filter undefined values
+  return Object.entries(result).reduce((r, i) => (i[1] === undefined) ? r : ({ ...r, [i[0]]: i[1] }), {});
+}
+/* eslint-enable max-len, @stylistic/max-len, quote-props, @stylistic/quote-props */
+
+/**
+ * The record. Written by bms-core; change a machine through its API or bmctl.
+ *
+ * @schema BmsRecordSpec
+ */
+export interface BmsRecordSpec {
+  /**
+   * Kind of the record: node, deployment, secret …
+   *
+   * @schema BmsRecordSpec#kind
+   */
+  readonly kind: string;
+
+  /**
+   * Id of the record; the name of the object is derived from scope, kind and id.
+   *
+   * @schema BmsRecordSpec#id
+   */
+  readonly id: string;
+
+  /**
+   * Marks of the last writes, newest first: they tell a writer whose answer got lost whether it wrote.
+   *
+   * @schema BmsRecordSpec#marks
+   */
+  readonly marks: string;
+
+  /**
+   * The record. Secrets are encrypted in it.
+   *
+   * @schema BmsRecordSpec#value
+   */
+  readonly value: any;
+}
+
+/**
+ * Converts an object of type 'BmsRecordSpec' to JSON representation.
+ */
+/* eslint-disable max-len, @stylistic/max-len, quote-props, @stylistic/quote-props */
+export function toJson_BmsRecordSpec(obj: BmsRecordSpec | undefined): Record<string, any> | undefined {
+  if (obj === undefined) { return undefined; }
+  const result = {
+    'kind': obj.kind,
+    'id': obj.id,
+    'marks': obj.marks,
+    'value': obj.value,
+  };
+  // filter undefined values
+  return Object.entries(result).reduce((r, i) => (i[1] === undefined) ? r : ({ ...r, [i[0]]: i[1] }), {});
+}
+/* eslint-enable max-len, @stylistic/max-len, quote-props, @stylistic/quote-props */
+

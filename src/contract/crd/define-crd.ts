@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { API_GROUP, API_VERSION } from '../names.ts';
 
-export interface CrdOptions<Spec extends z.ZodType, Status extends z.ZodType> {
+export interface CrdOptions<Spec extends z.ZodType, Status extends z.ZodType = z.ZodType> {
   readonly kind: string;
   readonly plural: string;
   readonly singular: string;
@@ -10,21 +10,21 @@ export interface CrdOptions<Spec extends z.ZodType, Status extends z.ZodType> {
   readonly scope: 'Namespaced' | 'Cluster';
   readonly description: string;
   readonly spec: Spec;
-  /** Becomes a status subresource. */
-  readonly status: Status;
+  /** Becomes a status subresource. @default - the objects have no status */
+  readonly status?: Status;
   readonly printerColumns: readonly { name: string; type: string; jsonPath: string; priority?: number }[];
   /** Default: our own group and version. */
   readonly group?: string;
   readonly version?: string;
 }
 
-export interface CrdDefinition<Spec extends z.ZodType, Status extends z.ZodType> extends CrdOptions<Spec, Status> {
+export interface CrdDefinition<Spec extends z.ZodType, Status extends z.ZodType = z.ZodType> extends CrdOptions<Spec, Status> {
   readonly apiVersion: string;
   /** The object to write to crds/. */
   manifest(): Record<string, unknown>;
 }
 
-export function defineCrd<Spec extends z.ZodType, Status extends z.ZodType>(
+export function defineCrd<Spec extends z.ZodType, Status extends z.ZodType = z.ZodType>(
   options: CrdOptions<Spec, Status>,
 ): CrdDefinition<Spec, Status> {
   const group = options.group ?? API_GROUP;
@@ -53,7 +53,7 @@ function manifest(options: CrdOptions<z.ZodType, z.ZodType>, group: string, vers
           served: true,
           storage: true,
           additionalPrinterColumns: options.printerColumns,
-          subresources: { status: {} },
+          ...(options.status && { subresources: { status: {} } }),
           schema: {
             openAPIV3Schema: {
               description: options.description,
@@ -64,7 +64,7 @@ function manifest(options: CrdOptions<z.ZodType, z.ZodType>, group: string, vers
                 kind: { type: 'string' },
                 metadata: { type: 'object' },
                 spec: structural(options.spec),
-                status: structural(options.status),
+                ...(options.status && { status: structural(options.status) }),
               },
             },
           },

@@ -1,2 +1,3 @@
 export * from './bare-metal-node.ts';
+export * from './bms-record.ts';
 export * from './define-crd.ts';
