@@ -63,6 +63,7 @@ export class SpyNetwork implements Network {
   };
 
   request: Network['request'] = (request) => nodeNetwork.request(request);
+  requestStream: Network['requestStream'] = (request) => nodeNetwork.requestStream(request);
 
   private readonly sockets = new WeakMap<UdpSocket, UdpSocket>();
 

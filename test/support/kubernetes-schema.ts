@@ -1,7 +1,7 @@
 /** Holds manifests against the structure of Kubernetes 1.36 and of our own CRDs, unknown fields refused. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { Ajv, type ValidateFunction } from 'ajv';
-import { parse } from 'yaml';
+import { parseAllDocuments } from 'yaml';
 
 type Schema = Record<string, unknown>;
 
@@ -36,8 +36,9 @@ for (const [name, schema] of Object.entries(schemas)) {
 }
 
 const crdFolder = new URL('../../crds/', import.meta.url);
-for (const file of readdirSync(crdFolder)) {
-  const { spec } = parse(readFileSync(new URL(file, crdFolder), 'utf8'));
+const crds = readdirSync(crdFolder).flatMap((file) => parseAllDocuments(readFileSync(new URL(file, crdFolder), 'utf8')));
+for (const document of crds) {
+  const { spec } = document.toJS();
   for (const { name, schema } of spec.versions) {
     const { metadata: _, ...properties } = schema.openAPIV3Schema.properties;
     const structure = closed({ ...schema.openAPIV3Schema, properties });

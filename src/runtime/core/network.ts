@@ -128,8 +128,13 @@ export interface HttpClientRequest {
   readonly localAddress?: string;
   /** For https: the certificate authorities to trust, in PEM; the system's when absent. Verification cannot be turned off. */
   readonly ca?: string;
-  /** Largest answer accepted. Default 16 MiB. */
+  /** Largest answer accepted. Default 16 MiB. Says nothing about streams. */
   readonly maxBodyBytes?: number;
+  /**
+   * May take a connection that an earlier request to the same server left open, and leave it open for the next: no handshake each time. The server may have closed
+   * it meanwhile, so the request must bear being sent twice. @default false
+   */
+  readonly keepAlive?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -139,12 +144,22 @@ export interface HttpClientResponse {
   readonly body: Uint8Array;
 }
 
+/** An answer whose body is still coming. */
+export interface HttpClientStream {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** To be read once, or given up through the request's signal. Throws when the connection ends before the body does. */
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
 export interface Network {
   udp(options: UdpOptions, handlers: UdpHandlers): Promise<UdpSocket>;
   connect(options: TcpConnectOptions): Promise<TcpConnection>;
   listen(options: { address?: string; port: number }, onConnection: (connection: TcpConnection) => void): Promise<TcpListener>;
   serveHttp(options: HttpServeOptions, handler: HttpHandler): Promise<HttpServer>;
   request(request: HttpClientRequest): Promise<HttpClientResponse>;
+  /** As `request`, but resolves with the head of the answer; on a connection of its own. */
+  requestStream(request: HttpClientRequest): Promise<HttpClientStream>;
   /**
    * The Ethernet address behind an IPv4 address of a directly connected network, `aa:bb:cc:dd:ee:ff`, as the system's ARP table has it now; undefined
    * when it has none. Absent where no such table can be read.

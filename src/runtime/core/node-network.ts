@@ -2,14 +2,15 @@
 import { createSocket } from 'node:dgram';
 import { type LookupOneOptions, lookup as resolveName } from 'node:dns';
 import { readFileSync } from 'node:fs';
-import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
-import { createServer as createHttpsServer, request as httpsRequest } from 'node:https';
+import { createServer, Agent as HttpAgent, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createHttpsServer, Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { createServer as createTcpServer, isIP, isIPv4, isIPv6, type Server, type Socket, connect as tcpConnect } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type {
   Endpoint,
   HttpClientRequest,
   HttpClientResponse,
+  HttpClientStream,
   HttpHandler,
   HttpRequest,
   HttpServer,
@@ -134,6 +135,7 @@ export const nodeNetwork: Network = {
   },
 
   request: sendRequest,
+  requestStream: streamRequest,
 
   ...(process.platform === 'linux' && { hardwareAddressOf }),
 };
@@ -365,28 +367,40 @@ async function collect(stream: IncomingMessage, maxBytes: number): Promise<Uint8
   return Buffer.concat(chunks);
 }
 
-function sendRequest(options: HttpClientRequest): Promise<HttpClientResponse> {
+/** Idle connections hold no process up, and the server ends them in its own time. */
+const keptOpen = { http: new HttpAgent({ keepAlive: true }), https: new HttpsAgent({ keepAlive: true }) };
+
+async function sendRequest(options: HttpClientRequest): Promise<HttpClientResponse> {
+  const response = await openRequest(options);
+  const body = await collect(response, options.maxBodyBytes ?? DEFAULT_CLIENT_BODY_BYTES);
+  if (!body) throw new Error(`the answer of ${options.url} is larger than allowed`);
+  return { status: response.statusCode ?? 0, headers: flatten(response.headers), body };
+}
+
+async function streamRequest(options: HttpClientRequest): Promise<HttpClientStream> {
+  const response = await openRequest({ ...options, keepAlive: false });
+  return { status: response.statusCode ?? 0, headers: flatten(response.headers), body: response };
+}
+
+/** Resolves with the head of the answer. */
+function openRequest(options: HttpClientRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const { signal } = options;
-    const send = options.url.startsWith('https:') ? httpsRequest : httpRequest;
+    const secure = options.url.startsWith('https:');
+    const send = secure ? httpsRequest : httpRequest;
     const outgoing = send(options.url, {
       method: options.method ?? 'GET',
       headers: {
         ...options.headers,
         ...(options.body !== undefined && { 'content-length': Buffer.byteLength(options.body) }),
       },
-      agent: false, // one connection a request: nothing lingers after close
+      agent: options.keepAlive ? keptOpen[secure ? 'https' : 'http'] : false, // without: one connection a request, nothing lingers after close
       ...(options.localAddress && { localAddress: options.localAddress }),
       ...(options.ca !== undefined && { ca: options.ca }),
       ...(signal && { signal }),
     });
-    outgoing.once('error', (error) => reject(signal?.aborted ? signal.reason : error));
-    outgoing.once('response', (response) => {
-      collect(response, options.maxBodyBytes ?? DEFAULT_CLIENT_BODY_BYTES).then((body) => {
-        if (body) resolve({ status: response.statusCode ?? 0, headers: flatten(response.headers), body });
-        else reject(new Error(`the answer of ${options.url} is larger than allowed`));
-      }, reject);
-    });
+    outgoing.on('error', (error) => reject(signal?.aborted ? signal.reason : error)); // an error after the answer is told to its reader
+    outgoing.once('response', resolve);
     outgoing.end(options.body);
   });
 }

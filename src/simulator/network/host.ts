@@ -3,6 +3,7 @@ import type {
   Endpoint,
   HttpClientRequest,
   HttpClientResponse,
+  HttpClientStream,
   HttpHandler,
   HttpServeOptions,
   HttpServer,
@@ -14,7 +15,7 @@ import type {
   UdpSocket,
 } from 'cdk8s-baremetal-runtime/core/network';
 import { ANY_ADDRESS, isLoopback, LIMITED_BROADCAST, parseSubnet, type Subnet } from './address.ts';
-import { requestOver, serveHttpOver } from './http.ts';
+import { requestOver, requestStreamOver, serveHttpOver } from './http.ts';
 import type { SimNetwork } from './network.ts';
 import type { Packet } from './packet.ts';
 import { socketError } from './socket-error.ts';
@@ -128,6 +129,10 @@ export class SimHost implements Network {
 
   request(request: HttpClientRequest): Promise<HttpClientResponse> {
     return requestOver(this, request);
+  }
+
+  requestStream(request: HttpClientRequest): Promise<HttpClientStream> {
+    return requestStreamOver(this, request);
   }
 
   // ---- for the stacks and the network ----

@@ -65,6 +65,29 @@ export class HttpReader {
     return Number(length) > maxBytes ? undefined : this.exactly(Number(length));
   }
 
+  /** The body as it comes. Throws HttpSyntaxError when the connection ends before it does. */
+  async *pieces(headers: MessageHead['headers']): AsyncGenerator<Uint8Array> {
+    const length = headers['content-length'];
+    if (headers['transfer-encoding']?.toLowerCase() === 'chunked') {
+      for (;;) {
+        const chunk = await this.chunk(Number.MAX_SAFE_INTEGER);
+        if (chunk === undefined || chunk.length === 0) return;
+        yield chunk;
+      }
+    }
+    if (length !== undefined && !/^\d{1,15}$/.test(length)) throw new HttpSyntaxError(`not a content-length: ${length}`);
+    let missing = length === undefined ? Number.POSITIVE_INFINITY : Number(length);
+    while (missing > 0) {
+      if (this.buffer.length === 0 && !(await this.more())) {
+        if (length === undefined) return;
+        throw new HttpSyntaxError('the connection ended within a body');
+      }
+      const piece = this.cut(Math.min(missing, this.buffer.length), 0);
+      missing -= piece.length;
+      yield piece;
+    }
+  }
+
   /** Discards whatever else comes; resolves when the peer ends or drops the connection. */
   async gone(): Promise<void> {
     try {
@@ -76,19 +99,28 @@ export class HttpReader {
 
   private async chunkedBody(maxBytes: number): Promise<Uint8Array | undefined> {
     const parts: Uint8Array[] = [];
-    for (let total = 0; ; ) {
-      const size = await this.until(END_OF_LINE, 1024);
-      if (size === undefined || !/^[\da-f]{1,12}(;.*)?$/i.test(size)) throw new HttpSyntaxError('not a chunk size');
-      const length = Number.parseInt(size, 16);
-      total += length;
-      if (total > maxBytes) return undefined;
-      if (length === 0) {
-        while (await this.until(END_OF_LINE, LARGEST_HEAD_BYTES)); // trailers
-        return Buffer.concat(parts);
-      }
-      parts.push(await this.exactly(length));
-      if ((await this.until(END_OF_LINE, 2)) !== '') throw new HttpSyntaxError('a chunk is longer than it says');
+    for (let left = maxBytes; ; ) {
+      const chunk = await this.chunk(left);
+      if (chunk === undefined) return undefined;
+      if (chunk.length === 0) return Buffer.concat(parts);
+      left -= chunk.length;
+      parts.push(chunk);
     }
+  }
+
+  /** The next chunk; an empty one is the end, undefined one that is too large. */
+  private async chunk(maxBytes: number): Promise<Uint8Array | undefined> {
+    const size = await this.until(END_OF_LINE, 1024);
+    if (size === undefined || !/^[\da-f]{1,12}(;.*)?$/i.test(size)) throw new HttpSyntaxError('not a chunk size');
+    const length = Number.parseInt(size, 16);
+    if (length > maxBytes) return undefined;
+    if (length === 0) {
+      while (await this.until(END_OF_LINE, LARGEST_HEAD_BYTES)); // trailers
+      return new Uint8Array();
+    }
+    const data = await this.exactly(length);
+    if ((await this.until(END_OF_LINE, 2)) !== '') throw new HttpSyntaxError('a chunk is longer than it says');
+    return data;
   }
 
   private async rest(maxBytes: number): Promise<Uint8Array | undefined> {

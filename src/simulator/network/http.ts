@@ -6,6 +6,7 @@ import type { Clock } from 'cdk8s-baremetal-runtime/core/clock';
 import type {
   HttpClientRequest,
   HttpClientResponse,
+  HttpClientStream,
   HttpHandler,
   HttpRequest,
   HttpResponse,
@@ -62,6 +63,57 @@ export async function serveHttpOver(
 }
 
 export async function requestOver(network: TcpNetwork, options: HttpClientRequest): Promise<HttpClientResponse> {
+  const { method, connection, settled } = await send(network, options);
+  try {
+    const response = await readResponse(new HttpReader(connection), method, options);
+    connection.end();
+    return response;
+  } catch (error) {
+    connection.destroy();
+    throw options.signal?.aborted ? options.signal.reason : error;
+  } finally {
+    settled();
+  }
+}
+
+export async function requestStreamOver(network: TcpNetwork, options: HttpClientRequest): Promise<HttpClientStream> {
+  const { method, connection, settled } = await send(network, options);
+  const failed = (error: unknown): unknown => {
+    connection.destroy();
+    settled();
+    return options.signal?.aborted ? options.signal.reason : error;
+  };
+  const reader = new HttpReader(connection);
+  try {
+    const { status, headers } = await readHead(reader);
+    const body = async function* (): AsyncGenerator<Uint8Array> {
+      let ended = false;
+      try {
+        if (!isBodiless(method, status)) yield* reader.pieces(headers);
+        ended = true;
+        connection.end();
+        settled();
+      } catch (error) {
+        ended = true;
+        throw failed(error);
+      } finally {
+        if (!ended) failed(undefined);
+      }
+    };
+    return { status, headers, body: body() };
+  } catch (error) {
+    throw failed(error);
+  }
+}
+
+interface Sent {
+  readonly method: string;
+  readonly connection: TcpConnection;
+  /** The answer is whole, or given up: the request's signal means nothing any more. */
+  readonly settled: () => void;
+}
+
+async function send(network: TcpNetwork, options: HttpClientRequest): Promise<Sent> {
   const { signal } = options;
   const url = new URL(options.url);
   const body = typeof options.body === 'string' ? Buffer.from(options.body) : options.body;
@@ -80,28 +132,28 @@ export async function requestOver(network: TcpNetwork, options: HttpClientReques
   });
   const onAbort = (): void => connection.destroy(signal?.reason);
   signal?.addEventListener('abort', onAbort, { once: true });
-  try {
-    const sent = connection.write(body ? Buffer.concat([head, body]) : head);
-    sent.catch(() => undefined); // an answer may come before the whole body was sent; a lost connection shows when reading
-    const response = await readResponse(new HttpReader(connection), method, options);
-    connection.end();
-    return response;
-  } catch (error) {
-    connection.destroy();
-    throw signal?.aborted ? signal.reason : error;
-  } finally {
-    signal?.removeEventListener('abort', onAbort);
-  }
+  const sent = connection.write(body ? Buffer.concat([head, body]) : head);
+  sent.catch(() => undefined); // an answer may come before the whole body was sent; a lost connection shows when reading
+  return { method, connection, settled: () => signal?.removeEventListener('abort', onAbort) };
 }
 
-async function readResponse(reader: HttpReader, method: string, { url, maxBodyBytes }: HttpClientRequest): Promise<HttpClientResponse> {
+async function readHead(reader: HttpReader): Promise<{ status: number; headers: MessageHead['headers'] }> {
   const head = await reader.head();
   const status = Number(/^HTTP\/1\.[01] (\d{3})( |$)/.exec(head?.startLine ?? '')?.[1]);
   if (!head || !status) throw head ? new HttpSyntaxError(`not a status line: ${head.startLine}`) : socketError('ECONNRESET', 'read');
-  if (method === 'HEAD' || status === 204 || status === 304) return { status, headers: head.headers, body: new Uint8Array() };
-  const body = await reader.body(head.headers, maxBodyBytes ?? DEFAULT_CLIENT_BODY_BYTES, true);
+  return { status, headers: head.headers };
+}
+
+function isBodiless(method: string, status: number): boolean {
+  return method === 'HEAD' || status === 204 || status === 304;
+}
+
+async function readResponse(reader: HttpReader, method: string, { url, maxBodyBytes }: HttpClientRequest): Promise<HttpClientResponse> {
+  const { status, headers } = await readHead(reader);
+  if (isBodiless(method, status)) return { status, headers, body: new Uint8Array() };
+  const body = await reader.body(headers, maxBodyBytes ?? DEFAULT_CLIENT_BODY_BYTES, true);
   if (!body) throw new Error(`the answer of ${url} is larger than allowed`);
-  return { status, headers: head.headers, body };
+  return { status, headers, body };
 }
 
 async function serve(connection: TcpConnection, handler: HttpHandler, maxBodyBytes: number, onDone: () => void): Promise<void> {

@@ -44,6 +44,7 @@ export class Powered {
       listen: (options, onConnection) => network.listen(options, onConnection),
       serveHttp: (options, handler) => network.serveHttp(options, handler),
       request: (request) => network.request(request),
+      requestStream: (request) => network.requestStream(request),
     };
   }
 

@@ -428,6 +428,60 @@ export function describeNetwork(name: string, setUp: () => NetworkUnderTest): vo
         await expect(net.client.request({ url, maxBodyBytes: 1000 })).rejects.toThrow(/larger than allowed/);
       });
 
+      scenario('a stream: the head at once, the body as it comes, to its end', async () => {
+        const more = Promise.withResolvers<void>();
+        const { url } = await serve(async () => ({
+          status: 200,
+          headers: { 'x-kind': 'stream' },
+          body: (async function* () {
+            yield 'first';
+            await more.promise;
+            yield 'second';
+          })(),
+        }));
+        const { status, headers, body } = await net.client.requestStream({ url });
+        expect([status, headers['x-kind']]).toEqual([200, 'stream']);
+        let text = '';
+        for await (const piece of body) {
+          text += Buffer.from(piece);
+          more.resolve(); // not before the first piece has arrived
+        }
+        expect(text).toBe('firstsecond');
+        const plain = await net.client.requestStream({ url: `${(await serve(async () => ({ status: 404, body: 'not here' }))).url}/` });
+        expect([plain.status, `${await readAll(plain.body)}`]).toEqual([404, 'not here']);
+      });
+
+      scenario('a stream that is cut off, or given up, throws', async () => {
+        const gone = Promise.withResolvers<void>();
+        const { url } = await serve(async ({ path, signal }) => {
+          signal.addEventListener('abort', () => gone.resolve());
+          return {
+            status: 200,
+            body: (async function* () {
+              yield 'begun';
+              if (path === '/cut') throw new Error('the server fails');
+              await gone.promise;
+            })(),
+          };
+        });
+        // before or after its head, as the network has it
+        const cut = net.client.requestStream({ url: `${url}/cut` }).then(({ body }) => readAll(body));
+        expect(await outcome(cut)).toBeInstanceOf(Error);
+        const stop = new AbortController();
+        const endless = await net.client.requestStream({ url: `${url}/endless`, signal: stop.signal });
+        const reading = outcome(readAll(endless.body));
+        stop.abort(new Error('enough'));
+        expect(await reading).toBeInstanceOf(Error);
+        await gone.promise; // the server is told
+      });
+
+      scenario('requests that keep their connection are answered one after another and at once', async () => {
+        const { url } = await serve(async ({ path }) => ({ status: 200, body: path }));
+        const ask = async (path: string): Promise<string> =>
+          `${Buffer.from((await net.client.request({ url: `${url}${path}`, keepAlive: true })).body)}`;
+        expect([await ask('/a'), await ask('/b'), ...(await Promise.all([ask('/c'), ask('/d')]))]).toEqual(['/a', '/b', '/c', '/d']);
+      });
+
       scenario('nobody there: refused; already aborted: the reason', async () => {
         const listener = await net.server.listen({ address: net.serverAddress, port: 0 }, () => undefined);
         await listener.close();
@@ -492,7 +546,7 @@ async function echo(connection: TcpConnection): Promise<void> {
   connection.end();
 }
 
-async function readAll(connection: TcpConnection): Promise<Buffer> {
+async function readAll(connection: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of connection) chunks.push(chunk);
   return Buffer.concat(chunks);

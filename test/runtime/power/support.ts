@@ -149,6 +149,7 @@ export class FakeNetwork implements Network {
   listen = (): never => refuse();
   serveHttp = (): never => refuse();
   request = (): never => refuse();
+  requestStream = (): never => refuse();
 }
 
 function refuse(): never {

@@ -207,6 +207,7 @@ export class FakeNetwork implements Pick<Network, 'udp'> {
   listen = never;
   serveHttp = never;
   request = never;
+  requestStream = never;
 
   private carry(data: Uint8Array, from: Endpoint, to: Endpoint): void {
     const { loss = 0, duplicate = 0, jitterMs = 0, delayMs = 0.1, drop } = this.faults;

@@ -34,7 +34,14 @@ class Web {
     const refuse = (): never => {
       throw new Error('only HTTP here');
     };
-    return { udp: refuse, connect: refuse, listen: refuse, serveHttp: refuse, request: (request) => this.answer(request) };
+    return {
+      udp: refuse,
+      connect: refuse,
+      listen: refuse,
+      serveHttp: refuse,
+      request: (request) => this.answer(request),
+      requestStream: refuse,
+    };
   }
 
   private async answer(request: HttpClientRequest): Promise<HttpClientResponse> {
