@@ -379,7 +379,17 @@ async function sendRequest(options: HttpClientRequest): Promise<HttpClientRespon
 
 async function streamRequest(options: HttpClientRequest): Promise<HttpClientStream> {
   const response = await openRequest({ ...options, keepAlive: false });
-  return { status: response.statusCode ?? 0, headers: flatten(response.headers), body: response };
+  return { status: response.statusCode ?? 0, headers: flatten(response.headers), body: piecesOf(response, options.signal) };
+}
+
+async function* piecesOf(response: IncomingMessage, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const piece of response) yield piece as Uint8Array;
+  } catch (error) {
+    throw signal?.aborted ? signal.reason : error;
+  }
+  signal?.throwIfAborted(); // Node ends the loop as if that were all
+  if (!response.complete) throw new Error('the connection ended within the answer');
 }
 
 /** Resolves with the head of the answer. */
