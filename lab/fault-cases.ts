@@ -162,6 +162,7 @@ export const faultCases: readonly FaultCase[] = [
   {
     name: 'seed-ramdisk',
     files: (files) => ({ ...files, deployRamdisk: files.seedRamdisk }),
+    settings: { deploy_helper: ['open_targets = true'] },
     run: async (world) => {
       await world.spawn();
       await world.console(/seed ramdisk: posted/);

@@ -194,6 +194,10 @@ export const bmsCoreConfig = defineConfig({
           'How images get onto disks where neither flavor (extra spec `baremetal:deploy_method`) nor machine (capability `deploy_method`) says: `iscsi`, ' +
           'written from here; `direct`, pulled by the deploy ramdisk.',
       }),
+      open_targets: option(boolean(), {
+        default: false,
+        help: 'Also write to disks that a deploy ramdisk exports without CHAP, as ramdisks of the original’s protocol do: to everybody on the LAN.',
+      }),
       bandwidth: option(integer({ min: 0, max: 100_000 }), {
         default: 0,
         unit: 'MB/s',

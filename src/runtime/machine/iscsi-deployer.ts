@@ -1,4 +1,5 @@
 /** Writes images to the disks that deploy ramdisks export, over iSCSI from user space. */
+import { CodedError } from 'cdk8s-baremetal-contract';
 import { type Clock, sleep } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
 import type { Network } from '../core/network.ts';
@@ -22,6 +23,8 @@ export interface IscsiDeployerOptions {
    * as its successor logs in (RFC 7143 section 6.3.5).
    */
   readonly initiatorName: string;
+  /** Also targets that ask for no CHAP, as ramdisks of the original's protocol export them. Default false. */
+  readonly openTargets?: boolean;
   /** Source address towards the machines. */
   readonly localAddress?: string;
   /** The image as it was when the deployment was planned; another content under its id is refused. */
@@ -35,6 +38,9 @@ export interface IscsiDeployerOptions {
   /** How many bytes may have to be sent again after a lost connection. Default 256 MiB. */
   readonly syncEveryBytes?: number;
 }
+
+/** What targets without an account answer to CHAP: LIO the first, tgt the second. */
+const OPEN_TARGET: ReadonlySet<string> = new Set(['ISCSI_AUTHENTICATION_FAILED', 'ISCSI_CHAP_REFUSED']);
 
 /** One session per deployment at a time, so every session of ours to a target is the same initiator port. */
 const ISID_CONTROLLER = 1;
@@ -207,7 +213,18 @@ export class IscsiDeployer implements Deployer {
     }
   }
 
-  private open(target: DeployTarget, signal: AbortSignal): Promise<IscsiDisk> {
+  private async open(target: DeployTarget, signal: AbortSignal): Promise<IscsiDisk> {
+    try {
+      return await this.login(target, signal, true);
+    } catch (error) {
+      const isOpen = error instanceof CodedError && OPEN_TARGET.has(error.code);
+      if (!isOpen || !this.options.openTargets) throw error;
+      this.options.logger.warn({ node: target.nodeUuid }, 'the ramdisk exports its disk to everybody: it knows no CHAP');
+      return this.login(target, signal, false);
+    }
+  }
+
+  private login(target: DeployTarget, signal: AbortSignal, withChap: boolean): Promise<IscsiDisk> {
     const { network, clock, random, logger, initiatorName, localAddress } = this.options;
     return openDisk({
       network,
@@ -220,7 +237,7 @@ export class IscsiDeployer implements Deployer {
       lun: target.lun,
       initiatorName,
       isid: makeIsid(ISID_CONTROLLER, 0),
-      chap: { user: target.chap.username, secret: new ChapSecret(target.chap.secret.reveal()) },
+      ...(withChap && { chap: { user: target.chap.username, secret: new ChapSecret(target.chap.secret.reveal()) } }),
       signal,
     });
   }

@@ -50,6 +50,7 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
       logger,
       initiatorName: INITIATOR_NAME,
       localAddress: serverAddress,
+      openTargets: limits.open_targets,
       acquireImage,
       bandwidth,
       verify: limits.read_back,
