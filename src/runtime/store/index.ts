@@ -1,4 +1,6 @@
 export { storeErrors } from './errors.ts';
+export { KubernetesStore, type KubernetesStoreOptions } from './kubernetes/kubernetes-store.ts';
+export { type ApiAccess, type Credentials, serviceAccount } from './kubernetes/service-account.ts';
 export { MemoryStore } from './memory-store.ts';
 export { MysqlStore, type MysqlStoreOptions } from './mysql/mysql-store.ts';
 export { type MysqlAddress, parseMysqlUrl } from './mysql/mysql-url.ts';

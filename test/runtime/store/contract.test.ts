@@ -5,6 +5,8 @@ import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { type Kind, MemoryStore, modify, openStore, SqliteStore, type Store, type WatchEvent } from 'cdk8s-baremetal-runtime/store/index';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { withoutCluster } from '../../support/cluster.ts';
+import { kubernetesPeer } from './kubernetes-peer.ts';
 import { mariaDb, missingForMariaDb } from './maria-db.ts';
 
 const schema = z.object({ colour: z.string(), size: z.number().default(1) });
@@ -28,6 +30,12 @@ if (mariadb !== undefined) {
     name: 'mariadb',
     open: async () => openStore(await mariadb.database(), { clock: nodeClock, password, pollMs: 0 }),
   });
+}
+
+if (!withoutCluster('the contract of a store on Kubernetes')) {
+  const peer = kubernetesPeer();
+  afterAll(peer.remove);
+  implementations.push({ name: 'kubernetes', open: () => peer.store() });
 }
 
 describe.each(implementations)('002-6: the contract of a store: $name', ({ open }) => {
