@@ -150,55 +150,6 @@ export function adopt(
   });
 }
 
-/**
- * Asks for the end of the instance on this machine, whatever state it is in: what runs is interrupted, everything is cleaned up, and the machine is
- * free again. False when there is no instance (or not this one): a destroy of nothing is no error. Throws MACHINE_NOT_APPROVED, MACHINE_PLAN_CHANGED.
- */
-export async function destroy(
-  { store, clock, settings }: VerbContext,
-  nodeId: string,
-  approval: Approval,
-  instanceUuid?: string,
-): Promise<boolean> {
-  let asked = false;
-  await change(store, nodeId, (value) => {
-    asked = value.instance !== undefined && (instanceUuid === undefined || value.instance.uuid === instanceUuid);
-    if (!asked) return undefined;
-    checkApproval(value, planOf({ verb: 'destroy' }, value, undefined, { ...defaultSettings, ...settings }), approval);
-    return { ...value, request: { verb: 'destroy', at: clock.now() } };
-  });
-  return asked;
-}
-
-/** For a machine in `error`: try its BMC again, or its cleanup if an instance is left on it. False in any other state. */
-export async function retryNode({ store, clock }: VerbContext, nodeId: string): Promise<boolean> {
-  let asked = false;
-  await change(store, nodeId, (value) => {
-    asked = value.state === 'error';
-    return asked ? { ...value, request: { verb: 'retry', at: clock.now() } } : undefined;
-  });
-  return asked;
-}
-
-/**
- * Power verbs for a machine in use; the owner carries them out. False when it is not `active`. A later one replaces one that has not begun. A
- * reboot asks the operating system first unless `mode` is `hard`.
- */
-export async function setPower(
-  { store, clock }: VerbContext,
-  nodeId: string,
-  verb: 'reboot' | 'power on' | 'power off',
-  mode?: 'soft' | 'hard',
-): Promise<boolean> {
-  let asked = false;
-  await change(store, nodeId, (value) => {
-    // Never in place of a destroy that is still to be answered.
-    asked = value.state === 'active' && value.request?.verb !== 'destroy';
-    return asked ? { ...value, request: { verb, at: clock.now(), ...(mode && { args: { mode } }) } } : undefined;
-  });
-  return asked;
-}
-
 /** Stops or resumes everything that changes the machine's power or disks; what runs is interrupted. */
 export async function setMaintenance({ store }: VerbContext, nodeId: string, maintenance: boolean, reason?: string): Promise<void> {
   await change(store, nodeId, (value) =>

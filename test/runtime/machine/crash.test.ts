@@ -5,7 +5,7 @@
 
 import { sleep } from 'cdk8s-baremetal-runtime/core/index';
 import { randomInt } from 'cdk8s-baremetal-runtime/core/random';
-import { destroy, type NodeRecord, nodeKind, retryNode } from 'cdk8s-baremetal-runtime/machine/index';
+import { ask, type NodeRecord, nodeKind } from 'cdk8s-baremetal-runtime/machine/index';
 import { seededRandom } from 'cdk8s-baremetal-simulator/random';
 import { describe, expect, it } from 'vitest';
 import { IMAGE, type Knobs, type Machine, World } from './world.ts';
@@ -61,7 +61,11 @@ async function live(run: Run): Promise<{ world: World; machine: Machine; node: N
   let destroyed = false;
   if (run.destroyAtMs !== undefined) {
     void sleep(world.clock, run.destroyAtMs).then(async () => {
-      destroyed = await destroy(world, machine.uuid, { yes: true });
+      // refused where nothing is left to end
+      destroyed = await ask(world, machine.uuid, 'destroy', { approval: { yes: true } }).then(
+        () => true,
+        () => false,
+      );
     });
   }
   let latest = await world.node(machine);
@@ -198,7 +202,7 @@ describe('N8: a daemon that dies at any await is succeeded, and the machine come
     });
     world.knobs.failures = {};
     world.daemon('mgmt-1');
-    await retryNode(world, machine.uuid);
+    await ask(world, machine.uuid, 'retry');
     await world.until(machine, 'available');
     await world.close();
   });

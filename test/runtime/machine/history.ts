@@ -10,7 +10,6 @@ import {
   imageKind,
   type NodeRecord,
   nodeKind,
-  retryNode,
   setMaintenance,
   states,
   type Verb,
@@ -215,7 +214,7 @@ async function pause(world: World, machine: Machine, daemon: Daemon | undefined,
 
 /** What a person would do. */
 async function release(world: World, node: NodeRecord): Promise<void> {
-  if (node.state === 'error') await retryNode(world, node.uuid);
+  if (node.state === 'error') await ask(world, node.uuid, 'retry');
   else if (node.state === 'manageable') await ask(world, node.uuid, 'provide');
   else await ask(world, node.uuid, 'destroy', { approval: { yes: true } });
 }

@@ -2,10 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
-import { destroy, nodeKind, retryNode, setMaintenance, setPower } from 'cdk8s-baremetal-runtime/machine/index';
+import { ask, nodeKind, setMaintenance } from 'cdk8s-baremetal-runtime/machine/index';
 import { SqliteStore } from 'cdk8s-baremetal-runtime/store/index';
 import { describe, expect, it } from 'vitest';
 import { IMAGE, type Knobs, World } from './world.ts';
+
+const YES = { approval: { yes: true } } as const;
 
 /** A site with one machine that is free, and its daemon. */
 async function site(options: ConstructorParameters<typeof World>[0] = {}) {
@@ -70,13 +72,14 @@ describe('the life of a machine', () => {
     await world.spawn(machine);
     await world.until(machine, 'active');
     world.calls.length = 0;
-    expect(await destroy(world, machine.uuid, { yes: true }, 'another')).toBe(false);
-    expect(await destroy(world, machine.uuid, { yes: true })).toBe(true);
+    const refused = { code: 'MACHINE_WRONG_STATE' };
+    await expect(ask(world, machine.uuid, 'destroy', { ...YES, instanceUuid: 'another' })).rejects.toMatchObject(refused);
+    await ask(world, machine.uuid, 'destroy', YES);
     const node = await world.until(machine, 'available');
     expect(world.calls).toEqual(cleanupCalls);
     expect(node.history.slice(-3).map(({ to }) => to)).toEqual(['deleting', 'deleted', 'available']);
     expect([node.instance, node.deployment, node.generation]).toEqual([undefined, undefined, 1]);
-    expect(await destroy(world, machine.uuid, { yes: true })).toBe(false);
+    await expect(ask(world, machine.uuid, 'destroy', YES)).rejects.toMatchObject(refused);
     await world.spawn(machine, 'inst-2');
     expect((await world.until(machine, 'active')).generation).toBe(2);
     expect(world.violations).toEqual([]);
@@ -227,7 +230,7 @@ describe('the life of a machine', () => {
     await world.spawn(machine);
     await world.until(machine, 'active');
     world.calls.length = 0;
-    await destroy(world, machine.uuid, { yes: true });
+    await ask(world, machine.uuid, 'destroy', YES);
     const node = await world.until(machine, 'available');
     expect(world.calls).toEqual([...cleanupCalls, ...cleanupCalls]);
     expect(node.state).toBe('available');
@@ -248,7 +251,7 @@ describe('the life of a machine', () => {
     await world.clock.runFor(3_600_000);
     expect((await world.node(machine)).state).toBe('error');
     world.knobs.failures = {};
-    expect(await retryNode(world, machine.uuid)).toBe(true);
+    await ask(world, machine.uuid, 'retry');
     node = await world.until(machine, 'available');
     expect(node.instance).toBeUndefined();
     expect(world.violations).toEqual([]);
@@ -271,7 +274,7 @@ describe('the life of a machine', () => {
       await world.spawn(machine);
       await world.until(machine, state);
       await world.clock.runFor(150);
-      await destroy(world, machine.uuid, { yes: true });
+      await ask(world, machine.uuid, 'destroy', YES);
       const node = await world.until(machine, 'available');
       expect(node.history.slice(-4).map(({ to }) => to)).toEqual([state, 'deleting', 'deleted', 'available']);
       expect(node.history.map(({ to }) => to)).not.toContain('active');
@@ -282,12 +285,12 @@ describe('the life of a machine', () => {
 
   it('002-1: reboot, power off and power on act on a machine in use and leave it active', async () => {
     const { world, machine } = await site();
-    expect(await setPower(world, machine.uuid, 'reboot')).toBe(false);
+    await expect(ask(world, machine.uuid, 'reboot')).rejects.toMatchObject({ code: 'MACHINE_WRONG_STATE' });
     await world.spawn(machine);
     await world.until(machine, 'active');
-    const act = async (verb: Parameters<typeof setPower>[2], mode?: 'hard') => {
+    const act = async (verb: 'reboot' | 'power on' | 'power off', mode?: 'hard') => {
       world.calls.length = 0;
-      expect(await setPower(world, machine.uuid, verb, mode)).toBe(true);
+      await ask(world, machine.uuid, verb, { ...(mode && { args: { mode } }) });
       await world.clock.runFor(200_000);
       return [world.calls, machine.power, machine.running, (await world.node(machine)).state];
     };
@@ -303,7 +306,7 @@ describe('the life of a machine', () => {
     expect(await act('power on')).toEqual([['ensureOn'], 'on', 'instance', 'active']);
     world.knobs.hangs.add('ensureOff');
     world.calls.length = 0;
-    await setPower(world, machine.uuid, 'power off');
+    await ask(world, machine.uuid, 'power off');
     await world.clock.runFor(1_000_000);
     expect(await world.node(machine)).toMatchObject({
       state: 'active',
@@ -311,8 +314,8 @@ describe('the life of a machine', () => {
     });
     expect(world.calls).toHaveLength(5);
     world.knobs.hangs.clear();
-    await destroy(world, machine.uuid, { yes: true });
-    expect(await setPower(world, machine.uuid, 'power on')).toBe(false);
+    await ask(world, machine.uuid, 'destroy', YES);
+    await expect(ask(world, machine.uuid, 'power on')).rejects.toMatchObject({ code: 'MACHINE_BUSY' });
     await world.until(machine, 'available');
     expect(world.violations).toEqual([]);
     await world.close();
@@ -323,10 +326,10 @@ describe('the life of a machine', () => {
     await world.spawn(machine);
     await world.until(machine, 'active');
     world.knobs.hangs.add('ensureOn');
-    await setPower(world, machine.uuid, 'reboot');
+    await ask(world, machine.uuid, 'reboot');
     await world.clock.runFor(10_000);
     const at = world.clock.now();
-    await destroy(world, machine.uuid, { yes: true });
+    await ask(world, machine.uuid, 'destroy', YES);
     await world.until(machine, 'available');
     expect(world.clock.now() - at).toBeLessThan(5_000);
     await world.close();
@@ -371,7 +374,7 @@ describe('the life of a machine', () => {
     await world.clock.runUntil(() => world.calls.includes('attach'));
     await world.clock.runFor(150);
     const at = world.clock.now();
-    await destroy(world, machine.uuid, { yes: true });
+    await ask(world, machine.uuid, 'destroy', YES);
     await world.until(machine, 'available');
     expect(world.clock.now() - at).toBeGreaterThan(29_000);
     expect(world.clock.now() - at).toBeLessThan(40_000);
@@ -405,7 +408,7 @@ describe('the life of a machine', () => {
     const node = await world.until(machine, 'error');
     expect(node.reason).toContain('status failed (5 attempts)');
     expect(await world.spawn(machine)).toMatchObject({ kind: 'refused', reason: expect.stringContaining('bm-1 is error') });
-    await retryNode(world, machine.uuid);
+    await ask(world, machine.uuid, 'retry');
     await world.until(machine, 'available');
     await world.close();
   });

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { decodeMbr } from 'cdk8s-baremetal-runtime/deploy/layout/index';
-import { ask, destroy, flavorKind, imageKind, spawn } from 'cdk8s-baremetal-runtime/machine/index';
+import { ask, flavorKind, imageKind, spawn } from 'cdk8s-baremetal-runtime/machine/index';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type VirtualMachine, VirtualSite, type VirtualSiteOptions } from '../../simulator/slice/virtual-site.ts';
 
@@ -85,7 +85,7 @@ describe('work with a ramdisk', () => {
     await site.until(machine, ({ state }) => state === 'building');
     const node = await site.settled(machine);
     expect([node.state, node.generation, site.holdsImage(machine)]).toEqual(['active', 2, true]);
-    await site.clock.run(destroy(site, machine.uuid, { yes: true }));
+    await site.clock.run(ask(site, machine.uuid, 'destroy', { approval: { yes: true } }));
     await site.until(machine, ({ state }) => state === 'available');
     expect(machine.server.activity).toBe('off');
   });
@@ -138,7 +138,7 @@ describe('work with a ramdisk', () => {
     const { site, machine } = await newSite({ settings: { cleanAfterDestroy: 'metadata' } });
     await site.spawn(machine);
     await site.settled(machine);
-    await site.clock.run(destroy(site, machine.uuid, { yes: true }));
+    await site.clock.run(ask(site, machine.uuid, 'destroy', { approval: { yes: true } }));
     const node = await site.until(machine, ({ state }) => state === 'available');
     expect(node.history.map(({ to }) => to).slice(-5)).toEqual(['deleted', 'cleaning', 'manageable', 'initializing', 'available']);
     expect(zeros(await machine.disk.read(0, 16 * MIB))).toBe(true);

@@ -2,7 +2,6 @@ import { Secret } from 'cdk8s-baremetal-contract/secret';
 import {
   adopt,
   ask,
-  destroy,
   type EnrolRequest,
   imageKind,
   type NodeRecord,
@@ -10,7 +9,6 @@ import {
   planOf,
   possibleVerbs,
   setMaintenance,
-  setPower,
   spawn,
   unenrol,
 } from 'cdk8s-baremetal-runtime/machine/index';
@@ -188,7 +186,7 @@ describe('inspection', () => {
 describe('cleaning', () => {
   it('after each instance, where the site asks for it', async () => {
     const { world, machine } = await inUse({ settings: { cleanAfterDestroy: 'metadata' } });
-    await destroy(world, machine.uuid, { yes: true });
+    await ask(world, machine.uuid, 'destroy', { approval: YES });
     const node = await world.until(machine, 'available');
     expect(path(node).slice(-6)).toEqual(['deleting', 'deleted', 'cleaning', 'manageable', 'initializing', 'available']);
     expect([machine.content, machine.power, node.installed, world.violations]).toEqual([undefined, 'off', undefined, []]);
@@ -266,7 +264,7 @@ describe('002-1: verbs on a machine in use', () => {
       code: 'MACHINE_BUSY',
       message: expect.stringContaining('attach volume'),
     });
-    await destroy(world, machine.uuid, { yes: true });
+    await ask(world, machine.uuid, 'destroy', { approval: YES });
     await world.until(machine, 'available');
     await world.close();
   });
@@ -332,7 +330,7 @@ describe('002-1: verbs on a machine in use', () => {
     const { world, machine } = await inUse();
     await ask(world, machine.uuid, 'rescue');
     await world.until(machine, 'rescue');
-    await destroy(world, machine.uuid, { yes: true });
+    await ask(world, machine.uuid, 'destroy', { approval: YES });
     await world.until(machine, 'available');
     expect([machine.power, [...machine.held], world.secrets.names()]).toEqual(['off', [], [`bmc.${machine.uuid}`]]);
     await world.close();
@@ -358,7 +356,7 @@ describe('abort and unstick', () => {
   it('unstick restarts a cleanup that hangs, and one that gave up', async () => {
     const { world, machine } = await inUse({ settings: { cleanupStepMs: 3_000_000 } });
     world.knobs.hangs.add('detach');
-    await destroy(world, machine.uuid, { yes: true });
+    await ask(world, machine.uuid, 'destroy', { approval: YES });
     await world.clock.runUntil(() => world.calls.includes('detach'));
     world.knobs.hangs.clear();
     await ask(world, machine.uuid, 'unstick');
@@ -366,7 +364,7 @@ describe('abort and unstick', () => {
     await world.spawn(machine, 'inst-2');
     await world.until(machine, 'active');
     world.knobs.failures.detach = Infinity;
-    await destroy(world, machine.uuid, { yes: true });
+    await ask(world, machine.uuid, 'destroy', { approval: YES });
     await world.until(machine, 'error');
     world.knobs.failures = {};
     await ask(world, machine.uuid, 'unstick');
@@ -391,7 +389,7 @@ describe('abort and unstick', () => {
   it('unstick on a machine in use ends the verb, not the instance', async () => {
     const { world, machine } = await inUse();
     world.knobs.hangs.add('ensureOff');
-    await setPower(world, machine.uuid, 'power off');
+    await ask(world, machine.uuid, 'power off');
     await world.clock.runFor(5_000);
     await ask(world, machine.uuid, 'unstick');
     const node = await settled(world, machine);
@@ -534,7 +532,7 @@ describe('plan before harm', () => {
     await world.until(machine, 'building');
     await world.until(machine, 'active');
     await expect(ask(world, machine.uuid, 'rebuild', { approval: { hash } })).rejects.toMatchObject({ code: 'MACHINE_PLAN_CHANGED' });
-    await destroy(world, machine.uuid, { yes: true });
+    await ask(world, machine.uuid, 'destroy', { approval: YES });
     await world.until(machine, 'available');
     await expect(ask(world, machine.uuid, 'clean')).rejects.toMatchObject({ code: 'MACHINE_NOT_APPROVED' });
     await world.close();
@@ -573,7 +571,7 @@ describe('plan before harm', () => {
       await expect(ask(world, machine.uuid, 'destroy')).rejects.toMatchObject({ code: 'MACHINE_NOT_APPROVED' });
       const other = cleanAfterDestroy === 'full' ? 'none' : 'full';
       const stale = { hash: hashOf(other) };
-      await expect(destroy(world, machine.uuid, stale)).rejects.toMatchObject({ code: 'MACHINE_PLAN_CHANGED' });
+      await expect(ask(world, machine.uuid, 'destroy', { approval: stale })).rejects.toMatchObject({ code: 'MACHINE_PLAN_CHANGED' });
       expect((await world.node(machine)).request).toBeUndefined();
       await ask(world, machine.uuid, 'destroy', { approval: { hash: hashOf(cleanAfterDestroy) } });
       await world.until(machine, 'available');
