@@ -36,6 +36,20 @@ export const metrics = {
   bms_bmcs: { type: 'gauge', help: 'BMCs that this replica has asked, by how it stands with them', labels: ['state'] },
   bms_bmc_sessions: { type: 'gauge', help: 'IPMI sessions that are open' },
   bms_bmc_commands_total: { type: 'counter', help: 'IPMI commands by result: ok, or the code of the error', labels: ['result'] },
+  bms_nodes_faulty: {
+    type: 'gauge',
+    help: 'Machines with a fault: a BMC that does not answer, power that was lost, a report from outside',
+  },
+  bms_power_sync_outage: {
+    type: 'gauge',
+    help: '1 while so many machines have a fault at once that the network is the likelier cause: no remedy is tried',
+  },
+  bms_power_sync_looks_total: { type: 'counter', help: 'Looks at the power of machines at rest' },
+  bms_power_sync_failures_total: { type: 'counter', help: 'Looks that got no answer' },
+  bms_power_sync_late_total: { type: 'counter', help: 'Looks that were left out, since the one before had not ended' },
+  bms_power_sync_claims_total: { type: 'counter', help: 'Machines that a look found without a living owner and claimed' },
+  bms_power_sync_writes_total: { type: 'counter', help: 'Records that changed by what was seen, and by remedies' },
+  bms_remedies_held_total: { type: 'counter', help: 'Remedies that were due and held back: an outage, or the budget' },
   bms_dhcp_messages_total: { type: 'counter', help: 'DHCP messages by type and answer', labels: ['type', 'answer'] },
   bms_dhcp_problems_total: {
     type: 'counter',

@@ -1,12 +1,22 @@
 /** The life of the machines: the reconciler with everything that it acts through, and the power sync of those at rest. */
+import type { MetricsRegistry } from '../api/index.ts';
 import { type MachinePorts, PowerSync, Reconciler } from '../machine/index.ts';
 import type { DeployRole } from './deploy.ts';
 import { driversOf } from './drivers.ts';
 import type { PowerRole } from './power.ts';
 import { type Role, type Surroundings, startRole } from './role.ts';
 
+const COUNTERS = {
+  looks: 'bms_power_sync_looks_total',
+  failures: 'bms_power_sync_failures_total',
+  late: 'bms_power_sync_late_total',
+  claims: 'bms_power_sync_claims_total',
+  writes: 'bms_power_sync_writes_total',
+  held: 'bms_remedies_held_total',
+} as const;
+
 export function startMachines(surroundings: Surroundings, { power }: PowerRole, deploy: DeployRole): Promise<Role> {
-  const { config, store, coordination, secrets, memberName, clock, random, logger, settings, runner } = surroundings;
+  const { config, store, coordination, secrets, metrics, memberName, clock, random, logger, settings, runner } = surroundings;
   return startRole(async (closing) => {
     const ports: MachinePorts = { ...deploy.ports, power, secrets, ...driversOf(surroundings, runner) };
     const reconciler = new Reconciler({
@@ -39,6 +49,17 @@ export function startMachines(surroundings: Surroundings, { power }: PowerRole, 
     });
     closing(() => powerSync.close());
     await powerSync.start();
+    const counted = new Map<string, number>();
+    metrics.collect(() => collect(metrics, powerSync, counted));
     return {};
   });
+}
+
+function collect(metrics: MetricsRegistry, { fleet, stats }: PowerSync, counted: Map<string, number>): void {
+  metrics.set('bms_nodes_faulty', {}, fleet.faulty);
+  metrics.set('bms_power_sync_outage', {}, Number(fleet.outage));
+  for (const [key, value] of Object.entries(stats)) {
+    metrics.add(COUNTERS[key as keyof typeof stats], {}, value - (counted.get(key) ?? 0));
+    counted.set(key, value);
+  }
 }

@@ -24,6 +24,18 @@ export function bmsCoreDashboard(): Dashboard {
             queries: [{ expression: highest('bms_nodes_overdue') }],
             limits: { warning: 1, critical: 5 },
           }),
+          stat({
+            title: 'Faulty',
+            description: 'Their BMC does not answer, their power was lost, or somebody reported them',
+            queries: [{ expression: highest('bms_nodes_faulty') }],
+            limits: { warning: 1, critical: 5 },
+          }),
+          stat({
+            title: 'Outage',
+            description: '1: so many are faulty at once that no remedy is tried',
+            queries: [{ expression: highest('bms_power_sync_outage') }],
+            limits: { warning: 1, critical: 1 },
+          }),
           stat({ title: 'In maintenance', queries: [{ expression: highest('bms_nodes_maintenance') }] }),
           stat({
             title: 'Unreadable records',
@@ -69,6 +81,34 @@ export function bmsCoreDashboard(): Dashboard {
             title: 'Time in a state, 95 %',
             unit: 's',
             queries: [{ expression: quantile(0.95, 'bms_node_state_seconds', ['state']), legend: '{{state}}' }],
+          }),
+        ],
+      },
+      {
+        height: 8,
+        panels: [
+          graph({
+            title: 'BMCs',
+            stacked: true,
+            queries: [{ expression: total('bms_bmcs', ['state']), legend: '{{state}}' }],
+          }),
+          graph({
+            title: 'Looks at the power a minute',
+            unit: 'cpm',
+            queries: [
+              { expression: perMinute('bms_power_sync_looks_total'), legend: 'looks' },
+              { expression: perMinute('bms_power_sync_failures_total'), legend: 'without an answer' },
+              { expression: perMinute('bms_power_sync_late_total'), legend: 'left out' },
+            ],
+          }),
+          graph({
+            title: 'What came of it, a minute',
+            unit: 'cpm',
+            queries: [
+              { expression: perMinute('bms_power_sync_writes_total'), legend: 'records changed' },
+              { expression: perMinute('bms_power_sync_claims_total'), legend: 'machines claimed' },
+              { expression: perMinute('bms_remedies_held_total'), legend: 'remedies held back' },
+            ],
           }),
         ],
       },
