@@ -14,9 +14,14 @@ export interface BootObserverOptions {
   readonly leaseOf: (address: string) => BootLease | undefined;
 }
 
+/** A machine that asks in a loop while the store stands still must not fill the memory. */
+const MOST_WAITING = 1_024;
+
 export class BootObserver {
   /** One at a time: the order of a machine's events is what they are kept for. */
   private queue: Promise<void> = Promise.resolve();
+  private waiting = 0;
+  private dropping = false;
 
   constructor(private readonly options: BootObserverOptions) {}
 
@@ -60,12 +65,21 @@ export class BootObserver {
 
   private note(mac: string, see: () => Promise<Observation>): void {
     const { store, clock, logger } = this.options;
+    if (this.waiting >= MOST_WAITING) {
+      if (!this.dropping) logger.warn({ mac }, 'the store is slower than what is seen: observations are left out');
+      this.dropping = true;
+      return;
+    }
+    this.waiting++;
     this.queue = this.queue.then(async () => {
       try {
         const node = await findNodeByMac(store, mac);
         if (node) await observe({ store, clock }, node.id, await see());
       } catch (error) {
         logger.warn({ mac, error: error instanceof Error ? error.message : String(error) }, 'an observation was not recorded');
+      } finally {
+        this.waiting--;
+        this.dropping &&= this.waiting > 0;
       }
     });
   }

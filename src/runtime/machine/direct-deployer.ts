@@ -39,7 +39,7 @@ export function deployerByMethod(options: DirectDeployerOptions): Deployer {
   return {
     identify: async (target, signal) => (await chosen(target)).identify(target, signal),
     write: async (target, image, hooks, signal) => (await chosen(target)).write(target, image, hooks, signal),
-    erase: (target, mode, onProgress, signal) => iscsi.erase(target, mode, onProgress, signal),
+    erase: (target, mode, hooks, signal) => iscsi.erase(target, mode, hooks, signal),
   };
 }
 

@@ -11,7 +11,7 @@ import { ChapSecret, type IscsiDisk, iscsiErrors, makeIsid, openDisk } from '../
 import { appendPartition, describeDisk, encodeIso9660, eraseEnd, metadataExtents, writePartitionImage } from '../deploy/layout/index.ts';
 import { isPassing, judged } from './deploy-failures.ts';
 import type { Deployment, DiskIdentity, WipeMode } from './node-record.ts';
-import type { Deployer, DeployHooks, DeployProgress, DeployTarget, WrittenImage } from './ports.ts';
+import type { Deployer, DeployHooks, DeployTarget, WrittenImage } from './ports.ts';
 
 export interface IscsiDeployerOptions {
   readonly network: Network;
@@ -91,6 +91,10 @@ export class IscsiDeployer implements Deployer {
         return await this.persistently(target, hooks, signal, (disk, resumeAt, told) =>
           this.put(ready, image, disk, deployment.image, { ...told, resumeAt }, signal),
         );
+      } catch (error) {
+        // a rotten file would fail every deployment from now on
+        if (error instanceof CodedError && error.code === 'IMAGE_CHUNK_MISMATCH') await ready.distrust?.();
+        throw error;
       } finally {
         await image.close();
         ready.release();
@@ -98,10 +102,19 @@ export class IscsiDeployer implements Deployer {
     });
   }
 
-  async erase(target: DeployTarget, mode: WipeMode, onProgress: (progress: DeployProgress) => void, signal: AbortSignal): Promise<number> {
+  /** In the order of `write`: who wakes up late, with another's deployment on the disk by now, is stopped before the first zero. */
+  async erase(
+    target: DeployTarget,
+    mode: WipeMode,
+    { disk: wanted, onProgress, stillOurs }: Pick<DeployHooks, 'disk' | 'onProgress' | 'stillOurs'>,
+    signal: AbortSignal,
+  ): Promise<number> {
     return this.judging(async () => {
       const disk = await this.open(target, signal);
       try {
+        mustBe(disk, wanted, target);
+        await stillOurs();
+        await disk.reserve();
         const sizeBytes = wholeBytes(disk);
         const start = await disk.read(0, Math.min(sizeBytes, LOOKED_AT_BYTES));
         const extents = mode === 'full' ? [{ offset: 0, length: sizeBytes }] : metadataExtents(start, disk);

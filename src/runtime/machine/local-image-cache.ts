@@ -1,7 +1,6 @@
 /** What a machine's deployment needs of images: the user's, ready and checked before any machine is touched, and what the machine boots. */
 import { copyFileSync, linkSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { CodedError } from 'cdk8s-baremetal-contract';
 import { type ImageWanted, parseChecksum, type ReadyImage, type ImageCache as SharedImages } from '../deploy/image/cache/index.ts';
 import type { DiskImage, OpenImageOptions } from '../deploy/image/index.ts';
 import type { Store } from '../store/index.ts';
@@ -30,7 +29,11 @@ export interface LocalImageCacheOptions {
 export type DeployMethod = 'iscsi' | 'direct';
 
 const MIB = 1024 * 1024;
-const PASSING: ReadonlySet<string> = new Set(['IMAGE_FETCH', 'IMAGE_CACHE_FULL', 'IMAGE_CACHE_DISK_FULL', 'IMAGE_CHANGED']);
+const PASSING: ReadonlySet<string> = new Set([
+  ...['IMAGE_FETCH', 'IMAGE_CACHE_FULL', 'IMAGE_CACHE_DISK_FULL', 'IMAGE_CHANGED'],
+  // a file server that is away for a while, a process that has too much open
+  ...['EIO', 'ESTALE', 'ETIMEDOUT', 'EAGAIN', 'EMFILE', 'ENFILE'],
+]);
 const DEPLOY_FILES = ['deploy_kernel', 'deploy_ramdisk'] as const;
 
 export class LocalImageCache implements ImageCache {
@@ -105,8 +108,8 @@ export class LocalImageCache implements ImageCache {
       return await this.options.images.acquire({ ...this.wanted(record), ...(sha256 !== undefined && { sha256 }) }, signal);
     } catch (error) {
       signal.throwIfAborted();
-      // The network and the cache's room come back; everything else is the image itself.
-      if (error instanceof CodedError && PASSING.has(error.code)) throw error;
+      // The network, file servers and the cache's room come back; everything else is the image itself.
+      if (error instanceof Error && 'code' in error && PASSING.has(String(error.code))) throw error;
       throw permanent(machineImageErrors.MACHINE_IMAGE({ image: id, reason: messageOf(error) }, { cause: error }));
     }
   }

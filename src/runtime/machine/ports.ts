@@ -118,7 +118,12 @@ export interface Deployer {
   /** Writes the image, reads back or checks what it must, and leaves the disk flushed. */
   write(target: DeployTarget, image: Pick<Deployment, 'imageId' | 'image'>, hooks: DeployHooks, signal: AbortSignal): Promise<WrittenImage>;
   /** Writes zeros: over what makes a disk look used, or over everything. Flushed when it resolves, to the number of bytes erased. */
-  erase(target: DeployTarget, mode: WipeMode, onProgress: (progress: DeployProgress) => void, signal: AbortSignal): Promise<number>;
+  erase(
+    target: DeployTarget,
+    mode: WipeMode,
+    hooks: Pick<DeployHooks, 'disk' | 'onProgress' | 'stillOurs'>,
+    signal: AbortSignal,
+  ): Promise<number>;
 }
 
 export interface RamdiskNotifier {

@@ -54,6 +54,29 @@ describe('002-14: the lease on the record, in proxy mode', () => {
     expect(await lease()).toMatchObject({ mac: MAC, address: ADDRESS });
   });
 
+  it('a machine that asks in a loop while the store stands still fills no memory', async () => {
+    let asked = 0;
+    const store = new Proxy(new MemoryStore(), {
+      get: (target, name) => {
+        if (name !== 'list' && name !== 'get') return Reflect.get(target, name);
+        asked++;
+        return () => new Promise(() => undefined);
+      },
+    });
+    const warnings: unknown[] = [];
+    const observer = new BootObserver({
+      store,
+      clock: new VirtualClock(),
+      logger: { ...silentLogger, warn: (...given: unknown[]) => void warnings.push(given) },
+      machines: { findMachine: async () => undefined, findMachineByUuid: async () => undefined },
+      leaseOf: () => undefined,
+    });
+    for (let n = 0; n < 5_000; n++) observer.dhcp({ mac: MAC, type: 'request', answer: 'ack', address: ADDRESS, reason: '' });
+    expect(warnings).toHaveLength(1);
+    await Promise.resolve();
+    expect(asked).toBeLessThan(5);
+  });
+
   it('what a client declines or gives back is not its address', async () => {
     const { observer, lease } = await site();
     observer.dhcp({ mac: MAC, type: 'release', answer: 'none', address: ADDRESS, reason: '' });

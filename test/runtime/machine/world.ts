@@ -508,7 +508,7 @@ export class World {
           }
           return { bytes: IMAGE.bytes, sha256: this.knobs.writtenSha256 };
         },
-        erase: async (target, mode, onProgress, signal) => {
+        erase: async (target, mode, { onProgress }, signal) => {
           const session = this.#login(target);
           const machine = this.#machine(target.nodeUuid);
           await this.#knob('erase', signal);

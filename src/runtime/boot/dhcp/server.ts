@@ -76,6 +76,7 @@ export class DhcpServer {
   private readonly discovered = new Map<string, number>();
   /** What was stored from here lately. */
   private readonly saved = new Map<string, number>();
+  private readonly knownRelays: ReadonlySet<string>;
   private readonly heardRelays = new Set<string>();
   private readonly closing: (() => void)[] = [];
 
@@ -83,6 +84,7 @@ export class DhcpServer {
   constructor(private readonly options: DhcpServerOptions) {
     this.settings = compileDhcpSettings(options.settings);
     this.ports = this.settings.ports;
+    this.knownRelays = new Set(this.settings.subnets.flatMap((subnet) => [...subnet.relays]));
     this.logger = options.logger ?? silentLogger;
     this.store = options.store ?? new MemoryLeaseStore();
   }
@@ -243,7 +245,7 @@ export class DhcpServer {
     const mac = macOf(message);
     let doing = 'the machine records do not answer';
     try {
-      if (message.giaddr !== NO_ADDRESS) this.heardRelays.add(message.giaddr);
+      if (this.knownRelays.has(message.giaddr)) this.heardRelays.add(message.giaddr); // no others: anybody can make them up
       const machine = mac && message.op === 'request' ? await machines.findMachine(mac) : undefined;
       if (mac && !machine && message.op === 'request') this.discover(message, mac, received);
       const settings = { ...this.settings, ports: this.ports };
@@ -352,8 +354,8 @@ export class DhcpServer {
   }
 
   private watchRelays(): void {
-    const relays = this.settings.subnets.flatMap((subnet) => [...subnet.relays]);
-    if (relays.length === 0) return;
+    const relays = this.knownRelays;
+    if (relays.size === 0) return;
     const look = (): void => {
       for (const relay of relays)
         if (!this.heardRelays.has(relay))

@@ -30,7 +30,7 @@ export interface WriteImageOptions {
   readonly verify?: ReadBack;
   /** 0 to 1: shifts the sample. Default 0. */
   readonly sampleShift?: number;
-  /** Chunks that an earlier run has left on this disk for good, as `onSynced` told. Not believed without a look at the last of them. */
+  /** Chunks that an earlier run has left on this disk for good, as `onSynced` told. Not believed without a look at some of them. */
   readonly resumeAt?: number;
   /** All chunks before this number but the first are on the disk, synchronized. What it throws ends the writing. */
   readonly onSynced?: (chunks: number) => void | Promise<void>;
@@ -60,6 +60,8 @@ const DEFAULT_MEMORY_BYTES = 4 * 1024 * 1024;
 const DEFAULT_SYNC_BYTES = 256 * 1024 * 1024;
 /** Zeros shorter than this go as data: one more command costs more than they do. */
 const GRAIN_BYTES = 64 * 1024;
+/** Chunks of data that a disk is asked for before it is believed to have what was written earlier. */
+const PROOFS = 4;
 /** Small enough for progress and cancelling. */
 const ZERO_STEP_BYTES = 64 * 1024 * 1024;
 
@@ -108,11 +110,31 @@ export async function writeImage(image: DiskImage, disk: DiskSink, options: Writ
   return { ...writer.counts, resumedChunks: from - 1, sha256: manifest.sha256 };
 }
 
-/** Number of the first chunk to write, at least 1: a disk that lost what it had promised to keep is written from the start. */
-async function resumePoint(disk: DiskSink, { manifest, resumeAt = 1 }: WriteImageOptions): Promise<number> {
+/**
+ * Number of the first chunk to write, at least 1: a disk that lost what it had promised to keep, or that is another one, is written from the start.
+ * Chunks of zeros prove nothing, since an empty disk has them too: the last chunk before the point is asked, and the data that lies before it.
+ */
+async function resumePoint(disk: DiskSink, { manifest, resumeAt = 1, signal }: WriteImageOptions): Promise<number> {
   const wanted = Math.min(resumeAt, manifest.chunks.length);
   if (wanted <= 1 || !disk.read) return 1;
-  return (await holds(disk, manifest, wanted - 1)) ? wanted : 1;
+  const proofs = proofsOf(manifest, wanted);
+  for (const number of proofs) {
+    signal?.throwIfAborted();
+    if (!(await holds(disk, manifest, number))) return 1;
+  }
+  return proofs.length === 0 ? 1 : wanted;
+}
+
+/** Chunks from 1 up to `end` that tell whether the disk has what was written; none when no data is among them. */
+function proofsOf({ chunks }: ImageManifest, end: number): number[] {
+  const data: number[] = [];
+  for (let number = 1; number < end; number++) if (chunks[number] !== null) data.push(number);
+  if (data.length === 0) return [];
+  const chosen = Array.from(
+    { length: Math.min(PROOFS, data.length) },
+    (_, index) => data.at(-1 - Math.floor((index * data.length) / PROOFS)) ?? 0,
+  );
+  return [...new Set([end - 1, ...chosen])];
 }
 
 class ChunkWriter {

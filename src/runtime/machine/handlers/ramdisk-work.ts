@@ -54,14 +54,19 @@ export const cleaning = ramdiskWork({
     if (session.claim === undefined || session.claim.port === 0) return failed('the ramdisk did not export its disk');
     const key = await context.secret(deployKeyName(session.id));
     const target = targetOf(node, session, session.claim, key);
-    const wrong = wrongRootDisk(node, await ports.deployer.identify(target, signal));
+    const disk = await ports.deployer.identify(target, signal);
+    const wrong = wrongRootDisk(node, disk);
     if (wrong !== undefined) return failed(wrong);
     // Also the fence: whoever lost the machine to another replica stops here, before the first byte.
     await context.report((latest) => ({ ...latest, installed: undefined }));
     const reporter = progressReporter(context, (latest, progress) =>
       latest.ramdisk === undefined ? latest : { ...latest, ramdisk: { ...latest.ramdisk, progress } },
     );
-    await ports.deployer.erase(target, node.wipe ?? 'metadata', reporter.tell, signal).finally(reporter.settled);
+    const stillOurs = async (): Promise<void> => {
+      await context.report((latest) => latest);
+    };
+    const hooks = { disk, onProgress: reporter.tell, stillOurs };
+    await ports.deployer.erase(target, node.wipe ?? 'metadata', hooks, signal).finally(reporter.settled);
     return proceed('power off again', (latest) => withoutTodo({ ...latest, wipe: undefined }, 'clean'));
   },
 });

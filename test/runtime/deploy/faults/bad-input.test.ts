@@ -31,10 +31,17 @@ interface Case {
 describe('002-12: each bad input has its own error', () => {
   const folder = temporaryFolder();
   let cases = 0;
+  let distrusted = 0;
   beforeAll(() => folder.create());
   afterAll(() => folder.remove());
 
-  async function deploy({ lab: options = {}, wanted = {}, target = {}, hooks = {}, spoil, meanwhile }: Case): Promise<WrittenImage> {
+  const deploy = (given: Case): Promise<WrittenImage> =>
+    among(given, (deployer, at, hooks, signal) => deployer.write(at, { imageId: 'image', image: { boot: 'local' } }, hooks, signal));
+
+  async function among<T>(
+    { lab: options = {}, wanted = {}, target = {}, hooks = {}, spoil, meanwhile }: Case,
+    work: (deployer: IscsiDeployer, at: DeployTarget, hooks: DeployHooks, signal: AbortSignal, lab: Lab) => Promise<T>,
+  ): Promise<T> {
     const path = folder.path(`image-${++cases}`);
     writeFileSync(path, CONTENT);
     const cacheFolder = folder.path(`cache-${cases}`);
@@ -57,7 +64,7 @@ describe('002-12: each bad input has its own error', () => {
         acquireImage: async (_, signal) => {
           ready = await images.acquire({ source: path, placed: true, format: 'raw', ...wanted }, signal);
           spoil?.(lab, path);
-          return ready;
+          return { ...ready, distrust: async () => void distrusted++ };
         },
         verify: 'all',
       });
@@ -82,7 +89,7 @@ describe('002-12: each bad input has its own error', () => {
         onSynced: async () => undefined,
         ...hooks,
       };
-      return deployer.write(at, { imageId: 'image', image: { boot: 'local' } }, all, signal);
+      return work(deployer, at, all, signal, lab);
     });
   }
 
@@ -145,5 +152,38 @@ describe('002-12: each bad input has its own error', () => {
     const error = await deploy(given).catch((reason: unknown) => reason);
     expect(error).toMatchObject({ code });
     expect(error).not.toHaveProperty('permanent');
+  });
+
+  it('of a cached image that rotted the cache is told; of others it is not', async () => {
+    distrusted = 0;
+    await expect(deploy(passing['a medium error']?.[1] ?? {})).rejects.toThrow();
+    expect(distrusted).toBe(0);
+    await expect(deploy(passing['an image that rots on its way']?.[1] ?? {})).rejects.toThrow();
+    expect(distrusted).toBe(1);
+  });
+
+  describe('an erasure', () => {
+    const used = new Uint8Array(MIB).fill(0xa5);
+    it.each([
+      [
+        'of a machine that has another owner by now',
+        'MACHINE_LOST',
+        { stillOurs: () => Promise.reject(Object.assign(new Error('not ours'), { code: 'MACHINE_LOST' })) },
+      ],
+      ['of another disk than was looked at', 'ISCSI_DISK_CHANGED', { disk: { serial: 'ANOTHER', sizeBytes: 8 * MIB } }],
+    ] as const)('%s leaves every byte where it is', async (_, code, hooks) => {
+      await among({ hooks }, async (deployer, at, all, signal, lab) => {
+        await lab.disk.write(0, used);
+        await expect(deployer.erase(at, 'full', all, signal)).rejects.toMatchObject({ code });
+        expect(Buffer.compare(await lab.disk.read(0, MIB), used)).toBe(0);
+      });
+    });
+    it('of the right one, which is still ours, leaves none', async () => {
+      await among({}, async (deployer, at, all, signal, lab) => {
+        await lab.disk.write(0, used);
+        expect(await deployer.erase(at, 'full', all, signal)).toBe(8 * MIB);
+        expect((await lab.disk.read(0, MIB)).every((byte) => byte === 0)).toBe(true);
+      });
+    });
   });
 });

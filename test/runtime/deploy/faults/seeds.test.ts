@@ -1,11 +1,11 @@
-/** SEEDS gives the number of deployments, FIRST_SEED where they begin: SEEDS=10000 npx vitest run test/runtime/deploy/faults */
+/** SEEDS gives the number of deployments, FIRST_SEED where they begin: SEEDS=200 npx vitest run test/runtime/deploy/faults is the full form. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
 import { diskContent } from '../image/support.ts';
 import { deployAmongFaults, type Ending, IMAGE_BYTES, type Mutation } from './deployment.ts';
 
-const SEEDS = Number(process.env.SEEDS ?? 200);
+const SEEDS = Number(process.env.SEEDS ?? 40);
 const FIRST = Number(process.env.FIRST_SEED ?? 1);
 /** Enough that each old fault is met by many. */
 const MUTANT_SEEDS = 60;

@@ -15,7 +15,7 @@ import { missingPrograms, Tgtd } from '../iscsi/tgtd.ts';
 import type { HelperArguments, JobRecord } from './helper.ts';
 
 const missing = missingPrograms({ tgtd: 'tgt', tgtadm: 'tgt' });
-const KILLS = Number(process.env.KILLS ?? 2);
+const KILLS = Number(process.env.KILLS ?? 1);
 const NAME = 'iqn.2026-11.io.bms:fenced';
 const IMAGE_BYTES = 24 * MIB;
 const HELPER = fileURLToPath(new URL('helper.ts', import.meta.url));

@@ -283,6 +283,26 @@ describe('writeImage', () => {
       expect(Buffer.compare(await disk.read(0, content.length), content)).toBe(0);
     });
 
+    it.each(['none', 'sample'] as const)(
+      'an empty disk that took the place of the written one is not taken for it, though zeros are what the last chunk holds (read back: %s)',
+      async (verify) => {
+        const sparse = Buffer.alloc(4 * MEGABYTE);
+        diskContent(20 * CHUNK, 8).copy(sparse, 0);
+        const image = files.file('sparse', sparse);
+        const disk = new MemoryDisk({ sizeBytes: 4 * MEGABYTE });
+        const result = await write(image, disk, { resumeAt: 40, verify });
+        expect(result.resumedChunks).toBe(0);
+        expect(Buffer.compare(await disk.read(0, sparse.length), sparse)).toBe(0);
+      },
+    );
+
+    it('a disk that holds the last chunk and lost one before it is written anew', async () => {
+      const disk = new MemoryDisk({ sizeBytes: 4 * MEGABYTE });
+      await disk.write(39 * CHUNK, content.subarray(39 * CHUNK, 40 * CHUNK));
+      expect((await write(files.file('cut', content), disk, { resumeAt: 40, verify: 'none' })).resumedChunks).toBe(0);
+      expect(Buffer.compare(await disk.read(0, content.length), content)).toBe(0);
+    });
+
     it.each([1, 63, 64, 1000])('resumes at chunk %i of 64', async (resumeAt) => {
       const disk = new MemoryDisk({ sizeBytes: 4 * MEGABYTE });
       await disk.write(CHUNK, content.subarray(CHUNK));

@@ -1,4 +1,5 @@
 /** The space of the image cache: who has how much of it, and who goes when it is short. Folders that nobody uses, the least recently used first. */
+import { renameSync } from 'node:fs';
 import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { imageCacheErrors } from './errors.ts';
@@ -9,6 +10,11 @@ export interface CacheRoomOptions {
   readonly inUse: (folder: string) => boolean;
   readonly onEvict: (folder: string, bytes: number) => void;
 }
+
+/** What the cache itself makes. Whatever else lies in its directory is somebody else's: neither counted nor ever thrown out. */
+const OWN_FOLDER = /^[\da-f]{32}(?:\.part)?$/;
+/** On its way out; what a crash left of it is removed at the next start. */
+const GONE = /^[\da-f]{32}(?:\.part)?\.gone$/;
 
 /** Space for work under way. */
 export interface Claim {
@@ -37,8 +43,11 @@ export class CacheRoom {
     return this.ready;
   }
 
-  claim(): Claim {
-    let granted = 0;
+  /** `folder`: where the work goes on, with what an earlier try has left there. */
+  claim(folder: string): Claim {
+    let granted = this.kept.get(folder) ?? 0;
+    this.kept.delete(folder); // else it would be counted twice
+    this.claimedBytes += granted;
     return {
       upTo: async (bytes) => {
         if (bytes <= granted) return;
@@ -49,11 +58,11 @@ export class CacheRoom {
           this.claimedBytes += more;
         });
       },
-      settle: async (folder, now) => {
+      settle: async (left, now) => {
         this.claimedBytes -= granted;
         granted = 0;
-        await this.count(folder);
-        await this.used(folder, now);
+        await this.count(left);
+        await this.used(left, now);
       },
     };
   }
@@ -79,7 +88,10 @@ export class CacheRoom {
       if (this.usedBytes + bytes <= maxBytes) return;
       if (inUse(folder)) continue;
       this.kept.delete(folder);
-      await rm(join(directory, folder), { recursive: true, force: true });
+      // at once, since whoever asks for the image while it is being removed must not find half of it
+      const gone = join(directory, `${folder}.gone`);
+      moveAway(join(directory, folder), gone);
+      await rm(gone, { recursive: true, force: true });
       onEvict(folder, size);
     }
     if (this.usedBytes + bytes > maxBytes) throw imageCacheErrors.IMAGE_CACHE_FULL({ directory, neededBytes, limitBytes: maxBytes });
@@ -89,7 +101,10 @@ export class CacheRoom {
     const { directory } = this.options;
     await mkdir(directory, { recursive: true, mode: 0o750 });
     const found: { name: string; atMs: number }[] = [];
-    for (const name of await readdir(directory)) found.push({ name, atMs: (await stat(join(directory, name))).mtimeMs });
+    for (const name of await readdir(directory)) {
+      if (GONE.test(name)) await rm(join(directory, name), { recursive: true, force: true });
+      else if (OWN_FOLDER.test(name)) found.push({ name, atMs: (await stat(join(directory, name))).mtimeMs });
+    }
     for (const { name } of found.sort((a, b) => a.atMs - b.atMs)) await this.count(name);
   }
 
@@ -97,6 +112,14 @@ export class CacheRoom {
     const mine = this.turn.then(work);
     this.turn = mine.catch(() => undefined);
     await mine;
+  }
+}
+
+function moveAway(from: string, to: string): void {
+  try {
+    renameSync(from, to);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
   }
 }
 

@@ -30,6 +30,8 @@ export interface RemoteVersion {
 
 const RANGE_BYTES = 8 * 1024 * 1024;
 const version = z.object({ totalBytes: z.number().int().positive(), validator: z.string() });
+/** For one range: 8 MiB at 28 kB/s. A server that has fallen silent keeps its connection open for hours. */
+const RANGE_TIMEOUT_MS = 300_000;
 /** In a row without a byte in between; the pauses double from one second. */
 const MOST_FAILURES = 5;
 const PAUSE_MS = 1_000;
@@ -44,8 +46,10 @@ export async function fetchFile(url: string, path: string, options: FetchOptions
   const { clock, signal, onProgress, onSize } = options;
   let known = await earlier(path);
   let at = known === undefined ? 0 : await sizeOf(path);
-  if (known === undefined || at > known.totalBytes) {
+  // of a server that names no version nobody can tell whether the rest is of the same one
+  if (known === undefined || known.validator === '' || at > known.totalBytes) {
     await rm(path, { force: true });
+    known = undefined;
     at = 0;
   }
   const file = await open(path, 'a');
@@ -85,7 +89,7 @@ async function range(
   from: number,
   bytes: number,
   validator: string,
-  { network, signal, ca }: FetchOptions,
+  { network, clock, signal, ca }: FetchOptions,
 ): Promise<{ readonly body: Uint8Array; readonly version: RemoteVersion }> {
   const source = shown(url);
   const refuse = (reason: string, cause?: unknown): Error => imageCacheErrors.IMAGE_FETCH({ source, reason }, { cause });
@@ -95,13 +99,19 @@ async function range(
     ...(validator && { 'if-range': validator }),
   };
   let response: HttpClientResponse;
+  const late = new AbortController();
+  const timer = clock.after(RANGE_TIMEOUT_MS, () => late.abort(new Error(`no answer within ${RANGE_TIMEOUT_MS / 1000} s`)));
+  const either = AbortSignal.any([signal, late.signal]);
   try {
-    response = await network.request({ url, headers, maxBodyBytes: RANGE_BYTES, signal, ...(ca !== undefined && { ca }) });
+    response = await network.request({ url, headers, maxBodyBytes: RANGE_BYTES, signal: either, ...(ca !== undefined && { ca }) });
   } catch (cause) {
     signal.throwIfAborted();
+    if (late.signal.aborted) throw refuse(late.signal.reason.message, cause);
     const text = cause instanceof Error ? cause.message : String(cause);
     if (/larger than|too large/i.test(text)) throw final(imageCacheErrors.IMAGE_NO_RANGES({ source, limitBytes: RANGE_BYTES }, { cause }));
     throw refuse(text, cause);
+  } finally {
+    timer.cancel();
   }
   const { status, body } = response;
   const found = response.headers.etag?.startsWith('"') ? response.headers.etag : (response.headers['last-modified'] ?? '');

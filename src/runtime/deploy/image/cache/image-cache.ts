@@ -44,6 +44,8 @@ export interface ReadyImage {
   open(signal?: AbortSignal): Promise<DiskImage>;
   /** Harmless when repeated. */
   release(): void;
+  /** Its bytes turned out not to be what the manifest says: it is made anew when it is asked for again. Absent where that is of no use. */
+  distrust?(): Promise<void>;
 }
 
 export interface ImageCacheOptions {
@@ -80,6 +82,8 @@ interface Plan {
   readonly source: Source;
   /** A raw file that is used where it lies. */
   readonly inPlace: boolean;
+  /** Of a file: as it was when it was looked at. */
+  readonly version?: string;
 }
 
 const RAW = 'raw';
@@ -126,7 +130,17 @@ export class ImageCache {
         throw imageErrors.IMAGE_DIGEST_MISMATCH({ path: shown(wanted.source), expected: wanted.sha256, actual: manifest.sha256 });
       await this.room.used(plan.key, this.options.clock.now());
       const { openImage = openImageFile } = this.options;
-      return { path, manifest, release, open: (opening) => openImage({ path, format: 'raw', ...(opening && { signal: opening }) }) };
+      return {
+        path,
+        manifest,
+        release,
+        open: (opening) => openImage({ path, format: 'raw', ...(opening && { signal: opening }) }),
+        distrust: async () => {
+          this.options.logger.warn({ image: shown(wanted.source) }, 'an image in the cache is damaged, and is made anew');
+          await rm(join(this.options.directory, plan.key, MANIFEST), { force: true });
+          if (this.entries.get(plan.key) === entry) this.entries.delete(plan.key);
+        },
+      };
     } catch (error) {
       release();
       throw error;
@@ -171,11 +185,11 @@ export class ImageCache {
       const version = given || JSON.stringify(await remoteVersion(source.url, this.fetching(signal)));
       return { key: keyOf('http', source.url, format ?? '', version), source, inPlace: false };
     }
-    const { size, mtimeMs, ino } = await stat(source.path);
+    const version = await fileVersion(source.path);
     const start = await firstBytes(source.path, signal);
     const packed = packingOf(start) !== undefined;
     const inPlace = !packed && (format === 'raw' || !isQcow2(start));
-    return { key: keyOf('file', source.path, format ?? '', `${ino} ${size} ${mtimeMs} ${given}`), source, inPlace };
+    return { key: keyOf('file', source.path, format ?? '', `${version} ${given}`), source, inPlace, version };
   }
 
   private async ready(plan: Plan, wanted: ImageWanted, signal: AbortSignal): Promise<Content> {
@@ -187,9 +201,12 @@ export class ImageCache {
     await rm(folder, { recursive: true, force: true });
     const part = `${folder}${PART}`;
     await mkdir(part, { recursive: true });
-    const claim = this.room.claim();
+    const claim = this.room.claim(`${plan.key}${PART}`);
     try {
       const made = await this.make(plan, wanted, part, claim, signal);
+      // somebody copied over it while it was read: half of this, half of that
+      if (plan.source.kind === 'file' && plan.version !== (await fileVersion(plan.source.path)))
+        throw imageCacheErrors.IMAGE_CHANGED({ source: shown(wanted.source) });
       await writeFile(join(part, MANIFEST), encodeManifest(made));
       await rename(part, folder);
       logger.info({ image: shown(wanted.source), bytes: made.sizeBytes, sha256: made.sha256 }, 'an image is ready');
@@ -243,6 +260,12 @@ export class ImageCache {
     const { network, clock, ca } = this.options;
     return { network, clock, signal, ...(ca !== undefined && { ca }) };
   }
+}
+
+/** Nanoseconds: a file may be replaced by one of the same size within a millisecond. */
+async function fileVersion(path: string): Promise<string> {
+  const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+  return `${ino} ${size} ${mtimeNs} ${ctimeNs}`;
 }
 
 /** What was made before, if all of it is there. */

@@ -6,6 +6,7 @@ import type { HttpClientRequest, HttpClientResponse, Network } from 'cdk8s-barem
 import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { ImageCache, type ImageWanted, parseChecksum, type ReadyImage } from 'cdk8s-baremetal-runtime/deploy/image/cache/index';
+import { openImage } from 'cdk8s-baremetal-runtime/deploy/image/index';
 import { VirtualClock } from 'cdk8s-baremetal-simulator/index';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../../../../support/temporary-folder.ts';
@@ -23,6 +24,8 @@ class Web {
   readonly files = new Map<string, { body: Uint8Array; etag: string }>();
   readonly requests: string[] = [];
   ranges = true;
+  /** ETags. */
+  versions = true;
   /** Called before each answer; what it throws is a broken connection. */
   before: (request: HttpClientRequest) => void | Promise<void> = () => undefined;
 
@@ -57,7 +60,10 @@ class Web {
       return { status: 200, headers: { etag: file.etag }, body: file.body };
     }
     const body = file.body.slice(Number(from), Number(to) + 1);
-    const headers = { etag: file.etag, 'content-range': `bytes ${from}-${Number(from) + body.length - 1}/${file.body.length}` };
+    const headers = {
+      ...(this.versions && { etag: file.etag }),
+      'content-range': `bytes ${from}-${Number(from) + body.length - 1}/${file.body.length}`,
+    };
     return { status: 206, headers, body };
   }
 }
@@ -67,7 +73,9 @@ describe('the image cache', () => {
   let web: Web;
   let cache: ImageCache;
   const URL_A = 'https://images.example/a.img';
-  const start = (options: { maxBytes?: number; clock?: VirtualClock; maxVirtualSizeBytes?: number } = {}): ImageCache => {
+  const start = (
+    options: { maxBytes?: number; clock?: VirtualClock; maxVirtualSizeBytes?: number; openImage?: typeof openImage } = {},
+  ): ImageCache => {
     const { maxBytes = 256 * MIB, clock = nodeClock, ...more } = options;
     cache = new ImageCache({
       directory: folder.path('cache'),
@@ -234,6 +242,52 @@ describe('the image cache', () => {
       expect(web.requests[0]).toBe(`bytes=${16 * MIB}-${24 * MIB - 1}`);
     });
 
+    it('begin anew where the server names no version: what was fetched may be of another', async () => {
+      web.versions = false;
+      web.put(URL_A, content);
+      const killed = new AbortController();
+      web.before = () => {
+        if (web.requests.length === 4) killed.abort(new Error('the process ends'));
+      };
+      await expect(get({ source: URL_A }, killed.signal)).rejects.toThrow('the process ends');
+      for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
+      web.before = () => undefined;
+      const other = diskContent(30 * MIB, 9);
+      web.put(URL_A, other);
+      start();
+      expect(Buffer.compare(contentOf(await get({ source: URL_A })), other)).toBe(0);
+    });
+
+    it('go on when the server falls silent in the middle', async () => {
+      const clock = new VirtualClock();
+      start({ clock });
+      web.put(URL_A, content);
+      let silent = true;
+      web.before = ({ signal }) => {
+        if (web.requests.length !== 3 || !silent) return undefined;
+        silent = false;
+        return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason)));
+      };
+      expect(Buffer.compare(contentOf(await clock.run(get(wanted))), content)).toBe(0);
+      expect(clock.monotonic()).toBeGreaterThanOrEqual(300_000);
+    });
+
+    it('what an earlier try left counts once: it goes on in a cache that has room for the image and no more', async () => {
+      start({ maxBytes: 46 * MIB });
+      web.put(URL_A, content);
+      const killed = new AbortController();
+      web.before = () => {
+        if (web.requests.length === 4) killed.abort(new Error('the caller gives up'));
+      };
+      await expect(get(wanted, killed.signal)).rejects.toThrow('the caller gives up');
+      for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
+      web.before = () => undefined;
+      web.requests.length = 0;
+      start({ maxBytes: 46 * MIB });
+      expect(Buffer.compare(contentOf(await get(wanted)), content)).toBe(0);
+      expect(web.requests[0]).toMatch(/^bytes=(?!0-)/);
+    });
+
     it('give up after five failures in a row, with what the network said', async () => {
       const clock = new VirtualClock();
       start({ clock });
@@ -361,6 +415,34 @@ describe('the image cache', () => {
       expect(contentOf(await get({ source })).length).toBe(5 * 65_536);
     });
 
+    it('a cached file that rotted is made again once a writer has found it out', async () => {
+      const source = file('q', handMade({ clusterBits: 16 }));
+      const ready = await get({ source });
+      const good = contentOf(ready);
+      const rotten = Buffer.from(good);
+      rotten.writeUInt8(rotten.readUInt8(9) ^ 1, 9);
+      writeFileSync(ready.path, rotten);
+      ready.release();
+      const again = await get({ source });
+      expect(Buffer.compare(contentOf(again), rotten)).toBe(0); // of the right size, so nobody knows yet
+      await again.distrust?.();
+      expect(Buffer.compare(contentOf(await get({ source })), good)).toBe(0);
+    });
+
+    it('a file that is copied over while it is read is refused, and read anew the next time', async () => {
+      const path = file('a.img', diskContent(MIB, 1));
+      let copies = 0;
+      start({
+        openImage: async (options) => {
+          const image = await openImage(options);
+          if (copies++ === 0) writeFileSync(path, diskContent(MIB, 2));
+          return image;
+        },
+      });
+      expect(await codeOf(get({ source: path }))).toBe('IMAGE_CHANGED');
+      expect((await get({ source: path })).manifest.sha256).toBe(sha256(diskContent(MIB, 2)));
+    });
+
     it.skipIf(!hasQemuImg)('qcow2 becomes what qemu-img makes of it', async () => {
       const content = diskContent(6 * MIB, 12);
       const raw = file('raw', content);
@@ -434,6 +516,36 @@ describe('the image cache', () => {
       for (const { path } of held) expect(statSync(path).size).toBe(4 * MIB);
       held[0]?.release();
       expect(await codeOf(get({ source: put('c', 3) }))).toBe('no error');
+    });
+
+    it('what lies beside it in its directory is not its own: neither counted nor thrown out', async () => {
+      const beside = folder.path('cache/lost+found');
+      mkdirSync(beside, { recursive: true });
+      writeFileSync(`${beside}/of-somebody`, diskContent(6 * MIB));
+      start({ maxBytes: 9 * MIB });
+      for (const source of ['a', 'b', 'c'].map(put)) (await get({ source })).release();
+      expect(statSync(`${beside}/of-somebody`).size).toBe(6 * MIB);
+      expect(cache.usedBytes).toBeLessThanOrEqual(9 * MIB);
+    });
+
+    it('an image that is asked for while it is thrown out is fetched anew, not half found', async () => {
+      start({ maxBytes: 9 * MIB });
+      const [a = '', b = '', c = ''] = ['a', 'b', 'c'].map(put);
+      for (const source of [a, b]) (await get({ source })).release();
+      const [, again] = await Promise.all([
+        get({ source: c }).then((ready) => ready.release()),
+        get({ source: a }).catch((error) => error),
+      ]);
+      if (again instanceof Error) expect(again).toMatchObject({ code: 'IMAGE_CACHE_FULL' });
+      else expect(contentOf(again).length).toBe(4 * MIB);
+    });
+
+    it('what a crash left of something thrown out is removed at the next start', async () => {
+      mkdirSync(folder.path(`cache/${'a'.repeat(32)}.gone`), { recursive: true });
+      start();
+      web.put(URL_A, diskContent(MIB));
+      await get({ source: URL_A });
+      expect(readdirSync(folder.path('cache')).filter((name) => name.endsWith('.gone'))).toEqual([]);
     });
 
     it('what is larger than the cache is refused before it is fetched', async () => {
