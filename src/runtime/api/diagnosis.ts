@@ -1,7 +1,7 @@
 /** How a machine is, in a few sentences that people can act on: from its record, that is from what was observed and decided. */
 import type { Diagnosis } from 'cdk8s-baremetal-contract/api/index';
 import { isoTime } from '../core/iso-time.ts';
-import { diagnose, type NodeRecord, states } from '../machine/index.ts';
+import { diagnose, type Fault, lastObserved, type NodeRecord, states } from '../machine/index.ts';
 
 export function diagnosis(node: NodeRecord, now: number): Diagnosis {
   const { name, state, stateDeadline } = node;
@@ -11,11 +11,15 @@ export function diagnosis(node: NodeRecord, now: number): Diagnosis {
   const findings: Diagnosis['findings'] = [];
   const say = (what: string, cure?: string): void => void findings.push({ what, ...(cure !== undefined && { cure }) });
 
-  if (node.maintenance) say('It is in maintenance: nothing changes its power or disks', `bmctl maintenance off ${name}`);
+  if (node.maintenance) {
+    const why = node.maintenanceReason === undefined ? '' : ` (${node.maintenanceReason})`;
+    say(`It is in maintenance${why}: nothing changes its power or disks`, `bmctl maintenance off ${name}`);
+  }
+  if (node.fault) say(`It has a fault since ${isoTime(node.fault.since)}: ${faultText(node.fault)}`, faultCure(node));
   if (overdue)
     say(
       `Its state should have ended at ${isoTime(stateDeadline)}: ${diagnose(node, entry.awaited, now)}`,
-      `bmctl retry ${name}, or look for its owner ${node.owner ?? '(none)'}`,
+      `Look whether its owner ${node.owner ?? '(none)'} runs; bmctl unstick ${name} gives it to another one`,
     );
   else if (!rests && stateDeadline !== undefined) say(`It waits for ${entry.awaited}, until ${isoTime(stateDeadline)} at most`);
   if (node.attempts > 0) say(`${node.attempts} ${node.attempts === 1 ? 'try' : 'tries'} failed, the last one: ${node.reason}`);
@@ -29,13 +33,14 @@ export function diagnosis(node: NodeRecord, now: number): Diagnosis {
   if (node.request) say(`${node.request.verb} was asked for at ${isoTime(node.request.at)} and is not begun yet`);
   if (node.owner === undefined && !rests)
     say('No replica drives it', 'Look whether bms-core runs, and at the log of the coordination service');
-  const last = node.timeline.at(-1);
+  if (node.power) say(`Its power was ${node.power.state} at ${isoTime(node.power.at)}, as its BMC told`);
+  const last = lastObserved(node);
   if (last) say(`Last seen: ${last.type}${last.detail === undefined ? '' : ` ${last.detail}`} at ${isoTime(last.lastAt ?? last.at)}`);
   else say('Nothing was ever seen of it on the network');
 
   const verdict = overdue
     ? 'late'
-    : state === 'error' || node.cleanup?.gaveUp
+    : state === 'error' || node.cleanup?.gaveUp || node.fault
       ? 'failed'
       : !rests
         ? 'working'
@@ -43,4 +48,20 @@ export function diagnosis(node: NodeRecord, now: number): Diagnosis {
           ? 'well'
           : 'resting';
   return { name, state, verdict, findings };
+}
+
+function faultText({ kind, reason, remedies }: Fault): string {
+  const tried = remedies.map(({ remedy, at }) => `${remedy} at ${isoTime(at)}`);
+  return `${kind}, ${reason}${tried.length === 0 ? '' : `; tried: ${tried.join(', ')}`}`;
+}
+
+function faultCure({ name, fault }: NodeRecord): string | undefined {
+  switch (fault?.kind) {
+    case 'bmc unreachable':
+      return `bmctl bmc status says more; bmctl update ${name} corrects address or password, bmctl bmc retry ${name} asks it at once`;
+    case 'power lost':
+      return `Look at the machine; bmctl power on ${name}, or bmctl power off ${name} if it is meant to be off`;
+    default:
+      return undefined;
+  }
 }

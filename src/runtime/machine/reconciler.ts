@@ -185,7 +185,7 @@ export class Reconciler {
       return 'again';
     }
     if (node.stateDeadline !== undefined && now >= node.stateDeadline) {
-      const diagnosis = diagnose(node, entry.awaited, now);
+      const diagnosis = diagnose(node, entry.awaited, now, this.#settings.verbTimeoutMs);
       await this.#apply(
         record,
         failed(diagnosis, (latest) => withEvent(latest, { type: 'deadline missed', detail: `${latest.state}: ${diagnosis}` }, now)),

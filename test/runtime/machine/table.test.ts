@@ -151,4 +151,83 @@ describe('the diagnosis of a missed deadline', () => {
   ])('names $name', ({ timeline, text }) => {
     expect(diagnose(waiting(timeline), states.prepared.awaited, T0 + 360_000)).toBe(text);
   });
+
+  /** Each state that may not last, as it looks when its deadline has passed at 12:30:00, and what is said of it. */
+  const late: Partial<Record<NodeState, { part?: Partial<NodeRecord>; text: string }>> = {
+    enrolled: { text: 'no start of the verification for 1740 s; nothing was observed of the machine' },
+    verifying: {
+      part: { attempts: 3, reason: 'no answer from 10.0.0.1' },
+      text: 'no answer from the BMC for 1740 s; nothing was observed of the machine; 3 failed attempts, the last: no answer from 10.0.0.1',
+    },
+    manageable: { text: 'no way to available for 1740 s; nothing was observed of the machine' },
+    inspecting: {
+      part: { timeline: [event(90_000, 'TFTP served', 'deploy_ramdisk')] },
+      text: 'no facts of the inspection ramdisk for 1740 s; last observed: TFTP served deploy_ramdisk at 12:01:30',
+    },
+    cleaning: {
+      part: { step: 'erase', power: { state: 'on', at: T0 + 80_000 } },
+      text: 'no end of the cleaning for 1740 s; nothing was observed of the machine; it is at "erase"; its BMC said on at 12:01:20',
+    },
+    initializing: { text: 'no answer from the BMC for 1740 s; nothing was observed of the machine' },
+    building: {
+      part: { step: 'plug vifs', attempts: 1, reason: 'plug vifs: the switch is busy' },
+      text:
+        'no end of the preparations for 1740 s; nothing was observed of the machine; it is at "plug vifs"; 1 failed attempt, the last: ' +
+        'plug vifs: the switch is busy',
+    },
+    prepared: {
+      part: { power: { state: 'on', at: T0 + 70_000 } },
+      text: 'no POST from the deploy ramdisk for 1740 s; nothing was observed of the machine; its BMC said on at 12:01:10',
+    },
+    deploying: {
+      part: { timeline: [event(61_000, 'deploy POST accepted', 'from 192.168.50.9')] },
+      text: 'no end of the image for 1740 s; last observed: deploy POST accepted from 192.168.50.9 at 12:01:01',
+    },
+    'deploy complete': {
+      part: { timeline: [event(62_000, 'DHCP lease', '192.168.50.9', { count: 4, lastAt: T0 + 600_000 })] },
+      text: 'no first boot from disk for 1740 s; last observed: DHCP lease 192.168.50.9 at 12:10:00 (4 times)',
+    },
+    active: {
+      // in use for a month; the verb was begun half an hour before its deadline
+      part: { step: 'reboot', stateSince: T0 - 2_592_000_000, stateDeadline: T0 + 1_800_000, timeline: [event(-9_000, 'DHCP lease')] },
+      text: 'no end of "reboot" for 1800 s; nothing was observed of the machine',
+    },
+    rescuing: { text: 'no report of the rescue ramdisk for 1740 s; nothing was observed of the machine' },
+    unrescuing: { text: 'no start of the instance for 1740 s; nothing was observed of the machine' },
+    adopting: { text: 'no answer from the BMC for 1740 s; nothing was observed of the machine' },
+    'deploy failed': {
+      // what was decided is no observation
+      part: { timeline: [event(60_000, 'deadline missed', 'prepared: …'), event(60_001, 'remedy: soft reset')] },
+      text: 'no end of the cleanup for 1740 s; nothing was observed of the machine',
+    },
+    deleting: {
+      part: { cleanup: { errors: ['detach volumes: refused'], gaveUp: false } },
+      text: 'no end of the cleanup for 1740 s; nothing was observed of the machine; the cleanup so far: detach volumes: refused',
+    },
+    deleted: { text: 'no release of the machine for 1740 s; nothing was observed of the machine' },
+    error: { text: 'no end of the cleanup for 1740 s; nothing was observed of the machine' },
+  };
+  const mayPass = nodeStates.filter((state) => state === 'active' || states[state].deadline(defaultSettings) !== undefined);
+
+  it.each(mayPass)('says what is known in %s', (state) => {
+    const { part, text } = late[state] ?? { text: 'a state without a case' };
+    const node = record({ state, stateSince: T0 + 60_000, stateDeadline: T0 + 1_790_000, ...part });
+    expect(diagnose(node, states[state].awaited, T0 + 1_800_000)).toBe(text);
+  });
+
+  it('of an image that does not end says how far it is', () => {
+    const deployment = {
+      id: 'd',
+      iqn: 'iqn.2010-10.org.example:d',
+      expiresAt: T0,
+      generation: 1,
+      imageId: 'i',
+      image: { boot: 'local' },
+      progress: { phase: 'write', bytes: 4_096, totalBytes: 8_192, at: T0 + 120_000 },
+    };
+    const node = record({ state: 'deploying', stateSince: T0, ...({ deployment } as object) });
+    expect(diagnose(node, states.deploying.awaited, T0 + 3_600_000)).toBe(
+      'no end of the image for 3600 s; nothing was observed of the machine; 4096 of 8192 bytes written by 12:02:00',
+    );
+  });
 });
