@@ -28,6 +28,7 @@ import {
   stateVolume,
   UNPRIVILEGED_ROOT,
 } from './bms-core-container.ts';
+import { storeEnvironment, storeMounts, storeVolumes } from './bms-core-store.ts';
 import { checksum } from './checksum.ts';
 import type { Pod } from './pod.ts';
 import { type TftpbootForm, TftpbootVolume } from './tftpboot.ts';
@@ -38,8 +39,8 @@ export interface BmsCoreDaemonSetProps {
 }
 
 /**
- * bms-core on the two management nodes of one pod, which mounts the pod's ConfigMap: no look-up by node name, no API
- * access, no privileged container.
+ * bms-core on the two management nodes of one pod, which mounts the pod's ConfigMap: no look-up by node name, no privileged
+ * container, and no API access but to its own records where those are Kubernetes objects.
  */
 export class BmsCoreDaemonSet extends Construct {
   constructor(scope: Construct, id: string, { pod, config }: BmsCoreDaemonSetProps) {
@@ -89,6 +90,7 @@ function daemonSetSpec(pod: Pod, config: PodConfig, tftpboot: TftpbootVolume): k
             site: site.spec,
             apiPort: podConfig(site.spec, pod.spec).DEFAULT.server_port,
             command: ['node', '/app/bms-core.cjs', '--config', path.configFile],
+            env: storeEnvironment(site.spec, pod.spec),
             securityContext: UNPRIVILEGED_ROOT,
             volumeMounts: [
               { name: 'config', mountPath: path.configDirectory, readOnly: true },
@@ -97,6 +99,7 @@ function daemonSetSpec(pod: Pod, config: PodConfig, tftpboot: TftpbootVolume): k
               ...tftpboot.mounts(),
               ...credentialMounts(credentials),
               ...apiMounts(site.spec),
+              ...storeMounts(site.spec),
               ...SCRATCH,
             ],
           }),
@@ -114,6 +117,7 @@ function daemonSetSpec(pod: Pod, config: PodConfig, tftpboot: TftpbootVolume): k
           ...tftpboot.volumes(),
           ...credentialVolumes(credentials),
           ...apiVolumes(site.spec),
+          ...storeVolumes(site.spec),
           ...SCRATCH.map((scratch) => ({ name: scratch.name, emptyDir: {} })),
         ],
       },

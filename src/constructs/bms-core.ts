@@ -4,6 +4,7 @@ import { k8s, ServiceAccount } from 'cdk8s-plus-28';
 import { Construct } from 'constructs';
 import { BmsCoreDaemonSet } from './bms-core-daemon-set.ts';
 import { BmsCoreSeedDaemonSet } from './bms-core-seed-daemon-set.ts';
+import { RecordsAccess } from './bms-core-store.ts';
 import type { Pod } from './pod.ts';
 import type { Site } from './site.ts';
 
@@ -23,6 +24,7 @@ export class BmsCore extends Construct {
     super(scope, id);
     this.site = site;
     new ServiceAccount(this, 'service-account', { metadata: { name: SERVICE_ACCOUNT }, automountToken: false });
+    if (site.input.bmsCore?.store === 'kubernetes') new RecordsAccess(this, 'records-access', { namespace: site.namespace ?? 'default' });
     if (this.usesSeedForm) new BmsCoreSeedDaemonSet(this, 'daemon-set', { site, configs: this.configs });
   }
 

@@ -15,7 +15,8 @@ const absolutePath = () => string({ pattern: /^\//, what: 'absolute path' });
 const HOST = String.raw`(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*)(:\d{1,5})?`;
 const BACKEND_URL = new RegExp(`^(kazoo://${HOST}(,${HOST})*(/[A-Za-z0-9._/-]*)?|kubernetes://[a-z0-9-]*|memory://)$`);
 // No password in the URL: the file is a ConfigMap.
-const STORE_URL = /^(sqlite:\/\/\/.+|memory:\/\/|kubernetes:\/\/[a-z0-9-]*|mysql:\/\/([^\s:@/]+@)?[^\s:@/]+(:\d{1,5})?\/[^\s/]+)$/;
+const STORE_URL =
+  /^(sqlite:\/\/\/.+|memory:\/\/|kubernetes:\/\/[a-z0-9-]*(\/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?|mysql:\/\/([^\s:@/]+@)?[^\s:@/]+(:\d{1,5})?\/[^\s/]+)$/;
 
 const role = (help: string) => option(boolean(), { default: true, help });
 const address = () => option(ipAddress(), { default: '0.0.0.0', help: 'Address to listen on.' });
@@ -303,7 +304,7 @@ export const bmsCoreConfig = defineConfig({
         default: `sqlite:///${path.stateDirectory}/bms.db`,
         help:
           'Where the records are: `sqlite:///file` (a fourth slash for an absolute path), `mysql://user@host[:port]/database`, ' +
-          '`kubernetes://[namespace]`, or `memory://`, which forgets.',
+          '`kubernetes://[namespace][/scope]` for BmsRecord objects (of the own namespace, of the own pod and site), or `memory://`, which forgets.',
       }),
       password: option(secret(), { help: 'Password that goes with a `mysql://` URL.' }),
       secrets_key_file: option(absolutePath(), {

@@ -20,4 +20,7 @@ export const path = {
   apiTlsDirectory: '/etc/baremetal-api-tls',
   apiTlsCert: '/etc/baremetal-api-tls/tls.crt',
   apiTlsKey: '/etc/baremetal-api-tls/tls.key',
+  /** The key that secrets are encrypted under in a store that replicas share, from a Secret. */
+  secretsKeyDirectory: '/etc/baremetal-secrets-key',
+  secretsKeyFile: '/etc/baremetal-secrets-key/key',
 } as const;

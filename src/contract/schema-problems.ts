@@ -34,7 +34,8 @@ function reportSecrets(site: unknown, report: Report): void {
     } else if (Array.isArray(value)) {
       for (const [index, item] of value.entries()) enter(index, item, name);
     } else if (typeof value === 'object' && value !== null) {
-      for (const [key, item] of Object.entries(value)) enter(key, item, key);
+      const inSecret = 'secretName' in value; // beside it, `key` is the name of a key; 32 bytes in base64 end with =
+      for (const [key, item] of Object.entries(value)) enter(key, item, inSecret && key === 'key' && isKeyName(item) ? 'keyName' : key);
     }
   };
   const enter = (key: string | number, value: unknown, name: string): void => {
@@ -43,6 +44,10 @@ function reportSecrets(site: unknown, report: Report): void {
     path.pop();
   };
   visit(site, '');
+}
+
+function isKeyName(value: unknown): boolean {
+  return typeof value === 'string' && /^[-._a-zA-Z0-9]{1,40}$/.test(value);
 }
 
 const secretNames = new Map<string, boolean>();

@@ -66,6 +66,19 @@ export const siteErrors = defineErrors('Sites', {
     message: ({ node, pod, site }) => `the management node ${node} does not name ${pod} and ${site} in its second and third dashed field`,
     cure: ({ pod, site }) => `Name it as in mgmt-${pod}-${site}-1: the init container finds its ConfigMap by these fields`,
   }),
+  SITE_STORE_FORM: entry<{ store: string }>({
+    message: ({ store }) => `the store ${store} is for a DaemonSet per pod, and the site has the original's form`,
+    cure: "Remove bmsCore.form, or bmsCore.store; the original's form keeps its records in SQLite",
+  }),
+  SITE_STORE_TWICE: entry<{ pod: string; store: string }>({
+    message: ({ pod, store }) => `the configuration of ${pod} names another [store] than the site, whose store is ${store}`,
+    cure: 'Remove url, password and secrets_key_file from the overrides, or bmsCore.store from the site',
+  }),
+  SITE_SECRETS_KEY_MISSING: entry<{ store: string; namespace: string }>({
+    message: ({ store }) => `management nodes share ${store}, and bmsCore.secretsKey names no key that passwords are encrypted under in it`,
+    cure: ({ namespace }) =>
+      `Create one (kubectl create secret generic bms-secrets-key --namespace ${namespace} --from-literal=key=$(openssl rand -base64 32)) and name it: secretsKey: { secretName: 'bms-secrets-key' }`,
+  }),
   SITE_QUORUM_IMPOSSIBLE: entry<{ members: number }>({
     message: ({ members }) => `an ensemble of ${members} cannot lose a member and keep a quorum`,
     cure: 'Name three or more hosts: two management nodes alone are not enough, add a node of another pod or a witness',

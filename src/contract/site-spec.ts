@@ -83,6 +83,16 @@ export const podSchema = z.strictObject({
 
 const quantity = z.string().regex(/^[1-9]\d*(?:m|Ki|Mi|Gi|Ti)?$/, 'must be a Kubernetes quantity such as 500m or 10Gi');
 
+/** A key of a Secret. */
+const secretKey = (key: string) =>
+  z.strictObject({
+    secretName: dnsSubdomain,
+    key: z
+      .string()
+      .regex(/^[-._a-zA-Z0-9]{1,253}$/, 'must be the key of a Secret')
+      .default(key),
+  });
+
 const bmsCore = z.strictObject({
   /** per-pod: a DaemonSet per pod that mounts its ConfigMap; seed: one DaemonSet whose init container fetches it by node name. */
   form: z.enum(['per-pod', 'seed']).default('per-pod'),
@@ -100,6 +110,31 @@ const bmsCore = z.strictObject({
         .describe('Secret of the type kubernetes.io/tls; the API then speaks HTTPS only'),
     })
     .prefault({}),
+  /**
+   * Where the records are. sqlite: a file on each management node, which knows nothing of the other's; kubernetes: BmsRecord objects of the
+   * site's namespace, apart for each pod; mysql: a database of your own.
+   */
+  store: z
+    .union(
+      [
+        z.enum(['sqlite', 'kubernetes']),
+        z.strictObject({
+          mysql: z.strictObject({
+            url: z
+              .string()
+              .regex(
+                /^mysql:\/\/[^\s:@/]+@[^\s:@/]+(:\d{1,5})?\/[^\s/]+$/,
+                'must be mysql://user@host[:port]/database, without a password',
+              ),
+            password: secretKey('password'),
+          }),
+        }),
+      ],
+      { error: "must be 'sqlite', 'kubernetes' or { mysql: { url, password: { secretName } } }" },
+    )
+    .default('sqlite'),
+  /** What passwords are encrypted under in a store that replicas share: 32 random bytes in base64. */
+  secretsKey: secretKey('key').optional(),
   resources: z
     .strictObject({
       cpu: quantity.default('250m').describe('requested; no limit, since a throttled DHCP server is a rack that does not boot'),

@@ -69,6 +69,7 @@ export function validateSites(sites: readonly unknown[]): SiteProblem[] {
         checkMachine(machine, path, { networks, addresses, macs, bmcs }, report, place);
       });
     });
+    checkStore(fields, report);
     checkEnsemble(asObject(fields.zookeeper), report);
   });
   return problems;
@@ -178,6 +179,24 @@ function checkMachine(machine: Fields, path: DataPath, { networks, addresses, ma
   if (cidr !== undefined && isOutside(address, cidr)) {
     report([...path, 'address'], siteErrors.SITE_ADDRESS_OUTSIDE_NETWORK({ address, vlan: PROVISIONING_VLAN, cidr }));
   }
+}
+
+/** A store that both management nodes share needs its key, and a form that knows which pod it is of. */
+function checkStore({ bmsCore, namespace, pods }: Fields, report: Report): void {
+  const { store: wanted = 'sqlite', secretsKey, form } = asObject(bmsCore);
+  if (wanted === 'sqlite') return;
+  const store = asText(wanted) ?? 'mysql';
+  if (form === 'seed') report(['bmsCore', 'store'], siteErrors.SITE_STORE_FORM({ store }));
+  if (secretsKey === undefined)
+    report(['bmsCore', 'secretsKey'], siteErrors.SITE_SECRETS_KEY_MISSING({ store, namespace: asText(namespace) ?? 'default' }));
+  asList(pods).forEach((pod, index) => {
+    const { name, config } = asObject(pod);
+    const overrides = Object.keys(asObject(asObject(config).store));
+    if (overrides.length > 0) {
+      const path = ['pods', index, 'config', 'store'];
+      report(path, siteErrors.SITE_STORE_TWICE({ pod: asText(name) ?? `pod ${index}`, store }));
+    }
+  });
 }
 
 function checkEnsemble(zookeeper: Fields, report: Report): void {

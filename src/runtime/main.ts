@@ -2,7 +2,7 @@
  * The composition root of bms-core: from its configuration to running roles. Everything real comes in through the options, so the
  * same function starts the daemon, the demo and the tests on a virtual clock.
  */
-import type { BmsCoreConfig } from 'cdk8s-baremetal-contract';
+import { type BmsCoreConfig, parseNodeName } from 'cdk8s-baremetal-contract';
 import { MetricsRegistry } from './api/index.ts';
 import type { DhcpInterface, FileSource } from './boot/index.ts';
 import { type Coordination, openCoordination } from './coordination/index.ts';
@@ -86,8 +86,9 @@ export function startBmsCore(options: BmsCoreOptions): Promise<BmsCore> {
 
 /** What is not handed in is opened as the configuration says, and closed again. */
 async function open(options: BmsCoreOptions, closing: (close: () => unknown) => void): Promise<Surroundings> {
-  const { config, clock } = options;
-  const store = options.store ?? openStore(config.store.url, { clock, password: config.store.password });
+  const { config, clock, network, logger, memberName } = options;
+  const store =
+    options.store ?? openStore(config.store.url, { clock, network, logger, password: config.store.password, scope: scopeOf(memberName) });
   if (!options.store) closing(() => store.close());
   const sessionTimeoutMs = config.membership.session_timeout * 1000;
   const coordination = options.coordination ?? openCoordination(config.sw_coordination.backend_url, { clock, sessionTimeoutMs });
@@ -102,6 +103,12 @@ async function open(options: BmsCoreOptions, closing: (close: () => unknown) => 
   closing(() => machines.close());
   const settings = { ...settingsOf(config), ...options.settings };
   return { ...options, store, coordination, secrets, machines, settings, metrics: new MetricsRegistry() };
+}
+
+/** Both management nodes of a pair have the same one; the manifests name it in the store's URL. */
+function scopeOf(nodeName: string): string | undefined {
+  const place = parseNodeName(nodeName);
+  return place && `${place.pod}-${place.site}`;
 }
 
 function settingsOf(config: BmsCoreConfig): Partial<MachineSettings> {

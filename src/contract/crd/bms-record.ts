@@ -5,6 +5,9 @@
 import { z } from 'zod';
 import { type CrdDefinition, defineCrd } from './define-crd.ts';
 
+/** What bms-core does with them, and so what its Role allows. */
+export const RECORD_VERBS = ['get', 'list', 'watch', 'create', 'update', 'delete'] as const;
+
 const spec = z
   .strictObject({
     kind: z

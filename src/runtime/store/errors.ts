@@ -3,7 +3,7 @@ import { defineErrors, entry } from 'cdk8s-baremetal-contract';
 export const storeErrors = defineErrors('STORE', {
   STORE_URL: entry<{ url: string; reason: string }>({
     message: ({ url, reason }) => `the store's URL "${url}" ${reason}`,
-    cure: 'Use sqlite:///var/lib/bms/state.db (an absolute path), mysql://user@host[:port]/database or memory://; passwords go into [store] password',
+    cure: 'Use sqlite:///var/lib/bms/state.db (an absolute path), mysql://user@host[:port]/database, kubernetes://[namespace][/scope] or memory://; passwords go into [store] password',
   }),
   STORE_OPEN: entry<{ path: string; reason: string }>({
     message: ({ path, reason }) => `the store ${path} cannot be opened: ${reason}`,

@@ -4,7 +4,7 @@
  * carried out, since then a 409 may be our own doing.
  */
 import { CodedError } from 'cdk8s-baremetal-contract';
-import { bmsRecord } from 'cdk8s-baremetal-contract/crd/index';
+import { bmsRecord, type RECORD_VERBS } from 'cdk8s-baremetal-contract/crd/index';
 import { type Clock, sleep, withDeadline } from '../../core/clock.ts';
 import type { HttpClientStream, Network } from '../../core/network.ts';
 import { type Random, randomInt } from '../../core/random.ts';
@@ -25,7 +25,7 @@ export interface RecordsApiOptions {
   readonly answerMs?: number;
 }
 
-export type Verb = 'get' | 'list' | 'watch' | 'create' | 'update' | 'delete';
+export type Verb = (typeof RECORD_VERBS)[number];
 
 export interface Call {
   readonly verb: Verb;

@@ -1,0 +1,141 @@
+/** Where bms-core's records are: what the site says, and what its container is given for it. */
+import { existsSync, readFileSync } from 'node:fs';
+import { bmsCoreConfig, path, RECORD_VERBS, type SiteInput } from 'cdk8s-baremetal-contract';
+import { parseKubernetesUrl } from 'cdk8s-baremetal-runtime/store/kubernetes/kubernetes-url';
+import { parseMysqlUrl } from 'cdk8s-baremetal-runtime/store/mysql/mysql-url';
+import { describe, expect, it } from 'vitest';
+import { schemaProblems } from '../support/kubernetes-schema.ts';
+import { seedSite } from '../support/seed-site.ts';
+import { type AnyManifest, find, synthSite } from '../support/synth.ts';
+
+type BmsCoreInput = NonNullable<SiteInput['bmsCore']>;
+const KEY = { secretName: 'bms-secrets-key' };
+const MYSQL = { mysql: { url: 'mysql://bms@db.example.net/bms', password: { secretName: 'bms-db' } } };
+
+const synth = (bmsCore: BmsCoreInput): AnyManifest[] => synthSite({ ...seedSite(), bmsCore });
+const podOf = (manifests: readonly AnyManifest[]) => find(manifests, 'DaemonSet', 'bms-core-pod45-wuxi2').spec.template.spec;
+// biome-ignore lint/suspicious/noExplicitAny: parts of manifests
+const named = (list: any[], name: string) => list.find((one) => one.name === name);
+
+/** What the daemon makes of the ConfigMap and the plain environment variables. */
+const configOf = (manifests: readonly AnyManifest[]) => {
+  const env: { name: string; value?: string }[] = podOf(manifests).containers[0].env;
+  const values = Object.fromEntries(
+    env.map(({ name, value }) => [name, value ?? (name.startsWith('BMS_STORE') ? 'from-a-secret' : undefined)]),
+  );
+  return bmsCoreConfig.parse(find(manifests, 'ConfigMap', 'pod45-wuxi2-bmscore').data.config, { env: values });
+};
+
+describe('store: kubernetes', () => {
+  const manifests = synth({ store: 'kubernetes', secretsKey: KEY });
+  const pod = podOf(manifests);
+  const [main] = pod.containers;
+
+  it('002-6: the daemon reads from its environment which records are its own, and where the key is', () => {
+    const { store } = configOf(manifests);
+    expect(parseKubernetesUrl(store.url)).toEqual({ namespace: undefined, scope: 'pod45-wuxi2' });
+    expect(store.secrets_key_file).toBe(path.secretsKeyFile);
+  });
+
+  it('000-5: the configuration stays byte-equal to the original', () => {
+    const original = readFileSync(new URL('../contract/config/fixtures/pod45-wuxi2.ini', import.meta.url), 'utf8');
+    expect(find(manifests, 'ConfigMap', 'pod45-wuxi2-bmscore').data.config).toBe(original);
+  });
+
+  it('000-12: the service account may work on BmsRecords of its namespace, and nothing else', () => {
+    const roles = manifests.filter(({ kind }) => /Role/.test(kind));
+    expect(roles.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual(['Role bms-core-store', 'RoleBinding bms-core-store']);
+    expect(find(manifests, 'Role', 'bms-core-store').rules).toEqual([
+      { apiGroups: ['baremetal.bms.io'], resources: ['bmsrecords'], verbs: [...RECORD_VERBS] },
+    ]);
+    expect(find(manifests, 'RoleBinding', 'bms-core-store').subjects).toEqual([
+      { kind: 'ServiceAccount', name: 'bms-admin', namespace: 'default' },
+    ]);
+  });
+
+  it('mounts a token that is renewed, with authority and namespace, where the client looks for them', () => {
+    expect(pod.automountServiceAccountToken).toBe(false);
+    const sources: { [key: string]: { path?: string; items?: { path: string }[] } }[] =
+      named(pod.volumes, 'token')?.projected.sources ?? [];
+    const files = sources.flatMap((source) =>
+      Object.values(source).flatMap(({ path: file, items }) => file ?? items?.map((item) => item.path)),
+    );
+    expect(files).toEqual(['token', 'ca.crt', 'namespace']);
+    expect(main.volumeMounts).toContainEqual({ name: 'token', mountPath: path.serviceAccount, readOnly: true });
+  });
+
+  it('mounts the key for root alone, not optional, not by subPath', () => {
+    expect(named(pod.volumes, 'secrets-key')).toEqual({
+      name: 'secrets-key',
+      secret: { secretName: 'bms-secrets-key', defaultMode: 0o400, items: [{ key: 'key', path: 'key' }] },
+    });
+    const mount = named(main.volumeMounts, 'secrets-key');
+    expect(mount).toEqual({ name: 'secrets-key', mountPath: path.secretsKeyDirectory, readOnly: true });
+    const other = podOf(synth({ store: 'kubernetes', secretsKey: { secretName: 's', key: 'aes' } }));
+    expect(named(other.volumes, 'secrets-key')?.secret.items).toEqual([{ key: 'aes', path: 'key' }]);
+  });
+
+  it('each pod of a site has records of its own', () => {
+    const two = { ...seedSite(), bmsCore: { store: 'kubernetes' as const, secretsKey: KEY } };
+    const [first] = two.pods;
+    if (!first) throw new Error('the site has no pod');
+    two.pods.push({
+      ...structuredClone(first),
+      name: 'pod46',
+      managementNodes: [{ name: 'mgmt-pod46-wuxi2-1' }],
+      vips: { 401: '10.128.192.22', 1800: '192.168.50.22' },
+      machines: [],
+    });
+    const all = synthSite(two);
+    const urls = ['pod45', 'pod46'].map(
+      (name) => named(find(all, 'DaemonSet', `bms-core-${name}-wuxi2`).spec.template.spec.containers[0].env, 'BMS_STORE__URL')?.value,
+    );
+    expect(urls).toEqual(['kubernetes:///pod45-wuxi2', 'kubernetes:///pod46-wuxi2']);
+    expect(all.filter(({ kind }) => kind === 'Role')).toHaveLength(1);
+  });
+
+  it('every field is known to Kubernetes 1.36', () => expect(manifests.flatMap(schemaProblems)).toEqual([]));
+});
+
+describe('store: mysql', () => {
+  const manifests = synth({ store: MYSQL, secretsKey: KEY });
+
+  it('the password comes from a Secret, and no token is mounted', () => {
+    const pod = podOf(manifests);
+    expect(named(pod.containers[0].env, 'BMS_STORE__PASSWORD')).toEqual({
+      name: 'BMS_STORE__PASSWORD',
+      valueFrom: { secretKeyRef: { name: 'bms-db', key: 'password' } },
+    });
+    expect(parseMysqlUrl(configOf(manifests).store.url, undefined)).toMatchObject({ host: 'db.example.net', database: 'bms' });
+    expect(named(pod.volumes, 'token')).toBeUndefined();
+    expect(manifests.filter(({ kind }) => /Role/.test(kind))).toEqual([]);
+    expect(manifests.flatMap(schemaProblems)).toEqual([]);
+  });
+});
+
+it('store: sqlite is what there is without it', () => expect(synth({ store: 'sqlite' })).toEqual(synth({})));
+
+it.each<[string, BmsCoreInput, RegExp]>([
+  ['a shared store without a key', { store: 'kubernetes' }, /bmsCore\.secretsKey.*kubectl create secret generic .*--namespace default/s],
+  ['the same on MySQL', { store: MYSQL }, /secretsKey/],
+  ["the original's form", { form: 'seed', store: 'kubernetes', secretsKey: KEY }, /original's form/],
+  [
+    'a password in the URL',
+    { store: { mysql: { ...MYSQL.mysql, url: 'mysql://bms:pw@db/bms' } }, secretsKey: KEY },
+    /without a password|store/,
+  ],
+  ['the key itself', { store: 'kubernetes', secretsKey: { ...KEY, key: `${'A'.repeat(43)}=` } }, /SITE_SECRET_AS_VALUE/],
+  ['a name that no Secret has', { store: 'kubernetes', secretsKey: { secretName: 'No Name' } }, /secretName/],
+])('refuses %s', (_, bmsCore, message) => expect(() => synth(bmsCore)).toThrow(message));
+
+it('refuses overrides of [store] beside it', () => {
+  const site = { ...seedSite(), bmsCore: { store: 'kubernetes' as const, secretsKey: KEY } };
+  const [pod] = site.pods;
+  if (pod) pod.config = { ...pod.config, store: { url: 'memory://' } };
+  expect(() => synthSite(site)).toThrow(/another \[store\] than the site/);
+});
+
+it('the committed site shares its records, and says what to create first', () => {
+  expect(existsSync('dist/wuxi2.k8s.yaml')).toBe(true);
+  expect(readFileSync('dist/wuxi2.k8s.yaml', 'utf8')).toContain('value: kubernetes:///pod45-wuxi2');
+});
