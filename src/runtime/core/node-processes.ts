@@ -5,6 +5,17 @@ import type { Processes } from './processes.ts';
 /** What a program may say before the rest is dropped. */
 const OUTPUT_LIMIT_CHARS = 256 * 1024;
 
+/** What ssh and virsh need. The rest stays here: a daemon's own environment may hold passwords, which are no business of other programs. */
+const PASSED_ON = /^(?:PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|SSH_AUTH_SOCK|XDG_RUNTIME_DIR|LIBVIRT_DEFAULT_URI|VBOX_[A-Z_]+)$/;
+
+/** LC_ALL: what programs say is read, so it has to be the untranslated words. */
+function environment(): Record<string, string> {
+  const passed = Object.entries(process.env).flatMap(([name, value]) =>
+    value !== undefined && PASSED_ON.test(name) ? [[name, value]] : [],
+  );
+  return { ...Object.fromEntries(passed), LC_ALL: 'C' };
+}
+
 export const nodeProcesses: Processes = {
   run({ program, args, limitMs, signal }) {
     return new Promise((resolve, reject) => {
@@ -13,7 +24,7 @@ export const nodeProcesses: Processes = {
         return;
       }
       // a process group of its own: what ssh started dies with ssh
-      const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+      const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true, env: environment() });
       const output = { stdout: '', stderr: '' };
       for (const name of ['stdout', 'stderr'] as const)
         child[name].setEncoding('utf8').on('data', (chunk: string) => {

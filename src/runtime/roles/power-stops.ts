@@ -15,6 +15,12 @@ const stop = z.looseObject({
 
 export const bmcStopKind: Kind<BmcStop> = { name: 'bmc-stop', parse: (value) => stop.parse(value) };
 
+/** Wall clock of the last "try again" of a person. */
+export const bmcWakeKind: Kind<{ readonly atMs: number }> = {
+  name: 'bmc-wake',
+  parse: (value) => z.looseObject({ atMs: time }).parse(value),
+};
+
 export class StoredStops implements StopKeeper {
   /** What was read last, so that a swap knows which version it replaces. */
   readonly #versions = new WeakMap<BmcStop, string>();
@@ -42,6 +48,22 @@ export class StoredStops implements StopKeeper {
     const updated = await this.store.update(bmcStopKind, { id, value: next }, version);
     if (updated.outcome === 'stored') this.#versions.set(next, updated.record.version);
     return updated.outcome === 'stored';
+  }
+
+  async wake(bmc: string, atMs: number): Promise<void> {
+    const id = idOf(bmc);
+    let current = await this.store.get(bmcWakeKind, id);
+    for (let tries = 0; tries < 5; tries++) {
+      const result = current
+        ? await this.store.update(bmcWakeKind, { id, value: { atMs } }, current.version)
+        : await this.store.create(bmcWakeKind, id, { atMs });
+      if (result.outcome === 'stored') return;
+      current = await this.store.get(bmcWakeKind, id);
+    }
+  }
+
+  async wokenAt(bmc: string): Promise<number | undefined> {
+    return (await this.store.get(bmcWakeKind, idOf(bmc)))?.value.atMs;
   }
 }
 

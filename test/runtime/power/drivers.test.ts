@@ -243,3 +243,12 @@ describe('VirtualPower', () => {
     await expect(nodeProcesses.run({ program: '/nonexistent', args: [], limitMs: 50 })).rejects.toMatchObject({ code: 'ENOENT' });
   });
 });
+
+it('002-2: other programs see no passwords of the environment, and speak untranslated', async () => {
+  process.env.BMS_TEST_PASSWORD = 'hunter2';
+  const { stdout } = await nodeProcesses.run({ program: 'env', args: [], limitMs: 5_000 });
+  delete process.env.BMS_TEST_PASSWORD;
+  expect(stdout).not.toContain('hunter2');
+  expect(stdout).toContain('PATH=');
+  expect(stdout).toContain('LC_ALL=C');
+});

@@ -51,4 +51,32 @@ describe('stored stops', () => {
     await lab.close();
     rmSync(directory, { recursive: true, force: true });
   });
+
+  it('002-2: a person who says "try again" on one replica ends the rest on the other', async () => {
+    const store = new MemoryStore();
+    const lab = await makeLab({ gateway: { schedule: () => [100], stops: new StoredStops(store) } });
+    const { clock, network } = lab;
+    const gateway = new IpmiGateway({
+      clock,
+      network,
+      logger: silentLogger,
+      random: seededRandom(9),
+      schedule: () => [100],
+      stops: new StoredStops(store),
+    });
+    const power = new IpmiPower(gateway, lab.access());
+    lab.bmc.faults.dead = true;
+    for (let i = 0; i < 6; i++) {
+      await failure(lab, power.status());
+      await clock.advance(20_000);
+    }
+    expect(await failure(lab, power.status())).toBe('IPMI_BMC_RESTING');
+    lab.bmc.faults.dead = false;
+    await lab.clock.until(lab.gateway.retry('10.0.0.20:623'));
+    await lab.clock.until(lab.gateway.retry('10.0.0.20:623')); // twice is once
+    await clock.advance(5_100);
+    expect(await clock.until(power.status())).toBe('off');
+    await clock.until(gateway.close());
+    await lab.close();
+  });
 });

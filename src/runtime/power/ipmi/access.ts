@@ -20,12 +20,13 @@ export interface CheckedAccess {
   readonly privilegeLevel: number;
 }
 
-const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/;
+const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
 const IPV6 = /^[0-9a-f:.]*:[0-9a-f:.]*(?:%[\w.-]+)?$/i;
 
 /** Throws POWER_ACCESS_INVALID, which names the field and never the password. */
 export function checkAccess(access: BmcAccess): CheckedAccess {
-  const { address, port = RMCP_PORT, username, password, privilege = 'operator' } = access;
+  const { address: given, port = RMCP_PORT, username, password, privilege = 'operator' } = access;
+  const address = canonical(given);
   if (!address) throw powerErrors.POWER_ACCESS_INVALID({ field: 'address', problem: 'is missing' });
   if (!IPV4.test(address) && !IPV6.test(address))
     throw powerErrors.POWER_ACCESS_INVALID({ field: 'address', problem: `"${address}" is not an IP address` });
@@ -55,6 +56,14 @@ export function sameCredentials(a: CheckedAccess, b: CheckedAccess): boolean {
 export function sameSession(a: CheckedAccess, b: CheckedAccess): boolean {
   if (a === b) return true; // the usual case, on the path of every command
   return sameCredentials(a, b) && a.privilege === b.privilege && a.suites.map((s) => s.id).join() === b.suites.map((s) => s.id).join();
+}
+
+/** One spelling for one BMC: with two it would have two lines, and a stop of one would not hold the other. A zone stays. */
+function canonical(address: string): string {
+  if (!address.includes(':')) return address;
+  const [plain = '', ...zone] = address.split('%');
+  const host = URL.canParse(`http://[${plain}]/`) ? new URL(`http://[${plain}]/`).hostname.slice(1, -1) : plain;
+  return [host, ...zone].join('%');
 }
 
 function suitesOf(id: number | undefined): readonly CipherSuite[] {

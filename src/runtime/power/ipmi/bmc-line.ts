@@ -28,6 +28,8 @@ export interface BmcLineOptions {
   onResult(result: string): void;
   /** A session ended; the gateway's count goes down. */
   onSessionEnd(): void;
+  /** When a person asked last that this BMC be tried again, on any replica. */
+  wokenAt(): Promise<number | undefined>;
   /** Do others wait for a session of theirs? Then an idle one is given up. */
   pressed(): boolean;
 }
@@ -50,9 +52,12 @@ export interface BmcStatus {
   readonly probeAtMs?: number | undefined;
 }
 
+const WAKE_EVERY_MS = 5_000;
+
 export class BmcLine {
   readonly #options: BmcLineOptions;
   readonly #queue: Turnstile;
+  readonly #logIns = new Turnstile(1);
   readonly #guard: StopGuard;
   readonly #breaker: Breaker;
   readonly #bucket: TokenBucket;
@@ -70,10 +75,14 @@ export class BmcLine {
   #timer: Timer | undefined;
   #lastUseMs: number;
   #lastTrafficMs: number;
+  #wakeReadMs = Number.NEGATIVE_INFINITY;
+  /** What was asked for before this line began is over. */
+  #wokenMs: number;
 
   constructor(access: CheckedAccess, options: BmcLineOptions) {
     this.#access = access;
     this.#options = options;
+    this.#wokenMs = options.clock.now();
     this.#queue = new Turnstile(options.maxInFlight);
     this.#guard = options.guard;
     this.#breaker = new Breaker(access.bmc, options.clock, options.random);
@@ -84,6 +93,11 @@ export class BmcLine {
   /** Has a session that nobody uses right now? */
   get evictable(): boolean {
     return this.#session !== undefined && this.#queue.inside === 0;
+  }
+
+  /** Holds nothing that a new line to the same BMC would lack: no session, nobody waiting. */
+  get forgettable(): boolean {
+    return !this.#session && !this.#opening && this.#queue.inside === 0 && this.#logIns.inside === 0 && this.#closings.size === 0;
   }
 
   get lastUseMs(): number {
@@ -185,7 +199,9 @@ export class BmcLine {
   /** A session beside the kept one, for who keeps it busy (a console). Whoever has it closes it. */
   async dedicated(access: CheckedAccess, signal: AbortSignal | undefined): Promise<IpmiSession> {
     const life = signal ? AbortSignal.any([signal, this.#life.signal]) : this.#life.signal;
-    return this.#enter(access, life);
+    const session = await this.#enter(access, life);
+    void session.ended.then(() => this.#options.onSessionEnd());
+    return session;
   }
 
   /** Other credentials, suite or privilege than the session's: it ends, the new ones count from now on. */
@@ -234,7 +250,9 @@ export class BmcLine {
     return session;
   }
 
+  /** One log-in at a time: two at once with a wrong password would both have sent it before either knew. */
   async #enter(access: CheckedAccess, life: AbortSignal): Promise<IpmiSession> {
+    await this.#logIns.enter(life);
     try {
       await this.#guard.enter(access);
       const session = await this.#openOnce(access, life);
@@ -249,6 +267,8 @@ export class BmcLine {
         await this.#guard.failed(access, error);
       }
       throw error;
+    } finally {
+      this.#logIns.leave();
     }
   }
 
@@ -264,10 +284,25 @@ export class BmcLine {
   }
 
   async #tried<T>(command: IpmiCommand<T>, signal: AbortSignal | undefined): Promise<T> {
+    if (this.#breaker.state === 'open') await this.#listenForWake();
     this.#breaker.enter();
     const turn = this.#bucket.take(signal);
     if (turn) await turn;
     return this.#runKept(command, signal);
+  }
+
+  /** Another replica may have been told to try again. Asked while the BMC rests, and not more often than that is worth. */
+  async #listenForWake(): Promise<void> {
+    const { clock, wokenAt } = this.#options;
+    if (clock.monotonic() - this.#wakeReadMs < WAKE_EVERY_MS) return;
+    this.#wakeReadMs = clock.monotonic();
+    try {
+      const woken = await wokenAt();
+      if (woken !== undefined && woken > this.#wokenMs) this.#breaker.answered();
+      this.#wokenMs = woken ?? this.#wokenMs;
+    } catch {
+      // the store is away: the rest ends by itself
+    }
   }
 
   #noteAnswer(): void {
@@ -279,15 +314,20 @@ export class BmcLine {
 
   #noteFailure(error: unknown, signal: AbortSignal | undefined): void {
     const code = codeOf(error);
-    if (signal?.aborted || this.#life.signal.aborted || code === '') this.#breaker.undecided();
+    // nothing was sent, or nobody heard the end of it: says nothing of the BMC, and lets the next one probe
+    const untold = !code.startsWith('IPMI_') || code === 'IPMI_AUTH_HELD';
+    if (code === 'IPMI_BMC_RESTING') {
+      this.#options.onResult(code);
+      return;
+    }
+    if (signal?.aborted || this.#life.signal.aborted || untold) this.#breaker.undecided();
     else if (code === 'IPMI_NO_ANSWER') this.#breaker.silent();
-    else if (code !== 'IPMI_BMC_RESTING' && code !== 'IPMI_AUTH_HELD') {
+    else {
       this.#breaker.answered(); // it refused: it is there
       this.#answeredAtMs = this.#options.clock.now();
     }
     if (code !== '') this.#options.onResult(code);
-    if (code !== '' && code !== 'IPMI_BMC_RESTING')
-      this.#lastError = { code, message: (error as Error).message, atMs: this.#options.clock.now() };
+    if (code !== '') this.#lastError = { code, message: (error as Error).message, atMs: this.#options.clock.now() };
   }
 
   #lost(session: IpmiSession, reason: Error): void {

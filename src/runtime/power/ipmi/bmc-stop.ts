@@ -38,11 +38,24 @@ export interface StopKeeper {
   read(bmc: string): Promise<BmcStop | undefined>;
   /** Puts `next` (absent: nothing) where `before` was. False when another replica was faster: read again. */
   swap(bmc: string, before: BmcStop | undefined, next: BmcStop | undefined): Promise<boolean>;
+  /** A person asked for another try: ends the rest of a silent BMC on every replica that reads it. Absent: on this one only. */
+  wake?(bmc: string, atMs: number): Promise<void>;
+  /** When that was last. */
+  wokenAt?(bmc: string): Promise<number | undefined>;
 }
 
 /** For tools and tests: stops end with the process. */
 export class MemoryStopKeeper implements StopKeeper {
   readonly #stops = new Map<string, BmcStop>();
+  readonly #woken = new Map<string, number>();
+
+  async wake(bmc: string, atMs: number): Promise<void> {
+    this.#woken.set(bmc, atMs);
+  }
+
+  async wokenAt(bmc: string): Promise<number | undefined> {
+    return this.#woken.get(bmc);
+  }
 
   async read(bmc: string): Promise<BmcStop | undefined> {
     return this.#stops.get(bmc);
@@ -63,8 +76,11 @@ const SALT_BYTES = 16;
 /** 2 MiB and some milliseconds a digest: a password cannot be guessed cheaply from the store, and a thousand BMCs do not hold the process up. */
 const SCRYPT = { N: 2048, r: 8, p: 1 };
 
+/** Who logs in. */
+type Login = Pick<CheckedAccess, 'username' | 'password'>;
+
 export class StopGuard {
-  readonly #digests = new WeakMap<CheckedAccess, Map<string, Buffer>>();
+  readonly #digests = new WeakMap<Login, Map<string, Buffer>>();
   #known: BmcStop | undefined;
 
   constructor(
@@ -84,7 +100,7 @@ export class StopGuard {
   }
 
   /** Before a log-in. Throws IPMI_AUTH_HELD; resolves when this caller may try: nothing is held, its credentials are new, or it is the probe. */
-  async enter(access: CheckedAccess): Promise<void> {
+  async enter(access: Login): Promise<void> {
     const { bmc, clock, probeEveryMs } = this.options;
     const stop = await this.#read();
     if (!stop) return;
@@ -98,7 +114,7 @@ export class StopGuard {
   }
 
   /** After a log-in that worked. Others that were refused stay so: two configurations that disagree must not take turns. */
-  async succeeded(access: CheckedAccess): Promise<void> {
+  async succeeded(access: Login): Promise<void> {
     const stop = this.#known;
     if (!stop) return;
     const now = this.options.clock.now();
@@ -108,7 +124,7 @@ export class StopGuard {
   }
 
   /** After one that failed. */
-  async failed(access: CheckedAccess, error: unknown): Promise<void> {
+  async failed(access: Login, error: unknown): Promise<void> {
     if (!isAuthenticationFailure(error)) return;
     const { bmc, clock, probeEveryMs } = this.options;
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
@@ -148,16 +164,16 @@ export class StopGuard {
     return true;
   }
 
-  #refused(access: CheckedAccess, atMs: number): RefusedCredential {
+  #refused(access: Login, atMs: number): RefusedCredential {
     const salt = Buffer.from(this.options.random.bytes(SALT_BYTES)).toString('hex');
     return { atMs, salt, digest: this.#digest(access, salt).toString('hex') };
   }
 
-  #matches(access: CheckedAccess, { salt, digest }: RefusedCredential): boolean {
+  #matches(access: Login, { salt, digest }: RefusedCredential): boolean {
     return sameCode(this.#digest(access, salt), Buffer.from(digest, 'hex'));
   }
 
-  #digest(access: CheckedAccess, salt: string): Buffer {
+  #digest(access: Login, salt: string): Buffer {
     const known = this.#digests.get(access) ?? new Map<string, Buffer>();
     this.#digests.set(access, known);
     const digest = known.get(salt) ?? scryptSync(`${access.username}\0${access.password.reveal()}`, Buffer.from(salt, 'hex'), 32, SCRYPT);

@@ -58,6 +58,8 @@ const DEFAULT_IDLE_CLOSE_MS = 300_000;
 const DEFAULT_PROBE_EVERY_MS = 3_600_000;
 const DEFAULT_COMMANDS_PER_SECOND = 100;
 const DEFAULT_BURST = 200;
+const FIRST_PRUNE = 1024;
+const FORGOTTEN_AFTER_MS = 24 * 3_600_000;
 
 export class IpmiGateway {
   readonly #options: IpmiGatewayOptions;
@@ -67,6 +69,7 @@ export class IpmiGateway {
   readonly #results = new Map<string, number>();
   readonly #stops: StopKeeper;
   #closing: Promise<void> | undefined;
+  #pruneAt = FIRST_PRUNE;
 
   constructor(options: IpmiGatewayOptions) {
     this.#options = { ...options, random: pooledRandom(options.random) };
@@ -94,9 +97,10 @@ export class IpmiGateway {
 
   /** Lifts the stop of a BMC that refused credentials, on every replica, and ends its rest on this one. */
   async retry(bmc: string): Promise<void> {
-    const line = this.#lines.get(bmc);
-    if (line) await line.retry();
-    else await this.#guard(bmc).lift();
+    const lines = [...this.#lines].filter(([name]) => (this.#lines.has(bmc) ? name === bmc : sameHost(name, bmc)));
+    await Promise.all(lines.map(([, line]) => line.retry()));
+    await this.guard(bmc).lift();
+    await this.#stops.wake?.(bmc, this.#options.clock.now());
   }
 
   /** Ends the session with one BMC. What is known of refused credentials stays known. */
@@ -128,12 +132,21 @@ export class IpmiGateway {
     if (this.#closing) throw powerErrors.POWER_GATEWAY_CLOSED({ bmc: access.bmc });
     const known = this.#lines.get(access.bmc);
     if (known) return known;
+    if (this.#lines.size >= this.#pruneAt) this.#prune();
     const line = this.#newLine(access);
     this.#lines.set(access.bmc, line);
     return line;
   }
 
-  #guard(bmc: string): StopGuard {
+  /** Machines come and go: lines that nobody used for a day go too. Stops are in the keeper and stay. */
+  #prune(): void {
+    const longAgoMs = this.#options.clock.monotonic() - FORGOTTEN_AFTER_MS;
+    for (const [bmc, line] of this.#lines) if (line.forgettable && line.lastUseMs < longAgoMs) this.#lines.delete(bmc);
+    this.#pruneAt = Math.max(2 * this.#lines.size, FIRST_PRUNE); // doubling: each new line pays for one look at another
+  }
+
+  /** What holds back credentials that `bmc` (`host:port`) refused: for drivers that speak something else than IPMI to it. */
+  guard(bmc: string): StopGuard {
     const { clock, random, logger, probeEveryMs = DEFAULT_PROBE_EVERY_MS } = this.#options;
     const onKeeperFailure = (error: unknown): void =>
       logger.warn({ bmc, error: String(error) }, 'the stop of a BMC could not be read or written; this replica keeps to what it knows');
@@ -146,7 +159,7 @@ export class IpmiGateway {
       clock,
       logger,
       random,
-      guard: this.#guard(access.bmc),
+      guard: this.guard(access.bmc),
       commandsPerSecond: commandsPerSecond ?? DEFAULT_COMMANDS_PER_SECOND,
       burst: burst ?? DEFAULT_BURST,
       maxInFlight: Math.min(maxInFlight, MAX_IN_FLIGHT),
@@ -155,6 +168,7 @@ export class IpmiGateway {
       open: (checked, knownSuite, signal) => this.#open(checked, knownSuite, signal),
       onResult: (result) => this.#results.set(result, (this.#results.get(result) ?? 0) + 1),
       onSessionEnd: () => this.#sessions.leave(),
+      wokenAt: async () => this.#stops.wokenAt?.(access.bmc),
       pressed: () => this.#sessions.waiting > 0,
     });
   }
@@ -178,4 +192,9 @@ export class IpmiGateway {
     for (const line of this.#lines.values()) if (line.evictable && (!oldest || line.lastUseMs < oldest.lastUseMs)) oldest = line;
     await oldest?.drop();
   }
+}
+
+/** A record may leave out the port that its line has. */
+function sameHost(a: string, b: string): boolean {
+  return a.replace(/:\d+$/, '') === b.replace(/:\d+$/, '');
 }

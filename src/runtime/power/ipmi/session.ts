@@ -58,7 +58,13 @@ export class IpmiSession {
   #requestSequence = 0;
   #closing: Promise<void> | undefined;
   #raising: Promise<void> | undefined;
+  readonly #end = Promise.withResolvers<void>();
   #payloadHandler: ((payload: Buffer) => void) | undefined;
+
+  /** Resolves when the channel was let go. */
+  get ended(): Promise<void> {
+    return this.#end.promise;
+  }
 
   get suite(): CipherSuite {
     return this.#established.keys.suite;
@@ -141,6 +147,7 @@ export class IpmiSession {
     this.#closing ??= Promise.resolve();
     for (const { exchange } of this.#waiting.values()) exchange.fail(reason);
     this.#channel.close();
+    this.#end.resolve();
   }
 
   async #close(): Promise<void> {
@@ -152,6 +159,7 @@ export class IpmiSession {
       // making an error costs more than the packet, and mostly nobody waits for it
       if (this.#waiting.size > 0) this.abandon(powerErrors.POWER_GATEWAY_CLOSED({ bmc: this.#access.bmc }));
       else this.#channel.close();
+      this.#end.resolve();
     }
   }
 

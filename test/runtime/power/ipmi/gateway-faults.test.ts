@@ -1,0 +1,76 @@
+/** Ways by which a gateway could do harm or stop for ever. */
+import { IpmiPower, Secret } from 'cdk8s-baremetal-runtime/power/index';
+import { checkAccess, MemoryStopKeeper } from 'cdk8s-baremetal-runtime/power/ipmi/index';
+import { describe, expect, it } from 'vitest';
+import { failure, makeLab } from '../support.ts';
+
+describe('what must not happen', () => {
+  it('002-2: a probe that a stop holds back leaves the breaker free for the next', async () => {
+    const stops = new MemoryStopKeeper();
+    const lab = await makeLab({ gateway: { schedule: () => [100], stops } });
+    const stale = new IpmiPower(lab.gateway, lab.access({ password: 'stale' }));
+    expect(await failure(lab, stale.status())).toBe('IPMI_WRONG_PASSWORD');
+    lab.bmc.faults.dead = true;
+    const right = new IpmiPower(lab.gateway, lab.access());
+    for (let i = 0; i < 3; i++) expect(await failure(lab, right.status())).toBe('IPMI_NO_ANSWER');
+    lab.bmc.faults.dead = false;
+    await lab.clock.advance(6_100);
+    expect(await failure(lab, stale.status())).toBe('IPMI_AUTH_HELD'); // was the probe, and sent nothing
+    expect(await lab.clock.until(right.status())).toBe('off');
+    await lab.close();
+  });
+
+  it('002-2: a socket that cannot be opened says nothing of the BMC', async () => {
+    const lab = await makeLab();
+    const open = lab.network.udp.bind(lab.network);
+    lab.network.udp = () => Promise.reject(Object.assign(new Error('too many open files'), { code: 'EMFILE' }));
+    const power = new IpmiPower(lab.gateway, lab.access());
+    expect(await failure(lab, power.status())).toBe('EMFILE');
+    expect(lab.gateway.statuses()).toMatchObject([{ answeredAtMs: undefined }]);
+    lab.network.udp = open;
+    expect(await lab.clock.until(power.status())).toBe('off');
+    await lab.close();
+  });
+
+  it('002-2: a console beside the kept session does not send a wrong password a second time', async () => {
+    const lab = await makeLab();
+    const access = lab.access({ password: 'stale' });
+    const codes = await Promise.all([
+      failure(lab, new IpmiPower(lab.gateway, access).status()),
+      failure(lab, lab.gateway.session(access)),
+      failure(lab, lab.gateway.session(access)),
+    ]);
+    expect(codes.sort()).toEqual(['IPMI_AUTH_HELD', 'IPMI_AUTH_HELD', 'IPMI_WRONG_PASSWORD']);
+    await lab.close();
+  });
+
+  it("a console's session counts no longer when it has ended", async () => {
+    const lab = await makeLab();
+    const session = await lab.clock.until(lab.gateway.session(lab.access()));
+    expect(lab.gateway.stats().sessions).toBe(1);
+    await lab.clock.until(session.close());
+    expect(lab.gateway.stats().sessions).toBe(0);
+    await lab.close();
+  });
+
+  it('002-2: an address has one spelling, so that a stop holds for all of them', () => {
+    const of = (address: string) => checkAccess({ ...{ username: 'u', password: USELESS }, address }).bmc;
+    expect(of('FD00:0:0::20')).toBe(of('fd00::20'));
+    expect(of('fe80::0:1%eth0')).toBe('[fe80::1%eth0]:623');
+    expect(() => of('010.0.0.1')).toThrow(expect.objectContaining({ code: 'POWER_ACCESS_INVALID' }));
+    expect(() => of('01.0.0.1')).toThrow(expect.objectContaining({ code: 'POWER_ACCESS_INVALID' }));
+  });
+
+  it('BMCs that nobody asked for a day are forgotten', async () => {
+    const lab = await makeLab({ gateway: { schedule: () => [1] } });
+    const ask = (n: number) => failure(lab, new IpmiPower(lab.gateway, lab.access({ address: `10.1.${n >> 8}.${n & 255}` })).status());
+    for (let n = 0; n < 1024; n++) await ask(n);
+    expect(lab.gateway.stats().lines).toBe(1024);
+    await lab.clock.advance(25 * 3_600_000);
+    await ask(2000);
+    expect(lab.gateway.stats().lines).toBe(1);
+    await lab.close();
+  });
+});
+
+const USELESS = new Secret('p');
