@@ -12,7 +12,9 @@ const EXTENTS = [
   { offset: 50 * MIB + 4096, length: 3 * MIB },
   { offset: DEMO_IMAGE_BYTES - 512 * 1024, length: 512 * 1024 },
 ] as const;
-const BOOT_SIGNATURE_OFFSET = 510;
+/** The partition table, between the boot loader's code and the signature. */
+const TABLE_OFFSET = 446;
+const SECTOR_BYTES = 512;
 
 /** Writes the image; its data is a stream that no shift or swap of blocks leaves alike. */
 export function writeDemoImage(path: string): void {
@@ -20,10 +22,21 @@ export function writeDemoImage(path: string): void {
   try {
     ftruncateSync(file, DEMO_IMAGE_BYTES);
     for (const { offset, length } of EXTENTS) writeSync(file, noise(offset, length), 0, length, offset);
-    writeSync(file, Uint8Array.of(0x55, 0xaa), 0, 2, BOOT_SIGNATURE_OFFSET);
+    writeSync(file, partitionTable(), 0, SECTOR_BYTES - TABLE_OFFSET, TABLE_OFFSET);
   } finally {
     closeSync(file);
   }
+}
+
+/** One active Linux partition, from the first MiB to the end: what is put behind the image (a config drive) looks where its partitions end. */
+function partitionTable(): Buffer {
+  const table = Buffer.alloc(SECTOR_BYTES - TABLE_OFFSET);
+  table[0] = 0x80; // active
+  table[4] = 0x83; // Linux
+  table.writeUInt32LE(MIB / SECTOR_BYTES, 8);
+  table.writeUInt32LE((DEMO_IMAGE_BYTES - MIB) / SECTOR_BYTES, 12);
+  table.writeUInt16BE(0x55aa, 64);
+  return table;
 }
 
 /** SHA-256 in counter mode, 1 KiB a digest repeated with its position: fast, and different at every sector. */

@@ -201,6 +201,7 @@ async function prepareFolder(folder: string, { image: source, random, signal }: 
   const boot = join(folder, 'tftpboot');
   for (const part of ['pxelinux.cfg', 'deploy_image_template', 'user_images']) mkdirSync(join(boot, part), { recursive: true });
   writeFileSync(join(boot, 'pxelinux.0'), random.bytes(42 * 1024));
+  for (const file of ['ldlinux.c32', 'bootx64.efi']) writeFileSync(join(boot, file), random.bytes(64 * 1024)); // looked for at the start
   writeFileSync(join(boot, 'deploy_image_template/deploy_kernel'), random.bytes(1024 * 1024));
   writeFileSync(join(boot, 'deploy_image_template/deploy_ramdisk'), random.bytes(2 * 1024 * 1024));
   const id = randomUuid(random);
