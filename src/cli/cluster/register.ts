@@ -4,6 +4,7 @@ import { DEFAULT_CLUSTER_NAME, DEFAULT_NAMESPACE } from 'cdk8s-baremetal-contrac
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Assignment } from './assignment.ts';
+import type { BundleOptions } from './bundle.ts';
 import type { ClusterContext, ClusterKey } from './context.ts';
 import { withExitCode } from './exit.ts';
 
@@ -285,12 +286,11 @@ function registerBundle(program: Command): void {
     .option('--replicas <number>', 'of it; one leads', number)
     .option('--watch-namespaces <names>', 'only these, by commas: it then has no rights in others', list)
     .option('--image-pull-secrets <names>', 'by commas', list)
-    .action(
-      async (flags: { namespace?: string; image?: string; replicas?: number; watchNamespaces?: string[]; imagePullSecrets?: string[] }) => {
-        const { bundleYaml } = await import('./bundle.ts');
-        process.stdout.write(bundleYaml(flags));
-      },
-    );
+    .option('--no-validation-rules', 'for Kubernetes before 1.25: the kind without its rules in CEL')
+    .action(async (flags: BundleOptions) => {
+      const { bundleYaml } = await import('./bundle.ts');
+      process.stdout.write(bundleYaml(flags));
+    });
 }
 
 /** Errors leave with what the program is to end with. */

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { DNS_SUBDOMAIN, DNS_SUBDOMAIN_LENGTH } from '../names.ts';
 import { type ComponentKey, catalog } from './catalog.ts';
+import { clusterRules, componentRules, rulesMeta } from './cluster-rules.ts';
 import type { Component, ComponentKind } from './component.ts';
 import { isCron, isTimeZone } from './cron.ts';
 
@@ -94,6 +95,7 @@ const byKind = {
         type: z.enum(['OnDelete', 'RollingUpdate']),
         maxUnavailable: z.int().min(1).optional(),
       })
+      .meta(rulesMeta(clusterRules.updateStrategy))
       .optional(),
   },
   CronJob: { ...everyComponent, schedule: cron.optional(), suspend: z.boolean().optional() },
@@ -120,12 +122,13 @@ function overridesSchema(component: Component): z.ZodType<ComponentOverrides> {
   const exposed = component.ports?.filter(({ nodePort }) => nodePort !== undefined) ?? [];
   const nodePorts = Object.fromEntries(exposed.map(({ name }) => [name, z.int().min(30000).max(32767).optional()]));
   const companions = new Set(component.companions?.map(({ override }) => override));
-  return z.strictObject({
+  const schema = z.strictObject({
     ...byKind[component.kind],
     ...ofOneComponent[component.key],
     ...(exposed.length > 0 && { nodePorts: z.strictObject(nodePorts).optional(), internalOnly: z.boolean().optional() }),
     ...Object.fromEntries([...companions].map((name) => [name, z.strictObject(container).optional()])),
-  }) as unknown as z.ZodType<ComponentOverrides>;
+  });
+  return schema.meta(rulesMeta(...componentRules(component))) as unknown as z.ZodType<ComponentOverrides>;
 }
 
 type ImageOverrides = { readonly [K in keyof typeof imageOverrides]?: z.infer<(typeof imageOverrides)[K]> };
@@ -168,7 +171,7 @@ export interface ComponentOverrides extends ContainerOverrides {
 
 const mysql = z
   .strictObject({
-    host: z.string().min(1).describe('Name or address of the MySQL server.'),
+    host: z.string().min(1).max(DNS_SUBDOMAIN_LENGTH).describe('Name or address of the MySQL server.'),
     port: z.int().min(1).max(65535).default(3306).describe('Its TCP port.'),
     username: z.string().min(1).default('root').describe('Account that may create databases and accounts.'),
     password: z.string().min(1).optional().describe('Its password. Readable for all who may read this object: prefer passwordSecretRef.'),
@@ -180,8 +183,11 @@ const mysql = z
       .optional()
       .describe('The operator and its dumps speak TLS and verify the certificate. The services connect as their configuration says.'),
   })
-  // oneOf and not a CEL rule: every version of Kubernetes that has structural schemas understands it
-  .meta({ oneOf: [{ required: ['password'] }, { required: ['passwordSecretRef'] }] })
+  // oneOf beside the rule: every version of Kubernetes that has structural schemas understands it; the rule says it in words
+  .meta({
+    oneOf: [{ required: ['password'] }, { required: ['passwordSecretRef'] }],
+    ...rulesMeta(clusterRules.mysqlPassword, clusterRules.mysqlTls),
+  })
   .describe('Database server.');
 
 const databaseBackup = z
@@ -197,8 +203,8 @@ const databaseBackup = z
 /** Everything of `spec` beside the components. */
 const settings = {
   mysql,
-  region: dnsName.default('region0').describe('OneCloud region.'),
-  zone: dnsName.default('zone0').describe('OneCloud zone.'),
+  region: dnsName.default('region0').meta(rulesMeta(clusterRules.region)).describe('OneCloud region.'),
+  zone: dnsName.default('zone0').meta(rulesMeta(clusterRules.zone)).describe('OneCloud zone.'),
   imageRepository: repository.default('registry.hub.docker.com/yunion').describe('Where images come from.'),
   version: tag.default('latest').describe('Tag of every image that has no own one.'),
   edition: z.enum(['ce', 'ee']).default('ce').describe('Community or enterprise edition.'),

@@ -1,10 +1,11 @@
 /** The custom resource OnecloudCluster: a OneCloud installation as one object. */
 import { type CrdDefinition, defineCrd } from '../crd/define-crd.ts';
+import { clusterRules, withRootRules } from './cluster-rules.ts';
 import { clusterSpecSchema } from './cluster-spec.ts';
 import { clusterStatusSchema } from './cluster-status.ts';
 import { ONECLOUD_GROUP, ONECLOUD_KIND, ONECLOUD_VERSION } from './names.ts';
 
-export const onecloudCluster: CrdDefinition<typeof clusterSpecSchema, typeof clusterStatusSchema> = defineCrd({
+const definition = defineCrd({
   group: ONECLOUD_GROUP,
   version: ONECLOUD_VERSION,
   kind: ONECLOUD_KIND,
@@ -24,3 +25,8 @@ export const onecloudCluster: CrdDefinition<typeof clusterSpecSchema, typeof clu
     { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
   ],
 });
+
+export const onecloudCluster: CrdDefinition<typeof clusterSpecSchema, typeof clusterStatusSchema> = {
+  ...definition,
+  manifest: () => withRootRules(definition.manifest(), [clusterRules.name]),
+};

@@ -27,10 +27,14 @@ export const onecloudErrors = defineErrors('OneCloud clusters', {
     message: ({ field, value, rule }) => `${field} is ${value}: it ${rule}`,
     cure: 'Correct the value',
   }),
-  ONECLOUD_PASSWORD_SOURCE: entry<{ field: string; given: 'none' | 'both' }>({
-    message: ({ field, given }) =>
-      given === 'none' ? `${field} has neither password nor passwordSecretRef` : `${field} has both password and passwordSecretRef`,
-    cure: 'Give exactly one of them; passwordSecretRef: { name, key } names a Secret of the same namespace',
+  ONECLOUD_FIELD_IMMUTABLE: entry<{ field: string; from: string; to: string }>({
+    message: ({ field, from, to }) => `${field} is ${from} and cannot become ${to}: services and machines are registered under it`,
+    cure: 'Leave it; another region or zone is another cluster',
+  }),
+  ONECLOUD_PASSWORD_SOURCE: entry<{ field: string; given: 'none' | 'both'; key?: string }>({
+    message: ({ field, given, key = 'password' }) =>
+      given === 'none' ? `${field} has neither ${key} nor ${key}SecretRef` : `${field} has both ${key} and ${key}SecretRef`,
+    cure: ({ key = 'password' }) => `Give one of them; ${key}SecretRef: { name, key } names a Secret of the same namespace`,
   }),
   ONECLOUD_SECRET_AS_VALUE: entry<{ field: string; instead: string }>({
     message: ({ field }) => `${field} holds a secret as a value, which everybody who may read the object sees (value not shown)`,

@@ -1,4 +1,5 @@
 export * from './catalog.ts';
+export { clusterRules, componentRules, type ValidationRule, withoutRules } from './cluster-rules.ts';
 export * from './cluster-spec.ts';
 export * from './cluster-status.ts';
 export * from './component.ts';

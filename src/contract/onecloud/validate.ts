@@ -8,7 +8,7 @@ import { type CodedError, nearest } from '../errors.ts';
 import { asObject, asText, type Fields } from '../loose.ts';
 import { maskUrlPasswords } from '../mask.ts';
 import { catalog } from './catalog.ts';
-import { clusterSpecSchema, SETTING_KEYS } from './cluster-spec.ts';
+import { clusterSpecSchema, SETTING_KEYS, settingsSchema } from './cluster-spec.ts';
 import { onecloudErrors } from './errors.ts';
 import { DEFAULT_NAMESPACE, ONECLOUD_API_VERSION, ONECLOUD_KIND } from './names.ts';
 
@@ -57,6 +57,17 @@ export function validateClusters(objects: readonly unknown[]): ClusterProblem[] 
   return problems;
 }
 
+/** What one spec cannot become: rules that look at what was there before. Specs of any shape. */
+export function validateChange(before: unknown, after: unknown): CodedError[] {
+  const defaults = { region: settingsSchema.shape.region.parse(undefined), zone: settingsSchema.shape.zone.parse(undefined) };
+  return (['region', 'zone'] as const).flatMap((key) => {
+    const [from, to] = [before, after].map((spec) => asText(asObject(spec)[key]) ?? defaults[key]);
+    return from === undefined || to === undefined || from === to
+      ? []
+      : [onecloudErrors.ONECLOUD_FIELD_IMMUTABLE({ field: `spec.${key}`, from, to })];
+  });
+}
+
 type Report = (path: DataPath, error: CodedError, severity?: ClusterProblem['severity']) => void;
 
 function checkMetadata({ name, namespace }: Fields, names: Set<string>, report: Report): string {
@@ -80,11 +91,15 @@ function checkSecrets({ mysql, keystone }: Fields, report: Report): void {
     const given = password === undefined ? 'none' : 'both';
     report(['spec', 'mysql'], onecloudErrors.ONECLOUD_PASSWORD_SOURCE({ field: 'spec.mysql', given }));
   }
+  const { bootstrapPassword, bootstrapPasswordSecretRef } = asObject(keystone);
+  if (bootstrapPassword !== undefined && bootstrapPasswordSecretRef !== undefined) {
+    const params = { field: 'spec.keystone', given: 'both', key: 'bootstrapPassword' } as const;
+    report(['spec', 'keystone'], onecloudErrors.ONECLOUD_PASSWORD_SOURCE(params));
+  }
   const warn = (path: DataPath, instead: string): void =>
     report(path, onecloudErrors.ONECLOUD_SECRET_AS_VALUE({ field: formatPath(path), instead }), 'warning');
   if (password !== undefined) warn(['spec', 'mysql', 'password'], 'spec.mysql.passwordSecretRef');
-  if (asObject(keystone).bootstrapPassword !== undefined)
-    warn(['spec', 'keystone', 'bootstrapPassword'], 'spec.keystone.bootstrapPasswordSecretRef');
+  if (bootstrapPassword !== undefined) warn(['spec', 'keystone', 'bootstrapPassword'], 'spec.keystone.bootstrapPasswordSecretRef');
 }
 
 /** The client compares the certificate's name with the host's; it knows no addresses in certificates. */

@@ -20,7 +20,7 @@ const SUFFIX = randomBytes(3).toString('hex');
 const NAMESPACE = `bmctl-test-${SUFFIX}`;
 const SYSTEM = `bmctl-system-${SUFFIX}`;
 const VERSION = 'v3.1.3-20200312.0';
-const CRD = 'crds/onecloud.yunion.io_onecloudclusters.yaml';
+const CRD = 'crds/onecloud.yunion.io.yaml';
 
 /** Node ports belong to the whole server, which other tests use at the same time: this cluster keeps them inside. */
 const INSIDE = catalog.flatMap(({ key, ports = [] }) =>
@@ -63,7 +63,8 @@ describe.skipIf(withoutCluster('bmctl cluster on an API server'))('bmctl on a re
   beforeAll(() => {
     folder.create();
     real = realApi();
-    kubectl('apply', '-f', CRD);
+    // without kubectl's own check, which refuses rules in CEL before the server, if it is older than 1.25, ignores them
+    kubectl('apply', '--validate=false', '-f', CRD);
     kubectl('wait', '--for=condition=Established', '--timeout=30s', '-f', CRD);
     writeFileSync(folder.path('printed.yaml'), AS_PRINTED);
   });

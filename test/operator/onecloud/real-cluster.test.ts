@@ -1,11 +1,10 @@
 /** The whole operator on a real API server with real controllers; pods become Ready by a stand-in for nodes. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { crdFiles } from '../../../scripts/crds.ts';
 import { catalog } from '../../../src/contract/onecloud/catalog.ts';
 import type { ClusterStatus } from '../../../src/contract/onecloud/cluster-status.ts';
 import { clientNodeTransport, loadKubeConfig } from '../../../src/operator/engine/client-node-transport.ts';
-import { at, type KubeObject } from '../../../src/operator/engine/objects.ts';
+import { at } from '../../../src/operator/engine/objects.ts';
 import { resourceTypes } from '../../../src/operator/engine/resource-types.ts';
 import type { Transport } from '../../../src/operator/engine/transport.ts';
 import { type Operator, startOperator } from '../../../src/operator/main.ts';
@@ -19,6 +18,7 @@ import { CORRECTED } from '../../contract/onecloud/seed.ts';
 import { type FakeKubelet, startFakeKubelet } from '../../support/fake-kubelet.ts';
 import { eventually, type RealApi, realApi } from '../cluster.ts';
 import { type Kubetest, startKubetest, withoutKubetest } from '../kubetest.ts';
+import { installKinds } from '../load/clusters.ts';
 
 const V1 = 'v3.1.3-20200312.0';
 const V2 = 'v3.1.3-20200320.0';
@@ -36,12 +36,7 @@ describe.skipIf(withoutKubetest('OneCloud clusters on an API server'))('a OneClo
   beforeAll(async () => {
     server = await startKubetest();
     real = realApi(server.kubeconfig);
-    for (const [file, text] of crdFiles()) {
-      if (!file.startsWith('onecloud')) continue;
-      const crd = parse(text) as KubeObject;
-      await real.api.apply(resourceTypes.customResourceDefinitions, crd, { force: true });
-      await eventually(() => real.api.list(clusterType).catch(() => undefined), 'the kind is served');
-    }
+    await installKinds(real.api);
     namespace = await real.namespace();
     kubelet = await startFakeKubelet(real.api, namespace);
     const inner = clientNodeTransport(loadKubeConfig({ file: server.kubeconfig }), nodeClock);
