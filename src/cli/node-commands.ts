@@ -11,6 +11,11 @@ export interface CommandContext extends Surroundings {
   readonly print: (text: string) => void;
 }
 
+/** What was done: in a sentence, or as JSON (what the API answers; where it answers nothing, the same as fields). */
+export function said({ asJson, print }: CommandContext, json: object, sentence: string): void {
+  print(asJson ? JSON.stringify(json, undefined, 2) : sentence);
+}
+
 export async function nodeList({ api, asJson, print }: CommandContext, filters: Readonly<Record<string, string>> = {}): Promise<void> {
   const nodes: NodeSummary[] = [];
   for (let cursor: string | undefined; ; ) {
@@ -48,8 +53,11 @@ export async function nodeShow({ api, asJson, print }: CommandContext, key: stri
     ['Why', node.reason],
     ['Step', node.step],
     ['Deadline', node.deadline],
-    ['Instance', node.instance],
+    ['Asked', node.asked && `${node.asked}, not begun yet`],
+    ['Instance', node.instance && `${node.instance} (${node.instanceUuid ?? '-'}), image ${node.imageId ?? '-'}`],
+    ['Power', node.power && `${node.power.state}, heard ${node.power.at}`],
     ['Hardware', `${has.cpus} CPUs ${has.cpuArch}, ${has.memoryMb} MiB, ${has.localGb} GiB`],
+    ['Root disk', node.rootDiskSerial && `only the one with serial ${node.rootDiskSerial}`],
     ['MAC', node.macs.join(', ')],
     ['Address', node.address],
     ['BMC', node.bmc],
@@ -147,6 +155,6 @@ const VERDICTS = {
   well: 'it is well',
   working: 'something is under way',
   late: 'it is late',
-  failed: 'it failed and wants help',
+  failed: 'something failed, and it wants help',
   resting: 'it rests',
 } as const;

@@ -37,7 +37,7 @@ export function buildProgram(world: Surroundings): Command {
     .option('--api <url>', "address of bms-core's API", world.env.BMCTL_API ?? 'http://127.0.0.1:7081')
     .option('--token-file <file>', 'whose content is a token of the API; or BMCTL_TOKEN')
     .option('--ca <file>', 'certificate authorities to trust for https, in PEM', world.env.BMCTL_CA)
-    .option('--json', 'print what the API answers')
+    .option('--json', 'print JSON: what the API answers')
     .showHelpAfterError()
     .exitOverride();
 
@@ -57,7 +57,7 @@ export function buildProgram(world: Surroundings): Command {
   };
 
   // `bmctl node list` and `bmctl list` are the same
-  for (const parent of [program.command('node').description('machines'), program]) {
+  for (const parent of [program.command('node').description('machines: the same as list, show, timeline and diagnose'), program]) {
     parent
       .command('list')
       .description('every machine with its state, and why it is in it')
@@ -75,7 +75,7 @@ export function buildProgram(world: Surroundings): Command {
       );
     parent
       .command('show')
-      .description('one machine')
+      .description('one machine: state, hardware, power, instance, last failure, history')
       .argument('<node>', NODE)
       .action(async (key: string) => nodeShow(await context(), key));
     parent

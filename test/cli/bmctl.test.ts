@@ -1,6 +1,7 @@
 /** bmctl against the API on a real socket of loopback: what it prints, what it ends with, what it never says. */
 import { spawn as spawnProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { matchToken, parseTokens, tokenLine } from 'cdk8s-baremetal-runtime/api/index';
 import type { HttpServer } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
@@ -222,7 +223,8 @@ describe('bmctl', () => {
 
   it('preflight finds what would stop the first boot', async () => {
     for (const part of ['boot', 'boot/deploy', 'boot/images']) mkdirSync(folder.path(part));
-    for (const file of ['pxelinux.0', 'deploy/deploy_kernel', 'deploy/deploy_ramdisk']) writeFileSync(folder.path('boot', file), 'x');
+    for (const file of ['pxelinux.0', 'ldlinux.c32', 'deploy/deploy_kernel', 'deploy/deploy_ramdisk'])
+      writeFileSync(folder.path('boot', file), 'x');
     const ports = { dhcp: 41067, tftp: 41069, http: 41082, helper: 41000 };
     const ini = (extra = '') =>
       `[DEFAULT]\nserver_port = 41081\n[pxe]\ntftpboot_dir = ${folder.path('boot')}\ndeploy_image_dir = ${folder.path('boot/deploy')}\nuser_image_dir = ${folder.path('boot/images')}\n` +
@@ -279,5 +281,18 @@ describe('bmctl', () => {
     expect(list).toMatchObject({ code: 0, err: '', out: expect.stringContaining('bm-1') });
     expect(missing).toMatchObject({ code: exitCode.notFound, out: '', err: expect.stringContaining('API_NO_NODE') });
     expect(help.out).toContain('preflight');
+  });
+
+  it('runs where the shell stands, whatever folder that is', async () => {
+    const ran = await new Promise<Ran>((resolve) => {
+      const child = spawnProcess(process.execPath, [fileURLToPath(new URL('../../src/cli/bmctl.ts', import.meta.url)), '--help'], {
+        cwd: '/',
+      });
+      let [out, err] = ['', ''];
+      child.stdout.on('data', (data) => (out += data));
+      child.stderr.on('data', (data) => (err += data));
+      child.on('close', (code) => resolve({ code: code ?? -1, out, err }));
+    });
+    expect(ran).toMatchObject({ code: 0, err: '', out: expect.stringContaining('preflight') });
   });
 });

@@ -20,7 +20,7 @@ let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'preflight-'));
   for (const part of ['deploy', 'images']) mkdirSync(join(folder, part));
-  for (const file of ['pxelinux.0', 'deploy/deploy_kernel', 'deploy/deploy_ramdisk']) writeFileSync(join(folder, file), 'x');
+  for (const file of ['pxelinux.0', 'ldlinux.c32', 'deploy/deploy_kernel', 'deploy/deploy_ramdisk']) writeFileSync(join(folder, file), 'x');
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 

@@ -122,6 +122,58 @@ describe('words', () => {
     expect(command?.name(), word).toBe(word.split(' ').at(-1));
   });
 
+  it('explain themselves: every command, argument and option', () => {
+    const silent: string[] = [];
+    const visit = (command: Command, path: string): void => {
+      for (const one of command.commands) {
+        if (one.name().startsWith('__')) continue;
+        const name = `${path} ${one.name()}`;
+        if (one.description() === '') silent.push(name);
+        for (const argument of one.registeredArguments) if (argument.description === '') silent.push(`${name} <${argument.name()}>`);
+        for (const option of one.options) if (option.description === '') silent.push(`${name} ${option.long}`);
+        visit(one, name);
+      }
+    };
+    visit(program(), 'bmctl');
+    expect(silent).toEqual([]);
+  });
+
+  it('print JSON where --json is given, also for what the API answers with nothing', async () => {
+    await harness.machine(1);
+    const notes = { code: 0, err: '' };
+    for (const args of [
+      ['list'],
+      ['boot'],
+      ['bmc', 'status'],
+      ['image', 'list'],
+      ['flavor', 'add', 'any', '--cpus', '1', '--memory', '1', '--disk', '1'],
+      ['flavor', 'show', 'any'],
+      ['flavor', 'remove', 'any'],
+      ['instance', 'list'],
+      ['interface', 'add', 'bm-1', '52:54:00:00:99:01'],
+      ['interface', 'remove', 'bm-1', '52:54:00:00:99:01'],
+      ['maintenance', 'on', 'bm-1', '--reason', 'a fan'],
+      ['maintenance', 'off', 'bm-1'],
+      ['update', 'bm-1', '--memory', '4096'],
+      ['notification', 'list'],
+    ]) {
+      const ran = await bmctl(['--json', ...args]);
+      expect(ran, args.join(' ')).toMatchObject(notes);
+      expect(() => JSON.parse(ran.out), args.join(' ')).not.toThrow();
+    }
+  });
+
+  it('are completed with the names of what there is, also behind an option that takes one', async () => {
+    await harness.machine(1);
+    await bmctl(['flavor', 'add', 'small', '--cpus', '1', '--memory', '1', '--disk', '1']);
+    const completed = async (...words: string[]): Promise<string[]> => (await bmctl(['__complete', '--', ...words])).out.split('\n');
+    expect(await completed('deploy', 'web-1', '--flavor', 's')).toEqual(['small']);
+    expect(await completed('deploy', 'web-1', '--flavor', 'small', '--node', '')).toEqual(['bm-1']);
+    expect(await completed('flavor', 'show', '')).toEqual(['small']);
+    expect(await completed('--json', 'show', 'bm')).toEqual(['bm-1']);
+    expect(await completed('enrol', 'x', '--driver', 'ip')).toEqual(['ipmi']);
+  });
+
   it('all of them are completed, by every shell, from the program itself', async () => {
     const none = () => Promise.reject(new Error('the API is not asked'));
     const words = Object.values(WORDS).filter((word) => typeof word === 'string');
@@ -224,7 +276,10 @@ describe('more words', () => {
       {},
       'new horse\n',
     );
-    expect([ran.code, ran.out]).toEqual([exitCode.done, 'bm-1 is corrected: ipmi://192.0.2.77, x86_64.']);
+    expect([ran.code, ran.out]).toEqual([
+      exitCode.done,
+      'bm-1 is corrected: ipmi://192.0.2.77, 32 CPUs x86_64, 2048 MiB, 480 GB, any disk.',
+    ]);
     const node = await asked('bm-1');
     expect([node?.bmc.address, node?.bmc.username, node?.properties.memoryMb, node?.rootDiskSerial]).toEqual([
       '192.0.2.77',

@@ -1,6 +1,6 @@
 /** bmctl image, flavor, instance. */
 import { type Command, InvalidArgumentError } from 'commander';
-import type { CommandContext } from '../node-commands.ts';
+import { type CommandContext, said } from '../node-commands.ts';
 import { table } from '../table.ts';
 import { wholeNumber } from './enrol.ts';
 import { type Confirm, confirmation, confirming, unconfirmed } from './plan.ts';
@@ -35,7 +35,7 @@ export function registerCatalog(program: Command, context: () => Promise<Command
     .command('add')
     .description('registers a file; it is read whole and its SHA-256 computed')
     .argument('<id>', 'name of its file')
-    .option('--name <name>')
+    .option('--name <name>', 'for people; default: its id')
     .option('--sha256 <hex>', 'of the raw form, that it must have')
     .option('--source <url>', 'where its file is: an http(s) URL, or a path; fetched when the first machine needs it')
     .option('--checksum <digest>', 'of that file as published: sha256:… or sha512:…')
@@ -55,39 +55,45 @@ export function registerCatalog(program: Command, context: () => Promise<Command
             : `${id}: ${added.format}, from ${added.source} when a machine needs it`,
       );
     });
-  image.command('list').action(async () => {
-    const at = await context();
-    const answer = await at.api.ask('listImages', {});
-    if (at.asJson) return at.print(JSON.stringify(answer, undefined, 2));
-    const rows = answer.images.map((one) => [one.id, one.name, one.format, String(one.sizeBytes ?? '-'), one.sha256 ?? '-']);
-    at.print(table(['ID', 'NAME', 'FORMAT', 'BYTES', 'SHA-256'], rows));
-  });
+  image
+    .command('list')
+    .description('every image, with its size and SHA-256')
+    .action(async () => {
+      const at = await context();
+      const answer = await at.api.ask('listImages', {});
+      if (at.asJson) return at.print(JSON.stringify(answer, undefined, 2));
+      const rows = answer.images.map((one) => [one.id, one.name, one.format, String(one.sizeBytes ?? '-'), one.sha256 ?? '-']);
+      at.print(table(['ID', 'NAME', 'FORMAT', 'BYTES', 'SHA-256'], rows));
+    });
   image
     .command('show')
-    .argument('<id>')
+    .description('one image')
+    .argument('<id>', 'of the image')
     .action(async (id: string) => {
       const at = await context();
       facts(at, await at.api.ask('showImage', { image: id }));
     });
   image
     .command('remove')
-    .argument('<id>')
+    .description('forgets an image; its file stays')
+    .argument('<id>', 'of the image')
     .action(async (id: string) => {
       const at = await context();
       await at.api.ask('removeImage', { image: id });
-      at.print(`${id} is removed; its file stays.`);
+      said(at, { removed: id }, `${id} is removed; its file stays.`);
     });
 
   const flavor = program.command('flavor').description('flavors: what a machine must have');
   flavor
     .command('add')
-    .argument('<id>')
-    .requiredOption('--cpus <number>', '', wholeNumber)
-    .requiredOption('--memory <MiB>', '', wholeNumber)
-    .requiredOption('--disk <GB>', '', wholeNumber)
+    .description('adds a flavor')
+    .argument('<id>', 'what it is called')
+    .requiredOption('--cpus <number>', 'at least', wholeNumber)
+    .requiredOption('--memory <MiB>', 'at least', wholeNumber)
+    .requiredOption('--disk <GB>', 'at least', wholeNumber)
     .option('--arch <arch>', 'that it must be')
-    .option('--deploy-kernel <id>')
-    .option('--deploy-ramdisk <id>')
+    .option('--deploy-kernel <id>', 'default: of [pxe] deploy_image_dir')
+    .option('--deploy-ramdisk <id>', 'default: of [pxe] deploy_image_dir')
     .option('--swap <MiB>', 'of partition images', wholeNumber)
     .option('--ephemeral <GB>', 'of partition images', wholeNumber)
     .option('--spec <key=value...>', "what a machine must be beyond that, with nova's operators, e.g. rack=r1")
@@ -105,35 +111,40 @@ export function registerCatalog(program: Command, context: () => Promise<Command
         ephemeralGb: flags.ephemeral,
         ...(flags.spec && { extraSpecs: Object.fromEntries(flags.spec.map(keyAndValue)) }),
       };
-      await at.api.ask('createFlavor', {}, { body });
-      at.print(`${id} is added.`);
+      said(at, await at.api.ask('createFlavor', {}, { body }), `${id} is added.`);
     });
-  flavor.command('list').action(async () => {
-    const at = await context();
-    const answer = await at.api.ask('listFlavors', {});
-    if (at.asJson) return at.print(JSON.stringify(answer, undefined, 2));
-    const rows = answer.flavors.map((one) => [one.id, String(one.cpus), String(one.memoryMb), String(one.localGb), one.cpuArch ?? '-']);
-    at.print(table(['ID', 'CPUS', 'MIB', 'GB', 'ARCH'], rows));
-  });
+  flavor
+    .command('list')
+    .description('every flavor')
+    .action(async () => {
+      const at = await context();
+      const answer = await at.api.ask('listFlavors', {});
+      if (at.asJson) return at.print(JSON.stringify(answer, undefined, 2));
+      const rows = answer.flavors.map((one) => [one.id, String(one.cpus), String(one.memoryMb), String(one.localGb), one.cpuArch ?? '-']);
+      at.print(table(['ID', 'CPUS', 'MIB', 'GB', 'ARCH'], rows));
+    });
   flavor
     .command('show')
-    .argument('<id>')
+    .description('one flavor')
+    .argument('<id>', 'of the flavor')
     .action(async (id: string) => {
       const at = await context();
       facts(at, await at.api.ask('showFlavor', { flavor: id }));
     });
   flavor
     .command('remove')
-    .argument('<id>')
+    .description('forgets a flavor; instances of it go on')
+    .argument('<id>', 'of the flavor')
     .action(async (id: string) => {
       const at = await context();
       await at.api.ask('removeFlavor', { flavor: id });
-      at.print(`${id} is removed.`);
+      said(at, { removed: id }, `${id} is removed.`);
     });
 
-  const instance = program.command('instance').description('instances');
+  const instance = program.command('instance').description('instances: what runs on which machine');
   instance
     .command('show')
+    .description('one instance, with its machine')
     .argument('<instance>', 'name or UUID')
     .action(async (key: string) => {
       const at = await context();
@@ -152,13 +163,16 @@ export function registerCatalog(program: Command, context: () => Promise<Command
       const answer = await at.api.ask('destroyInstance', { instance: key }, { body: confirmation(flags) });
       at.print(at.asJson ? JSON.stringify(answer, undefined, 2) : `${key} ends; its machine is ${answer.node.name}.`);
     });
-  instance.command('list').action(async () => {
-    const at = await context();
-    const answer = await at.api.ask('listInstances', {}, { query: { limit: 1000 } });
-    if (at.asJson) return at.print(JSON.stringify(answer, undefined, 2));
-    const rows = answer.instances.map((one) => [one.name, one.uuid, one.node.name, one.node.state, one.imageId, one.flavorId ?? '-']);
-    at.print(table(['NAME', 'UUID', 'MACHINE', 'STATE', 'IMAGE', 'FLAVOR'], rows));
-  });
+  instance
+    .command('list')
+    .description('every instance, with its machine')
+    .action(async () => {
+      const at = await context();
+      const answer = await at.api.ask('listInstances', {}, { query: { limit: 1000 } });
+      if (at.asJson) return at.print(JSON.stringify(answer, undefined, 2));
+      const rows = answer.instances.map((one) => [one.name, one.uuid, one.node.name, one.node.state, one.imageId, one.flavorId ?? '-']);
+      at.print(table(['NAME', 'UUID', 'MACHINE', 'STATE', 'IMAGE', 'FLAVOR'], rows));
+    });
 }
 
 /** One line per field; what is nested as JSON. */

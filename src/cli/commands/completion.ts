@@ -1,5 +1,5 @@
 /** Completion for bash, zsh and fish: the shells ask bmctl itself, so that they know what this version knows. */
-import type { Command } from 'commander';
+import type { Command, Option } from 'commander';
 import type { CommandContext } from '../node-commands.ts';
 
 const SCRIPTS = {
@@ -20,7 +20,11 @@ compdef _bmctl bmctl`,
 
 export function registerCompletion(program: Command, context: () => Promise<CommandContext>, print: (text: string) => void): void {
   const completion = program.command('completion').description('prints the completion of a shell; e.g. source <(bmctl completion bash)');
-  for (const [shell, script] of Object.entries(SCRIPTS)) completion.command(shell).action(() => print(script));
+  for (const [shell, script] of Object.entries(SCRIPTS))
+    completion
+      .command(shell)
+      .description(`for ${shell}`)
+      .action(() => print(script));
   program
     .command('__complete', { hidden: true })
     .argument('[words...]')
@@ -34,21 +38,50 @@ export async function candidates(program: Command, words: readonly string[], con
   const typed = words.at(-1) ?? '';
   let command = program;
   let values = 0;
+  let taker: Option | undefined;
   for (const word of words.slice(0, -1)) {
-    if (word.startsWith('-')) continue;
+    const before = taker;
+    taker = undefined;
+    if (before !== undefined) continue;
+    if (word.startsWith('-')) {
+      // `--json` takes nothing, `--image ID` the next word, `--image=ID` has it
+      taker = [...command.options, ...program.options].find((one) => (one.long === word || one.short === word) && one.required);
+      continue;
+    }
     const next = command.commands.find((one) => one.name() === word);
     if (next) command = next;
     else values += 1;
+  }
+  const known = async (wanted: string | undefined): Promise<string[]> =>
+    (await named(wanted, context)).filter((one) => one.startsWith(typed));
+  if (taker !== undefined) {
+    const { argChoices, long } = taker;
+    return argChoices?.filter((one) => one.startsWith(typed)) ?? known(long?.replace('--', ''));
   }
   const options = command.options.flatMap(({ long }) => (long ? [long] : []));
   if (typed.startsWith('-')) return [...options, '--help'].filter((one) => one.startsWith(typed));
   const names = command.commands.filter((one) => !one.name().startsWith('__')).map((one) => one.name());
   if (names.length > 0) return names.filter((one) => one.startsWith(typed));
   const wanted = command.registeredArguments[values]?.name();
-  if (wanted !== 'node' && wanted !== 'machine') return [];
+  return known(wanted === 'id' ? command.parent?.name() : wanted);
+}
+
+/** Names of what bms-core has; of what is not asked for, none. */
+async function named(wanted: string | undefined, context: () => Promise<CommandContext>): Promise<string[]> {
   try {
-    const { nodes } = await (await context()).api.ask('listNodes', {}, { query: { limit: 1000 } });
-    return nodes.map(({ name }) => name).filter((one) => one.startsWith(typed));
+    switch (wanted) {
+      case 'node':
+      case 'machine':
+        return (await (await context()).api.ask('listNodes', {}, { query: { limit: 1000 } })).nodes.map(({ name }) => name);
+      case 'image':
+        return (await (await context()).api.ask('listImages', {})).images.map(({ id }) => id);
+      case 'flavor':
+        return (await (await context()).api.ask('listFlavors', {})).flavors.map(({ id }) => id);
+      case 'instance':
+        return (await (await context()).api.ask('listInstances', {}, { query: { limit: 1000 } })).instances.map(({ name }) => name);
+      default:
+        return [];
+    }
   } catch {
     return []; // a shell wants candidates, not errors
   }

@@ -1,6 +1,6 @@
 /** bmctl enrol, remove, interface, import: which machines there are. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { CommandContext } from '../node-commands.ts';
+import { type CommandContext, said } from '../node-commands.ts';
 import { readSecret, secretErrors } from '../secret-input.ts';
 import { registerImport } from './import.ts';
 
@@ -20,21 +20,23 @@ interface EnrolFlags {
   readonly inspect?: boolean;
 }
 
+const NODE = 'name, UUID, number or MAC address';
+
 export function registerEnrol(program: Command, context: () => Promise<CommandContext>): void {
   program
     .command('enrol')
     .description('adds a machine; the password of its BMC comes from a file, standard input (-) or BMCTL_BMC_PASSWORD')
-    .argument('<name>')
+    .argument('<name>', 'of the machine')
     .requiredOption('--mac <mac...>', 'of its interfaces, the one that boots first')
     .requiredOption('--bmc <address>', 'of its BMC')
     .option('--bmc-port <port>', 'where it is not the usual one', wholeNumber)
-    .addOption(new Option('--driver <driver>').choices(['ipmi', 'redfish', 'iboot', 'virtual']).default('ipmi'))
+    .addOption(new Option('--driver <driver>', 'what its BMC speaks').choices(['ipmi', 'redfish', 'iboot', 'virtual']).default('ipmi'))
     .requiredOption('--user <name>', 'of its BMC')
     .option('--password-file <file>', 'whose content is the password; - for standard input')
-    .requiredOption('--cpus <number>', '', wholeNumber)
-    .requiredOption('--memory <MiB>', '', wholeNumber)
-    .requiredOption('--disk <GB>', '', wholeNumber)
-    .option('--arch <arch>', '', 'x86_64')
+    .requiredOption('--cpus <number>', 'that it has', wholeNumber)
+    .requiredOption('--memory <MiB>', 'that it has', wholeNumber)
+    .requiredOption('--disk <GB>', 'of its root disk', wholeNumber)
+    .option('--arch <arch>', 'of its processor', 'x86_64')
     .option('--root-disk <serial>', 'the only disk that may be written')
     .addOption(new Option('--target <state>', 'where it ends by itself').choices(['manageable', 'available']))
     .option('--inspect', 'read its hardware first')
@@ -60,32 +62,34 @@ export function registerEnrol(program: Command, context: () => Promise<CommandCo
   program
     .command('remove')
     .description('forgets a machine; nothing is powered off or wiped')
-    .argument('<node>')
+    .argument('<node>', NODE)
     .action(async (node: string) => {
       const at = await context();
       await at.api.ask('removeNode', { node });
-      at.print(`${node} is removed.`);
+      said(at, { removed: node }, `${node} is removed.`);
     });
 
   const networkInterface = program.command('interface').description('network interfaces of a machine');
   networkInterface
     .command('add')
-    .argument('<node>')
-    .argument('<mac>')
+    .description('adds one; a MAC address belongs to one machine')
+    .argument('<node>', NODE)
+    .argument('<mac>', 'of the interface')
     .option('--address <ip>', 'reserved for it on the provisioning network')
     .action(async (node: string, mac: string, { address }: { address?: string }) => {
       const at = await context();
-      const { name, macs } = await at.api.ask('addInterface', { node }, { body: { mac, address } });
-      at.print(`${name} has ${macs.join(', ')}.`);
+      const after = await at.api.ask('addInterface', { node }, { body: { mac, address } });
+      said(at, after, `${after.name} has ${after.macs.join(', ')}.`);
     });
   networkInterface
     .command('remove')
-    .argument('<node>')
-    .argument('<mac>')
+    .description('removes one; the last one stays')
+    .argument('<node>', NODE)
+    .argument('<mac>', 'of the interface')
     .action(async (node: string, mac: string) => {
       const at = await context();
       await at.api.ask('removeInterface', { node, mac });
-      at.print(`${mac} is removed from ${node}.`);
+      said(at, { removed: mac, node }, `${mac} is removed from ${node}.`);
     });
 
   registerImport(program, context);

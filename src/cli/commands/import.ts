@@ -46,6 +46,7 @@ export function registerImport(program: Command, context: () => Promise<CommandC
   common(
     importing
       .command('ironic')
+      .description("Ironic's nodes and ports; running instances are adopted")
       .argument('<nodes...>', 'openstack baremetal node list --long -f json, or node show; - for standard input')
       .option('--ports <file>', 'openstack baremetal port list --long -f json'),
   ).action(async (files: string[], flags: ImportFlags & { ports?: string }) => {
@@ -60,12 +61,15 @@ export function registerImport(program: Command, context: () => Promise<CommandC
       flags,
     );
   });
-  common(importing.command('metal3').argument('<hosts...>', 'kubectl get bmh,secret -A -o yaml (or json); - for standard input')).action(
-    async (files: string[], flags: ImportFlags) => {
-      const at = await context();
-      await imported(at, fromMetal3(await read(at, files)), flags);
-    },
-  );
+  common(
+    importing
+      .command('metal3')
+      .description("Metal3's BareMetalHosts; Secrets beside them give the passwords")
+      .argument('<hosts...>', 'kubectl get bmh,secret -A -o yaml (or json); - for standard input'),
+  ).action(async (files: string[], flags: ImportFlags) => {
+    const at = await context();
+    await imported(at, fromMetal3(await read(at, files)), flags);
+  });
 }
 
 async function imported(at: CommandContext, found: Import, { passwords: file, apply, skipFaulty }: ImportFlags): Promise<void> {

@@ -19,13 +19,15 @@ interface StoreFlags {
 
 export function registerLocal(program: Command, world: Surroundings): void {
   const { print, note, random, clock } = world;
+  const tell = (json: object, sentence: string): void =>
+    print(program.opts<{ json?: boolean }>().json ? JSON.stringify(json, undefined, 2) : sentence);
   program
     .command('token')
     .description('tokens of the API')
     .command('create')
     .description('makes a token: prints it once, and its line for [api] tokens_file')
     .argument('<name>', 'who it is for')
-    .addOption(new Option('--role <role>').choices([...roles]).makeOptionMandatory())
+    .addOption(new Option('--role <role>', 'what it may: docs/api.md').choices([...roles]).makeOptionMandatory())
     .option('--file <file>', 'add the line to this tokens file')
     .action((name: string, { role, file }: { role: (typeof roles)[number]; file?: string }) => {
       const token = newToken(random);
@@ -37,7 +39,7 @@ export function registerLocal(program: Command, world: Surroundings): void {
         chmodSync(file, 0o600);
         note(`Added to ${file}.`);
       }
-      print(token);
+      tell({ name, role, token, line }, token);
     });
 
   const db = program.command('db').description("bms-core's store: schema and backups");
@@ -60,17 +62,17 @@ export function registerLocal(program: Command, world: Surroundings): void {
   withStore(db.command('sync').description('brings the schema up to date; repeatable')).action(async (flags: StoreFlags) => {
     const { url, password } = await target(flags);
     const { found } = await syncSchema(url, { clock, password });
-    print(`The schema has version ${found}.`);
+    tell({ found }, `The schema has version ${found}.`);
   });
   withStore(db.command('version').description('of the schema, and what this program would make of it')).action(
     async (flags: StoreFlags) => {
       const { url, password } = await target(flags);
       const { found, newest } = await schemaVersion(url, { clock, password });
-      print(found === newest ? `${found}` : `${found}; bmctl db sync makes it ${newest}`);
+      tell({ found, newest }, found === newest ? `${found}` : `${found}; bmctl db sync makes it ${newest}`);
     },
   );
   withStore(db.command('export').description('every record as lines of JSON, on standard output or into a file'))
-    .option('-o, --output <file>')
+    .option('-o, --output <file>', 'mode 0600; default: standard output')
     .action(async (flags: StoreFlags & { output?: string }) => {
       const { url, password } = await target(flags);
       const store = openStore(url, { clock, password });
@@ -85,7 +87,7 @@ export function registerLocal(program: Command, world: Surroundings): void {
       }
     });
   withStore(db.command('import').description('reads what export wrote; no daemon should run on the store'))
-    .argument('<file>')
+    .argument('<file>', 'that export wrote')
     .option('--overwrite', 'also records that have another value now')
     .action(async (file: string, flags: StoreFlags & { overwrite?: boolean }) => {
       const { url, password } = await target(flags);
@@ -93,7 +95,7 @@ export function registerLocal(program: Command, world: Surroundings): void {
       try {
         const lines = createInterface({ input: createReadStream(file), crlfDelay: Number.POSITIVE_INFINITY });
         const { created, overwritten, unchanged } = await importRecords(store, lines, { ...(flags.overwrite && { overwrite: true }) });
-        print(`${created} records created, ${overwritten} overwritten, ${unchanged} were there.`);
+        tell({ created, overwritten, unchanged }, `${created} records created, ${overwritten} overwritten, ${unchanged} were there.`);
       } finally {
         await store.close();
       }

@@ -1,6 +1,6 @@
 /** bmctl notification: what bms_control was not told. */
 import type { Command } from 'commander';
-import type { CommandContext } from '../node-commands.ts';
+import { type CommandContext, said } from '../node-commands.ts';
 import { table } from '../table.ts';
 
 export function registerNotification(program: Command, context: () => Promise<CommandContext>): void {
@@ -30,19 +30,19 @@ export function registerNotification(program: Command, context: () => Promise<Co
   notification
     .command('retry')
     .description('sends one that was given up again')
-    .argument('<id>')
+    .argument('<id>', 'as list shows it')
     .action(async (id: string) => {
       const at = await context();
       await at.api.ask('retryNotification', { notification: id });
-      at.print(`${id} is sent again.`);
+      said(at, { retried: id }, `${id} is sent again.`);
     });
   notification
     .command('drop')
     .description('forgets one that was given up')
-    .argument('<id>')
+    .argument('<id>', 'as list shows it')
     .action(async (id: string) => {
       const at = await context();
       await at.api.ask('dropNotification', { notification: id });
-      at.print(`${id} is forgotten.`);
+      said(at, { dropped: id }, `${id} is forgotten.`);
     });
 }

@@ -35,6 +35,8 @@ const LISTEN_MS = 4_000;
 const BMC_MS = 15_000;
 /** Of x64 firmware (option 93). */
 const UEFI_LOADER = loaderFor(7)?.file ?? 'bootx64.efi';
+/** Of BIOS firmware; pxelinux 5 and later is nothing without the second. */
+const BIOS_LOADERS = ['pxelinux.0', 'ldlinux.c32'];
 /** Locally administered: no card has it. */
 const PROBE_MAC = '02:62:6d:73:00:01';
 
@@ -63,7 +65,7 @@ function addresses(config: BmsCoreConfig, interfaces: PreflightOptions['interfac
       ? ok('provisioning address', `${own} is up on this machine`)
       : bad(
           'provisioning address',
-          `${own ?? 'no address of the provisioning network'} is not up on this machine`,
+          own === undefined ? 'no address of this machine is on the provisioning network' : `${own} is not up on this machine`,
           'Bring the VLAN interface up, or set [dhcp] server_ip',
         ),
     ...config.dhcp.interfaces.map((name) =>
@@ -78,18 +80,23 @@ function addresses(config: BmsCoreConfig, interfaces: PreflightOptions['interfac
 
 function bootFiles(config: BmsCoreConfig): Finding[] {
   const { deploy_image_dir: deploy, user_image_dir: images } = config.pxe;
-  const files = [join(config.tftp.root, 'pxelinux.0'), join(deploy, 'deploy_kernel'), join(deploy, 'deploy_ramdisk')];
-  const found = files.map((file) => {
+  const { root, loader_dir: shipped } = config.tftp;
+  const readable = (file: string, cure: string): Finding => {
     try {
       accessSync(file, constants.R_OK);
       return statSync(file).size > 0 ? ok('boot file', file) : bad('boot file', `${file} is empty`, 'Copy it again');
     } catch (error) {
-      return bad('boot file', `${file} cannot be read (${codeOf(error)})`, 'Put it there; images/ has the builders of the deploy ramdisk');
+      return bad('boot file', `${file} cannot be read (${codeOf(error)})`, cure);
     }
-  });
-  const uefi = join(config.tftp.root, UEFI_LOADER);
+  };
+  // as the TFTP server looks for loaders: a file below the root wins
+  const loader = (file: string): string => [root, shipped].map((place) => join(place, file)).find(existsSync) ?? join(root, file);
+  const loaders = `Put it there, or into ${shipped}; the image of bms-core has it`;
+  const ramdisk = 'Put it there: npm run build:ramdisk builds one (docs/images.md)';
+  const uefi = loader(UEFI_LOADER);
   return [
-    ...found,
+    ...BIOS_LOADERS.map((file) => readable(loader(file), loaders)),
+    ...['deploy_kernel', 'deploy_ramdisk'].map((file) => readable(join(deploy, file), ramdisk)),
     // no fault by itself: a site of BIOS machines needs none
     ok('boot file', existsSync(uefi) ? uefi : `there is no ${uefi}: machines with UEFI will not boot`),
     existsSync(images) ? ok('image folder', images) : bad('image folder', `there is no ${images}`, 'Make it, and put images into it'),
@@ -216,7 +223,8 @@ async function dhcpRivals(
 async function bmcAnswers(world: Surroundings, config: BmsCoreConfig, bmc: NonNullable<PreflightOptions['bmc']>): Promise<Finding> {
   const { network, clock, random } = world;
   const gateway = new IpmiGateway({ clock, random, network, logger: silentLogger });
-  const power = new IpmiPower(gateway, { cipherSuite: config.ipmi.cipher_suite as 3 | 17, port: config.ipmi.port, ...bmc });
+  const { port, cipher_suite: suite } = config.ipmi;
+  const power = new IpmiPower(gateway, { ...(suite !== 'auto' && { cipherSuite: suite === '3' ? 3 : 17 }), port, ...bmc });
   try {
     const late = (): Error => new Error(`no answer within ${BMC_MS / 1000} s`);
     const state = await withDeadline(clock, BMC_MS, late, (signal) => power.status(signal));

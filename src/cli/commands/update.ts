@@ -2,7 +2,7 @@
 import { CodedError } from 'cdk8s-baremetal-contract';
 import { type Command, Option } from 'commander';
 import { ExitError, exitCode } from '../exit-codes.ts';
-import type { CommandContext } from '../node-commands.ts';
+import { type CommandContext, said } from '../node-commands.ts';
 import { readSecret } from '../secret-input.ts';
 import { wholeNumber } from './enrol.ts';
 
@@ -26,14 +26,14 @@ export function registerUpdate(program: Command, context: () => Promise<CommandC
     .description('corrects what was given at enrolment; a new password of the BMC comes from a file or standard input (-)')
     .argument('<node>', 'name, UUID, number or MAC address')
     .option('--bmc <address>', 'of its BMC')
-    .option('--bmc-port <port>', '', wholeNumber)
-    .addOption(new Option('--driver <driver>').choices(['ipmi', 'redfish', 'iboot', 'virtual']))
+    .option('--bmc-port <port>', 'of its BMC', wholeNumber)
+    .addOption(new Option('--driver <driver>', 'what its BMC speaks').choices(['ipmi', 'redfish', 'iboot', 'virtual']))
     .option('--user <name>', 'of its BMC')
     .option('--password-file <file>', 'whose content is the password; - for standard input')
-    .option('--cpus <number>', '', wholeNumber)
-    .option('--memory <MiB>', '', wholeNumber)
-    .option('--disk <GB>', '', wholeNumber)
-    .option('--arch <arch>')
+    .option('--cpus <number>', 'that it has', wholeNumber)
+    .option('--memory <MiB>', 'that it has', wholeNumber)
+    .option('--disk <GB>', 'of its root disk', wholeNumber)
+    .option('--arch <arch>', 'of its processor')
     .addOption(new Option('--root-disk <serial>', 'the only disk that may be written').conflicts('anyDisk'))
     .option('--any-disk', 'any disk may be written')
     .action(async (node: string, flags: UpdateFlags) => {
@@ -50,7 +50,9 @@ export function registerUpdate(program: Command, context: () => Promise<CommandC
           new CodedError('BMCTL_NOTHING', 'nothing is to be corrected', 'Give an option; --help lists them'),
         );
       const after = await at.api.ask('updateNode', { node }, { body });
-      at.print(at.asJson ? JSON.stringify(after, undefined, 2) : `${after.name} is corrected: ${after.bmc}, ${after.properties.cpuArch}.`);
+      const { name, bmc: where, rootDiskSerial: serial, properties: has } = after;
+      const hardware = `${has.cpus} CPUs ${has.cpuArch}, ${has.memoryMb} MiB, ${has.localGb} GB`;
+      said(at, after, `${name} is corrected: ${where}, ${hardware}, ${serial === undefined ? 'any disk' : `only the disk ${serial}`}.`);
     });
 }
 

@@ -1,7 +1,7 @@
 /** bmctl's verbs: deploy, power, reboot, destroy … and the plan that comes before harm. */
 import type { NodeSummary, OperationId } from 'cdk8s-baremetal-contract/api/index';
 import { type Command, InvalidArgumentError } from 'commander';
-import type { CommandContext } from '../node-commands.ts';
+import { type CommandContext, said } from '../node-commands.ts';
 import { registerAttachments } from './attachments.ts';
 import { follow } from './follow.ts';
 import { readNetwork } from './network-file.ts';
@@ -46,11 +46,14 @@ export function registerWork(program: Command, context: Context): void {
     confirming(program.command('deploy').description('puts an image on a machine: a named one, or the smallest that suffices a flavor')),
   )
     .argument('<name>', 'of the instance')
-    .requiredOption('-i, --image <id>')
-    .option('-f, --flavor <id>')
-    .option('-n, --node <node>', NODE)
+    .requiredOption('-i, --image <id>', 'that it gets: bmctl image list')
+    .option('-f, --flavor <id>', 'what the machine must have; with --node: what that one must have')
+    .option('-n, --node <node>', `on this machine: ${NODE}`)
     .option('--uuid <uuid>', 'of the instance; default: a new one')
-    .option('--network <file>', 'JSON or YAML: addresses, routers and name servers that it is handed')
+    .option(
+      '--network <file>',
+      'JSON or YAML, - for standard input: addresses, routers and name servers that it is handed (docs/operate.md)',
+    )
     .option('--vif <id...>', 'virtual interfaces to plug')
     .option('--volume <id...>', 'volumes to attach')
     .action(async (name: string, flags: DeployFlags) => {
@@ -68,7 +71,9 @@ export function registerWork(program: Command, context: Context): void {
             seen.state === 'active' ? 'there' : seen.instance === undefined || seen.state === 'error' ? 'failed' : undefined,
         });
       }
-      if (at.asJson) at.print(JSON.stringify(instance, undefined, 2));
+      // with --wait as it is by now
+      if (at.asJson)
+        at.print(JSON.stringify(flags.wait ? await at.api.ask('showInstance', { instance: instance.uuid }) : instance, undefined, 2));
       else
         at.print(
           flags.wait
@@ -149,19 +154,21 @@ export function registerWork(program: Command, context: Context): void {
     .argument('<node>', NODE)
     .requiredOption('--uuid <uuid>', 'of the instance')
     .requiredOption('--name <name>', 'of the instance')
-    .requiredOption('-i, --image <id>')
+    .requiredOption('-i, --image <id>', 'that it was installed from')
     .action((node: string, { uuid, name, image }: { uuid: string; name: string; image: string }) =>
       told(({ api }) => api.ask('adoptNode', { node }, { body: { uuid, name, imageId: image } })),
     );
   const maintenance = program.command('maintenance').description('keeps everything from changing power and disks of a machine');
   for (const on of [true, false]) {
-    maintenance
-      .command(on ? 'on' : 'off')
-      .argument('<node>', NODE)
-      .option('--reason <text>')
-      .action((node: string, { reason }: { reason?: string }) =>
-        told(({ api }) => api.ask('maintainNode', { node }, { body: { on, ...(reason !== undefined && { reason }) } })),
-      );
+    const command = maintenance.command(on ? 'on' : 'off').argument('<node>', NODE);
+    if (on) command.option('--reason <text>', 'that others read');
+    command
+      .description(on ? 'nothing is done to it any more; what runs is interrupted' : 'it is looked after again')
+      .action(async (node: string, { reason }: { reason?: string }) => {
+        const at = await context();
+        const answer = await at.api.ask('maintainNode', { node }, { body: { on, ...(reason !== undefined && { reason }) } });
+        said(at, answer, `${answer.node.name} is ${on ? 'in maintenance' : 'no longer in maintenance'}; it is ${answer.node.state}.`);
+      });
   }
 
   registerAttachments(program, context, told);

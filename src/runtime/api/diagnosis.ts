@@ -26,6 +26,7 @@ export function diagnosis(node: NodeRecord, now: number): Diagnosis {
   if (state === 'error') say(`It failed: ${node.reason}`, `Remove the cause, then bmctl retry ${name}`);
   if (node.cleanup?.gaveUp)
     for (const error of node.cleanup.errors) say(`The cleanup left this behind: ${error}`, `bmctl retry ${name} cleans up again`);
+  if (state === 'active' && node.step === undefined) say(`It is in use; what was done last: ${node.reason}`);
   if (node.lastFailure) {
     say(`Its last deployment failed at ${isoTime(node.lastFailure.at)} in ${node.lastFailure.state}: ${node.lastFailure.reason}`);
     for (const error of node.lastFailure.cleanupErrors) say(`Cleaning up after that: ${error}`);
