@@ -49,17 +49,21 @@ export function startMachines(surroundings: Surroundings, { power }: PowerRole, 
     });
     closing(() => powerSync.close());
     await powerSync.start();
-    const counted = new Map<string, number>();
-    metrics.collect(() => collect(metrics, powerSync, counted));
+    metrics.collect(powerSyncCollector(metrics, powerSync));
     return {};
   });
 }
 
-function collect(metrics: MetricsRegistry, { fleet, stats }: PowerSync, counted: Map<string, number>): void {
-  metrics.set('bms_nodes_faulty', {}, fleet.faulty);
-  metrics.set('bms_power_sync_outage', {}, Number(fleet.outage));
-  for (const [key, value] of Object.entries(stats)) {
-    metrics.add(COUNTERS[key as keyof typeof stats], {}, value - (counted.get(key) ?? 0));
-    counted.set(key, value);
-  }
+/** Writes what the power sync knows and has done into the registry, each time that it is called. */
+export function powerSyncCollector(metrics: MetricsRegistry, sync: Pick<PowerSync, 'fleet' | 'stats'>): () => void {
+  const counted = new Map<string, number>();
+  return () => {
+    const { fleet, stats } = sync;
+    metrics.set('bms_nodes_faulty', {}, fleet.faulty);
+    metrics.set('bms_power_sync_outage', {}, Number(fleet.outage));
+    for (const [key, value] of Object.entries(stats)) {
+      metrics.add(COUNTERS[key as keyof typeof stats], {}, value - (counted.get(key) ?? 0));
+      counted.set(key, value);
+    }
+  };
 }
