@@ -1,14 +1,16 @@
 /**
  * The histories again where they are lived in earnest: coordinated by a ZooKeeper that fails (its model), and with their records in SQLite and in a real
- * MariaDB. SEEDS gives the number of histories of each.
+ * MariaDB, and as objects of a real Kubernetes API server. SEEDS gives the number of histories of each.
  */
 import { randomBytes } from 'node:crypto';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
-import { MysqlStore, parseMysqlUrl, SqliteStore, type Store } from 'cdk8s-baremetal-runtime/store/index';
+import { type KubernetesStore, MysqlStore, parseMysqlUrl, SqliteStore, type Store } from 'cdk8s-baremetal-runtime/store/index';
 import type { VirtualClock } from 'cdk8s-baremetal-simulator/clock';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { withoutCluster } from '../../support/cluster.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
+import { type KubernetesPeer, kubernetesPeer } from '../store/kubernetes-peer.ts';
 import { mariaDb, missingForMariaDb } from '../store/maria-db.ts';
 import { liveHistory, type Place, type Told } from './history.ts';
 import { ZooKeeperGroup } from './world-group.ts';
@@ -126,6 +128,36 @@ describe.skipIf(missing !== undefined)('histories whose records are in MariaDB',
         const [row] = await server.sql<{ version: number }>("SELECT version FROM records WHERE kind = 'node'", name);
         expect(row?.version).toBeGreaterThan(3);
       }
+    },
+    LONG_MS,
+  );
+});
+
+describe.skipIf(withoutCluster('histories whose records are Kubernetes objects'))('histories whose records are Kubernetes objects', () => {
+  let peer: KubernetesPeer | undefined;
+  const stores: KubernetesStore[] = [];
+  const count = SEEDS ?? 10;
+  beforeAll(() => {
+    peer = kubernetesPeer();
+  }, 60_000);
+  afterAll(async () => {
+    for (const store of stores) await store.close();
+    peer?.remove();
+  });
+
+  it(
+    `${count} of them`,
+    async () => {
+      const store = (clock: VirtualClock): Store => {
+        if (peer === undefined) throw new Error('no namespace');
+        const real = peer.store();
+        stores.push(real);
+        return heldStill(real, clock);
+      };
+      expect((await live(count, { store })).states.size).toBeGreaterThan(5);
+      const nodes = await Promise.all(stores.map((real) => real.list({ name: 'node', parse: (value) => value })));
+      // Really there: the machine of every history, many changes of the cluster on.
+      for (const [node] of nodes) expect(Number(node?.version.split('.')[0])).toBeGreaterThan(3);
     },
     LONG_MS,
   );

@@ -29,8 +29,8 @@ export function kubernetesPeer({ rules = RULES }: { rules?: readonly object[] } 
     writeFileSync(file, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }));
     kubectl('apply', '-f', file);
   };
-  kubectl('apply', '-f', 'crds');
-  kubectl('wait', '--for=condition=Established', '--timeout=30s', '-f', 'crds');
+  kubectl('apply', '-f', 'crds/baremetal.bms.io.yaml');
+  kubectl('wait', '--for=condition=Established', '--timeout=30s', '-f', 'crds/baremetal.bms.io.yaml');
   apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } });
   const rbac = 'rbac.authorization.k8s.io';
   apply(

@@ -83,7 +83,7 @@ export function toObject({ scope, namespace }: Place, { kind, id, json, marks, o
     name: objectName(scope, kind, id),
     namespace,
     labels: { [label.scope]: scope, [label.kind]: kind },
-    // Who wrote which field would be as large as the record itself. One empty entry says: keep no such books for this object.
+    // One empty entry says: keep no books of who wrote which field, which nobody would read.
     managedFields: [{}],
     ...(over && { resourceVersion: over.resourceVersion, uid: over.uid }),
   };

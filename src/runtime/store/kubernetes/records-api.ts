@@ -16,6 +16,8 @@ import type { ApiAccess } from './service-account.ts';
 export interface RecordsApiOptions {
   readonly access: ApiAccess;
   readonly namespace: string;
+  /** What is spoken of. @default BmsRecords */
+  readonly resource?: { readonly apiVersion: string; readonly plural: string };
   readonly network: Network;
   readonly clock: Clock;
   readonly random: Random;
@@ -30,6 +32,7 @@ export type Verb = (typeof RECORD_VERBS)[number];
 export interface Call {
   readonly verb: Verb;
   readonly name?: string;
+  readonly subresource?: 'status';
   readonly query?: Readonly<Record<string, string>>;
   readonly body?: string;
   /** What a write is about, for errors. */
@@ -72,7 +75,7 @@ export class RecordsApi {
   readonly #closing = new AbortController();
 
   constructor(options: RecordsApiOptions) {
-    this.#options = { patienceMs: 30_000, answerMs: 10_000, ...options };
+    this.#options = { patienceMs: 30_000, answerMs: 10_000, resource: bmsRecord, ...options };
   }
 
   get signal(): AbortSignal {
@@ -250,11 +253,12 @@ export class RecordsApi {
     return kubernetesStoreErrors.STORE_KUBERNETES_UNREACHABLE({ server: access.server, seconds, reason: trouble.message }, cause);
   }
 
-  #url({ name, query = {} }: Call): string {
-    const { access, namespace } = this.#options;
-    const collection = `${access.server}/apis/${bmsRecord.apiVersion}/namespaces/${encodeURIComponent(namespace)}/${bmsRecord.plural}`;
+  #url({ name, subresource, query = {} }: Call): string {
+    const { access, namespace, resource } = this.#options;
+    const collection = `${access.server}/apis/${resource.apiVersion}/namespaces/${encodeURIComponent(namespace)}/${resource.plural}`;
     const parameters = new URLSearchParams(query).toString();
-    return `${collection}${name === undefined ? '' : `/${encodeURIComponent(name)}`}${parameters === '' ? '' : `?${parameters}`}`;
+    const object = name === undefined ? '' : `/${encodeURIComponent(name)}${subresource === undefined ? '' : `/${subresource}`}`;
+    return `${collection}${object}${parameters === '' ? '' : `?${parameters}`}`;
   }
 }
 
