@@ -38,6 +38,7 @@ export function startController(controller: Controller, surroundings: Controller
   const logger = surroundings.logger.child({ controller: name });
   const queue = new WorkQueue({ name, clock, random, metrics, ...(backoff && { backoff }) });
   const stop = new AbortController();
+  let draining = false;
   const results = metrics.counter('operator_reconcile_total', 'Reconciles by controller and result.');
   const seconds = metrics.histogram('operator_reconcile_seconds', 'Time of a reconcile.');
   const busy = metrics.gauge('operator_reconcile_running', 'Reconciles under way.');
@@ -87,6 +88,12 @@ export function startController(controller: Controller, surroundings: Controller
       const key = await queue.take();
       if (key === undefined) return;
       const leave = await slots?.take();
+      if (draining) {
+        // it stood in line for a slot, and would only begin now
+        leave?.();
+        queue.done(key);
+        continue;
+      }
       const startedAt = clock.monotonic();
       busy.add(1, { controller: name });
       const result = await attempt(key);
@@ -107,6 +114,7 @@ export function startController(controller: Controller, surroundings: Controller
   const workers = Array.from({ length: concurrency }, work);
   return {
     drain: async () => {
+      draining = true;
       for (const leave of unsubscribe) leave();
       await queue.close();
       await Promise.all(workers);

@@ -16,7 +16,7 @@ import {
 } from 'cdk8s-baremetal-contract/onecloud/index';
 import { isoTime } from 'cdk8s-baremetal-runtime/core/iso-time';
 import type { Random } from 'cdk8s-baremetal-runtime/core/random';
-import { isApiError } from '../engine/api-error.ts';
+import { ifFound, isApiError } from '../engine/api-error.ts';
 import { done, type ReconcileContext, type ReconcileResult, requeueAfter } from '../engine/controller.ts';
 import type { EventRecorder, EventStory } from '../engine/events.ts';
 import { type LiveObject, parseKey, type ResourceType } from '../engine/objects.ts';
@@ -100,7 +100,7 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
       return done;
     }
     let cluster = found;
-    const { name, namespace = '' } = cluster.metadata;
+    const { name, namespace = '', uid } = cluster.metadata;
     const instance = cluster.metadata.labels?.[INSTANCE_LABEL] ?? defaultInstance(name);
     const tell = (story: EventStory): Promise<void> => events.record(cluster, story);
     const write = async (status: ClusterStatus): Promise<void> => {
@@ -208,7 +208,8 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
       cluster = await api.patch(
         clusterType,
         { namespace, name },
-        { metadata: { annotations: { [operatorAnnotation.acceptDatabase]: null } } },
+        // a word that somebody gives right now is another one
+        { metadata: { resourceVersion: cluster.metadata.resourceVersion, annotations: { [operatorAnnotation.acceptDatabase]: null } } },
       );
       view.written(cluster);
     }
@@ -314,36 +315,35 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
       dumpPlan(settings, kept),
     );
     const drift = [...configs].filter(([, state]) => state.drift).map(([component]) => component);
+    const status = statusOf({
+      cluster,
+      before: cluster.status as ClusterStatus | undefined,
+      clock,
+      results,
+      history,
+      plan,
+      waitReason:
+        dump.waitsFor !== undefined ? (dump.failure ? 'DumpFailed' : 'DumpingDatabases') : waits ? 'WaitingForWindow' : 'RollbackRefused',
+      drift,
+      complete,
+      version: effectiveVersion(target.version, history),
+      withoutNodes,
+      waiting,
+      ...(refusal && { notAccepted: refusal }),
+      ...(pass && { databases: { names: pass.names, problem: pass.problem } }),
+      ...(register && { identity: { problem: register.problem } }),
+      ...(dump.failure !== undefined && { dumpFailure: dump.failure }),
+    });
     try {
-      await write(
-        statusOf({
-          cluster,
-          before: cluster.status as ClusterStatus | undefined,
-          clock,
-          results,
-          history,
-          plan,
-          waitReason:
-            dump.waitsFor !== undefined
-              ? dump.failure
-                ? 'DumpFailed'
-                : 'DumpingDatabases'
-              : waits
-                ? 'WaitingForWindow'
-                : 'RollbackRefused',
-          drift,
-          complete,
-          version: effectiveVersion(target.version, history),
-          withoutNodes,
-          waiting,
-          ...(refusal && { notAccepted: refusal }),
-          ...(pass && { databases: { names: pass.names, problem: pass.problem } }),
-          ...(register && { identity: { problem: register.problem } }),
-          ...(dump.failure !== undefined && { dumpFailure: dump.failure }),
-        }),
-      );
+      await write(status);
     } catch (error) {
       if (!isApiError(error, 'conflict')) throw error;
+      // what was made is not forgotten: it may be a deletion that comes now, and drops what stands there
+      const made = status.databases ?? [];
+      if (made.length > (before?.databases ?? []).length)
+        await ifFound(
+          api.patch(clusterType, { namespace, name }, { metadata: { uid }, status: { databases: made } }, { subresource: 'status' }),
+        );
       return requeueAfter(1_000); // the spec changed meanwhile: look at it first
     }
     if (effectiveVersion(target.version, history) !== version) return requeueAfter(1);

@@ -76,13 +76,17 @@ export async function dumpBefore(options: DumpOptions): Promise<DumpResult> {
   const { api, view, cluster, settings, history, tell } = options;
   const open = unsettled(history, options.changes);
   const [first] = open;
-  if (first === undefined) return { history: [...history] };
+  if (first === undefined) {
+    await abandon(options);
+    return { history: [...history] };
+  }
   const settle = (change: Partial<VersionChange>): VersionChange[] =>
     history.map((entry) => (open.includes(entry) ? { ...entry, ...change } : entry));
   const { namespace = '', name } = cluster.metadata;
   const { databaseBackup } = settings;
   if (databaseBackup === undefined || options.databases.length === 0) {
     const message = databaseBackup === undefined ? 'spec.databaseBackup is not set' : 'no database is in use';
+    await abandon(options); // images change now: what a dump reads from here on is of no version
     await tell({
       type: 'Warning',
       reason: 'NoDatabaseDump',
@@ -221,6 +225,21 @@ function loginSecret({ cluster, instance }: DumpOptions, server: DatabaseServer)
 export function quoted(value: string): string {
   const escapes: Readonly<Record<string, string>> = { '\\': '\\\\', '"': '\\"', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
   return `"${value.replaceAll(/[\\"\n\r\t]/g, (char) => escapes[char] ?? char)}"`;
+}
+
+/** A dump that nobody waits for any more is stopped, and its login goes. One that ended has none. */
+async function abandon(options: DumpOptions): Promise<void> {
+  const { api, view, cluster, instance } = options;
+  const { namespace = '', name } = cluster.metadata;
+  if (view.get('Secret', { namespace, name: databaseDumpSecretName(name) }) === undefined) return;
+  for (const job of view.list('Job', namespace)) {
+    const { labels = {}, uid } = job.metadata;
+    if (labels[INSTANCE_LABEL] !== instance || labels[onecloudLabel.component] !== DATABASE_DUMP) continue;
+    if (readinessOf(job, { pods: [] }).state !== 'progressing') continue;
+    await ifFound(api.delete(resourceTypes.jobs, job.metadata, { uid, propagation: 'Background' }));
+    view.gone(job);
+  }
+  await removeLogin(options);
 }
 
 async function removeLogin({ api, view, cluster }: DumpOptions): Promise<void> {

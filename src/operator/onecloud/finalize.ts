@@ -5,7 +5,9 @@ import {
   type ClusterStatus,
   certificatesSecretName,
   databaseDumpSecretName,
+  onecloudErrors,
   settingsSchema,
+  validateCluster,
 } from 'cdk8s-baremetal-contract/onecloud/index';
 import { type Condition, setConditions } from '../engine/conditions.ts';
 import type { ReconcileContext, ReconcileResult } from '../engine/controller.ts';
@@ -90,19 +92,28 @@ async function dropDatabases(
   { cluster, tell, write, keeper, peers }: FinalizeOptions,
   { api, clock, signal, logger }: ReconcileContext,
 ): Promise<ReconcileResult | undefined> {
-  const { namespace = '', name, generation } = cluster.metadata;
+  const { namespace = '', name, generation, resourceVersion } = cluster.metadata;
   const status = (cluster.status ?? {}) as ClusterStatus;
-  const { mysql } = settingsSchema.parse(cluster.spec);
-  const server = shownServer(mysql);
-  // what was on a server that the spec has left since stays there
-  const wanted = (status.databases ?? []).filter((database) => database.server === server);
-  if (wanted.length === 0) return undefined;
+  if ((status.databases ?? []).length === 0) return undefined;
+  let wanted: NonNullable<ClusterStatus['databases']> = [];
   try {
+    // the rest of a spec that was never right does not matter any more
+    const parsed = settingsSchema.shape.mysql.safeParse((cluster.spec as Partial<ClusterSpec> | undefined)?.mysql);
+    const [problem] = validateCluster(cluster).filter(({ path, severity }) => severity === 'error' && path[1] === 'mysql');
+    if (!parsed.success || problem)
+      throw problem?.error ?? onecloudErrors.ONECLOUD_FIELD_INVALID({ field: 'spec.mysql', value: 'not shown', rule: 'is refused' });
+    const { data: mysql } = parsed;
+    const server = shownServer(mysql);
+    // what was on a server that the spec has left since stays there
+    wanted = (status.databases ?? []).filter((database) => database.server === server);
+    if (wanted.length === 0) return undefined;
     if (keeper === undefined) throw operatorOnecloudErrors.ONECLOUD_DATABASE_ACCESS_OFF({});
     const other = sharesDatabases(cluster, peers);
     if (other) throw operatorOnecloudErrors.ONECLOUD_DATABASE_SHARED({ server, other: keyOf(other) });
     const session = await keeper.open(api, namespace, mysql, signal);
     try {
+      // a database server knows nothing of leases: a write that changes nothing asks whether this is still ours to do, and still the same cluster
+      await api.patch(clusterType, { namespace, name }, { metadata: { resourceVersion } });
       for (const database of wanted) await session.drop({ database: database.name, user: database.user });
     } finally {
       await session.close();

@@ -32,6 +32,7 @@ export interface IdentityPassOptions {
 
 export interface IdentityPass {
   ensureAccount(row: Component): Promise<void>;
+  /** Of one that is disabled: none. */
   ensureEndpoints(component: ResolvedComponent): Promise<void>;
   readonly told: readonly string[];
   readonly problem: CodedError | undefined;
@@ -99,7 +100,12 @@ export class IdentityKeeper {
       ensureEndpoints: async (component) => {
         const endpoints = endpointsOf(component, options);
         if (endpoints === undefined) return;
-        await ensure(`service ${endpoints.service}`, endpoints, async (session) => {
+        const { disabled } = component;
+        await ensure(`service ${endpoints.service}`, [disabled, endpoints], async (session) => {
+          if (disabled)
+            return (await session.withdrawEndpoints(endpoints)) === 'unchanged'
+              ? undefined
+              : `withdrew the endpoints of ${endpoints.service}`;
           const outcome = await session.ensureEndpoints(endpoints);
           return outcome === 'unchanged' ? undefined : `${outcome} the endpoints of ${endpoints.service}`;
         });

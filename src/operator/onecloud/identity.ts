@@ -36,6 +36,8 @@ export interface IdentitySession {
   ensureAccount(account: ServiceAccount): Promise<Ensured>;
   /** Region, service and endpoints, as wanted. Endpoints of other interfaces and regions are left alone. */
   ensureEndpoints(endpoints: ServiceEndpoints): Promise<Ensured>;
+  /** Nobody is sent to these addresses any more. They are switched off, not deleted; an endpoint that has another address is somebody else's. */
+  withdrawEndpoints(endpoints: ServiceEndpoints): Promise<Ensured>;
 }
 
 export interface Identity {

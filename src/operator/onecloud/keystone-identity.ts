@@ -106,6 +106,22 @@ class KeystoneSession implements IdentitySession {
     return made ? 'made' : changed ? 'changed' : 'unchanged';
   }
 
+  async withdrawEndpoints({ service, type, region, urls }: ServiceEndpoints): Promise<Ensured> {
+    let changed = false;
+    const owner = (await this.#list('services')).find((one) => one.type === type && one.name === service);
+    if (owner === undefined) return 'unchanged';
+    for (const found of await this.#list('endpoints')) {
+      const ours = Object.entries(urls).some(([face, url]) => found.interface === face && found.url === url);
+      if (!ours || found.service_id !== this.#idOf(owner) || (found.region_id ?? found.region) !== region || found.enabled === false)
+        continue;
+      const what = `withdraw the ${asText(found.interface)} endpoint of ${service}`;
+      const answer = await this.#send('PATCH', `/endpoints/${this.#idOf(found)}`, { endpoint: { enabled: false } }, { what });
+      Object.assign(found, asObject(answer.endpoint));
+      changed = true;
+    }
+    return changed ? 'changed' : 'unchanged';
+  }
+
   async #role(name: string): Promise<string> {
     const role = (await this.#list('roles', `?name=${encodeURIComponent(name)}`)).find((one) => one.name === name);
     if (role === undefined) throw this.#client.refused(`find the role ${name}`, 'there is none');
@@ -126,7 +142,10 @@ class KeystoneSession implements IdentitySession {
   }
 
   async #gather(collection: string, path: string): Promise<Fields[]> {
-    const answer = await this.#send('GET', path, undefined, { what: `list ${collection}` });
+    const what = `list ${collection}`;
+    const answer = await this.#send('GET', path, undefined, { what });
+    // what is not seen would be made a second time
+    if (answer.truncated === true) throw this.#client.refused(what, 'it is cut off (list_limit in its configuration)');
     return asList(answer[collection]).map((one) => ({ ...asObject(one) }));
   }
 

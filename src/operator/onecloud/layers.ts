@@ -54,7 +54,7 @@ export interface ApplyLayersOptions {
   readonly changes: readonly ImageChange[];
   /** What must be there before a component's objects; the component is left as it is when it throws. `open`: the layers before are ready. */
   readonly prepare?: (row: Component, open: boolean) => Promise<void>;
-  /** What must be done once it runs; until then what comes after it waits. */
+  /** What must be done once it runs, until when what comes after it waits; or once it is disabled. */
   readonly register?: (component: ResolvedComponent) => Promise<void>;
   /** Explains claims without a volume. */
   readonly unboundClaims?: UnboundClaims;
@@ -185,12 +185,13 @@ async function registered(
   open: boolean,
   { register }: ApplyLayersOptions,
 ): Promise<ComponentResult> {
-  if (!register || !open || result.state !== 'ready') return result;
+  if (!register || !open || (result.state !== 'ready' && result.state !== 'disabled')) return result;
   try {
     await register(resolved);
     return result;
   } catch (error) {
-    return { ...result, state: 'progressing', message: String(error), error };
+    // what is disabled is waited for by nobody
+    return { ...result, ...(result.state === 'ready' && { state: 'progressing' }), message: String(error), error };
   }
 }
 

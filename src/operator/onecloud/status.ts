@@ -46,15 +46,17 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
   const { waitReason = 'Waiting', waiting, notAccepted, databases, identity, dumpFailure } = facts;
   const { generation } = cluster.metadata;
   const observed = generation === undefined ? {} : { observedGeneration: generation };
-  const conditions = (next: readonly NewCondition[]): Condition[] =>
+  const conditions = (next: readonly NewCondition[], without: readonly string[] = []): Condition[] =>
     setConditions(
-      (before?.conditions ?? []) as readonly Condition[],
+      ((before?.conditions ?? []) as readonly Condition[]).filter(({ type }) => !without.includes(type)),
       next.map((condition) => ({ ...condition, ...observed })),
       clock,
     );
+  // nothing is done meanwhile, so no layer's time runs
+  const { waiting: _, ...resting } = before ?? {};
   if (refused !== undefined) {
     return {
-      ...before,
+      ...resting,
       ...observed,
       phase: 'Degraded',
       conditions: conditions([
@@ -66,7 +68,13 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
   }
   if (paused || results === undefined || history === undefined) {
     const told = { reason: 'Paused', message: 'spec.paused is true: nothing is changed' };
-    return { ...before, ...observed, phase: 'Paused', conditions: conditions([{ type: 'Progressing', status: 'False', ...told }]) };
+    // what was said of another spec, or of a pass that failed, is not known of this one
+    const stale = ((before?.conditions ?? []) as readonly Condition[]).filter(({ reason }) => PASSED_OVER.has(reason));
+    const next: NewCondition[] = [
+      { type: 'Progressing', status: 'False', ...told },
+      ...stale.map(({ type }): NewCondition => ({ type, status: 'Unknown', ...told })),
+    ];
+    return { ...resting, ...observed, phase: 'Paused', conditions: conditions(next) };
   }
   const last = lastChange(history);
   const phase = notAccepted ? 'Degraded' : phaseOf(last, results, complete);
@@ -120,7 +128,7 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
   return {
     ...observed,
     phase,
-    conditions: conditions(next),
+    conditions: conditions(next, [...(databases ? [] : ['DatabasesReady']), ...(identity ? [] : ['IdentityReady'])]),
     ...(before?.clusterId !== undefined && { clusterId: before.clusterId }),
     ...(inForce !== undefined && { version: inForce }),
     components,
@@ -130,6 +138,9 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
     ...(plan && { plan }),
   };
 }
+
+/** Reasons of conditions that speak of a spec, or a moment, which a pause leaves behind. */
+const PASSED_OVER: ReadonlySet<string> = new Set(['InvalidSpec', 'NodePortTaken', 'DatabasesShared', 'PassFailed']);
 
 const REASONS: Readonly<Record<string, string>> = {
   ONECLOUD_DATABASE_UNREACHABLE: 'Unreachable',

@@ -237,6 +237,23 @@ describe('the dump before an upgrade', { timeout: 60_000 }, () => {
     ]);
   });
 
+  it.each([
+    ['the version is set back', { version: V1 }, V1],
+    ['databaseBackup is taken out', { databaseBackup: null }, V2],
+  ])('is stopped, and its login goes, when %s', async (_, change, version) => {
+    await lab.start(BACKUP);
+    await lab.until('Running');
+    lab.kubelet.jobs = 'run on';
+    await lab.patch({ spec: { version: V2 } });
+    await lab.clock.runFor(30_000);
+    expect(lab.object('Secret', 'default-database-dump')).toBeDefined();
+    await lab.patch({ spec: change });
+    await lab.clock.runUntil(() => lab.version === version && lab.status.phase === 'Running', { limitMs: 3_600_000 });
+    expect(lab.api.all('Job')).toEqual([]);
+    expect(lab.object('Secret', 'default-database-dump')).toBeUndefined();
+    expect(lab.image('keystone')).toBe(`${REPOSITORY}/keystone:${version}`);
+  });
+
   it('004-5: without databaseBackup the upgrade says that there is none', async () => {
     await lab.start();
     await lab.until('Running');
@@ -572,6 +589,56 @@ describe('004-9: databases when the cluster goes', { timeout: 60_000 }, () => {
     await lab.api.delete(clusterType, KEY);
     await lab.clock.runFor(60_000);
     databases.fault = undefined;
+    await gone();
+    expect(databases.accounts.size).toBe(0);
+  });
+
+  it('those that were made in a pass that the deletion overtook go, too', async () => {
+    lab.api.fault = ({ verb, kind, key }) => {
+      // the cluster is deleted while the pass that makes the first databases is under way
+      if (verb === 'apply' && kind === 'Deployment' && key === 'onecloud/default-keystone' && databases.accounts.size > 0) {
+        lab.api.fault = undefined;
+        void lab.api.delete(clusterType, KEY);
+      }
+      return undefined;
+    };
+    await lab.start({ databasePolicy: 'Drop' });
+    await gone();
+    expect(databases.writes.some((write) => write.startsWith('ensure'))).toBe(true);
+    expect([...databases.accounts.keys()]).toEqual([]);
+  });
+
+  it('a leader that was deposed while it logged in drops nothing', async () => {
+    await lab.start({ databasePolicy: 'Drop' });
+    await lab.until('Running');
+    let refused = 0;
+    lab.api.fault = ({ verb, kind }) => {
+      if (verb !== 'patch' || kind !== clusterType.kind || databases.openNow === 0) return undefined;
+      refused += 1;
+      return new ApiError('conflict', 'another cluster of this name', { status: 409 });
+    };
+    await lab.api.delete(clusterType, KEY);
+    await lab.clock.runFor(120_000);
+    expect(refused).toBeGreaterThan(0);
+    expect(databases.writes.filter((write) => write.startsWith('drop'))).toEqual([]);
+    expect(databases.openNow).toBe(0);
+    lab.api.fault = undefined;
+    await gone();
+    expect(databases.accounts.size).toBe(0);
+  });
+
+  it('a spec that was never right in other places does not keep them, and one that names no server says so', async () => {
+    await lab.start({ databasePolicy: 'Drop' });
+    await lab.until('Running');
+    const window = { cron: '* * * * *', timeZone: 'Mars/Olympus' };
+    await lab.patch({ spec: { updateStrategy: { window }, mysql: { tls: {} } } });
+    await lab.clock.runFor(10_000);
+    expect(lab.condition('Accepted')).toMatchObject({ status: 'False', reason: 'InvalidSpec' });
+    await lab.api.delete(clusterType, KEY);
+    await lab.clock.runFor(60_000);
+    // an address, where TLS wants a name
+    expect(lab.condition('DatabasesDropped')?.message).toContain('spec.mysql.host');
+    await lab.patch({ spec: { mysql: { tls: null } } });
     await gone();
     expect(databases.accounts.size).toBe(0);
   });

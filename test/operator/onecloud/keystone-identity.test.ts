@@ -98,6 +98,41 @@ describe('Keystone', () => {
     expect(keystone.all('endpoints')).toHaveLength(4);
   });
 
+  it('switches off the endpoints of a service that is disabled, and those alone; it comes back as it was', async () => {
+    await (await open()).ensureEndpoints(endpoints());
+    const service_id = keystone.find('services', 'glance')?.id;
+    keystone.add('endpoints', {
+      service_id,
+      interface: 'internal',
+      region_id: 'region9',
+      url: 'https://default-glance:30292/v1',
+      enabled: true,
+    });
+    const before = structuredClone(keystone.all('endpoints'));
+    const outside = keystone.all('endpoints').find((one) => one.interface === 'public');
+    if (outside) outside.url = 'https://glance.example.net'; // somebody sends people elsewhere
+    expect(await (await open()).withdrawEndpoints(endpoints())).toBe('changed');
+    expect(keystone.all('endpoints').map(({ interface: face, region_id, enabled }) => [face, region_id, enabled])).toEqual(
+      before.map(({ interface: face, region_id }) => [face, region_id, face !== 'internal' || region_id !== 'region0']),
+    );
+    const { length } = keystone.writes;
+    expect(await (await open()).withdrawEndpoints(endpoints())).toBe('unchanged');
+    expect(await (await open()).withdrawEndpoints({ ...endpoints(), service: 'nobody' })).toBe('unchanged');
+    expect(keystone.writes).toHaveLength(length);
+    expect(await (await open()).ensureEndpoints(endpoints())).toBe('changed');
+    expect(keystone.all('endpoints')).toEqual(before);
+  });
+
+  it('refuses a list that is cut off, instead of making what it does not see a second time', async () => {
+    keystone.fault = ({ method, path }) =>
+      method === 'GET' && path === '/v3/services'
+        ? { status: 200, headers: { 'content-type': 'application/json' }, body: Buffer.from('{"services":[],"truncated":true}') }
+        : undefined;
+    const error = await failure(async () => (await open()).ensureEndpoints(endpoints()));
+    expect(error.message).toContain('refuses to list services: it is cut off');
+    expect(keystone.all('services')).toEqual([]);
+  });
+
   it('leaves endpoints of other regions and interfaces alone', async () => {
     const service = keystone.add('services', { type: 'image', name: 'glance' });
     keystone.add('regions', { id: 'elsewhere' });
@@ -268,6 +303,7 @@ describe('services and Keystone', { timeout: 60_000 }, () => {
           this.services.add(service);
           return 'made';
         },
+        withdrawEndpoints: async ({ service }) => (this.services.delete(service) ? 'changed' : 'unchanged'),
       };
     }
   }
@@ -311,5 +347,27 @@ describe('services and Keystone', { timeout: 60_000 }, () => {
     identity.fault = undefined;
     await lab.until('Running');
     expect(lab.condition('IdentityReady')).toMatchObject({ status: 'True' });
+  });
+
+  it('004-8: disable takes a service out of the catalog, enabling puts it back; a Keystone that is off is asked for nothing', async () => {
+    await lab.start();
+    await lab.until('Running');
+    expect(identity.services).toContain('meter');
+    await lab.patch({ spec: { meter: { disable: true } } });
+    await lab.clock.runFor(10_000);
+    expect(identity.services).not.toContain('meter');
+    expect(lab.stories).toContainEqual({ reason: 'IdentityEnsured', note: 'withdrew the endpoints of meter' });
+    expect(lab.status.components?.meter?.phase).toBe('Disabled');
+    await lab.patch({ spec: { meter: { disable: false } } });
+    await lab.clock.runUntil(() => identity.services.has('meter'), { limitMs: 600_000 });
+    // nothing is known of a Keystone that is not there
+    identity.fault = () => new CodedError('ONECLOUD_IDENTITY_UNREACHABLE', 'Keystone is away', 'Look.');
+    await lab.clock.runFor(400_000);
+    await lab.patch({ metadata: { annotations: { look: 'again' } } });
+    await lab.clock.runFor(10_000);
+    expect(lab.condition('IdentityReady')).toMatchObject({ status: 'False' });
+    await lab.patch({ spec: { keystone: { disable: true } } });
+    await lab.clock.runFor(10_000);
+    expect(lab.condition('IdentityReady')).toBeUndefined();
   });
 });

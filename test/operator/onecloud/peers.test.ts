@@ -1,5 +1,5 @@
 /** Two clusters that want the same, and two operators one after the other: what the second of them must know. */
-import { catalog } from 'cdk8s-baremetal-contract/onecloud/index';
+import { catalog, clusterStatusSchema } from 'cdk8s-baremetal-contract/onecloud/index';
 import { afterEach, describe, expect, it } from 'vitest';
 import { at } from '../../../src/operator/engine/objects.ts';
 import { waitFor } from '../../../src/operator/onecloud/deadline.ts';
@@ -105,5 +105,43 @@ describe('004-7: the deadline of a layer', { timeout: 60_000 }, () => {
     ['no time at all', layer, { ...layer, since: 'soon' }, noon, 600_000],
   ])('%s', (_, now, before, wallMs, leftMs) => {
     expect(waitFor(now, before, 600_000, wallMs).leftMs).toBe(leftMs);
+  });
+});
+
+describe('what a pause, or another cluster, stops', { timeout: 60_000 }, () => {
+  it('no layer’s time runs meanwhile', async () => {
+    await lab.start({ keystone: { internalOnly: true } });
+    await lab.until('Running');
+    await lab.add('second', { ...internal, updateStrategy: { autoRollback: true }, glance: { nodePorts: { api: 30500 } } });
+    const status = () => clusterStatusSchema.parse(lab.api.peek(clusterType.kind, `${NAMESPACE}/second`)?.status ?? {});
+    await lab.clock.runUntil(() => status().phase === 'Running', { limitMs: 3_600_000 });
+    lab.kubelet.bad.add(`${REPOSITORY}/keystone:${V2}`);
+    await lab.api.patch(clusterType, second, { spec: { version: V2 } });
+    await lab.clock.runFor(60_000);
+    expect(status().waiting).toBeDefined();
+    await lab.patch({ spec: { keystone: { internalOnly: false } } });
+    await lab.clock.runFor(300_000);
+    expect(status().waiting).toBeUndefined();
+    const resumedAt = lab.clock.now();
+    await lab.patch({ spec: { keystone: { internalOnly: true } } });
+    await lab.clock.runFor(60_000);
+    expect(status().history?.at(-1)).toMatchObject({ to: V2, outcome: 'InProgress' });
+    expect(Date.parse(status().waiting?.since ?? '')).toBeGreaterThanOrEqual(resumedAt);
+  });
+
+  it('a pause leaves no condition of a spec that was corrected with it', async () => {
+    await lab.start();
+    await lab.until('Running');
+    await lab.patch({ spec: { updateStrategy: { window: { cron: '* * * * *', timeZone: 'Mars/Olympus' } } } });
+    await lab.clock.runFor(10_000);
+    expect(lab.condition('Accepted')).toMatchObject({ status: 'False', reason: 'InvalidSpec' });
+    await lab.patch({ spec: { paused: true, updateStrategy: { window: null } } });
+    await lab.clock.runFor(10_000);
+    for (const type of ['Accepted', 'Ready', 'Degraded'])
+      expect(lab.condition(type)).toMatchObject({ status: 'Unknown', reason: 'Paused' });
+    await lab.patch({ spec: { paused: false } });
+    await lab.until('Running');
+    expect(lab.condition('Accepted')).toMatchObject({ status: 'True' });
+    expect(lab.condition('Degraded')).toMatchObject({ status: 'False' });
   });
 });
