@@ -35,6 +35,8 @@ export class FakeKubernetes {
   /** `METHOD name?` of every request but watches, in order. */
   readonly log: string[] = [];
   watches = 0;
+  /** While true, watches keep back what they have. */
+  held = false;
   token = TOKEN;
   revision = 100;
   pageSize = Number.POSITIVE_INFINITY;
@@ -76,6 +78,11 @@ export class FakeKubernetes {
     const object = this.objects.get(name);
     if (!object) throw new Error(`there is no ${name}`);
     this.#put('MODIFIED', { ...object, spec: { ...object.spec, value, marks: `${mark}${object.spec.marks}`.slice(0, 32) } });
+  }
+
+  release(): void {
+    this.held = false;
+    this.inject('');
   }
 
   get watching(): number {
@@ -147,9 +154,10 @@ export class FakeKubernetes {
     };
     this.#streams.add(stream);
     signal.addEventListener('abort', () => stream.end());
+    const isHeld = (): boolean => this.held;
     const body = async function* (): AsyncGenerator<string> {
       for (;;) {
-        const text = queue.shift();
+        const text = isHeld() ? undefined : queue.shift();
         if (text !== undefined) yield text;
         else if (ended) {
           if (ended.error) throw ended.error;

@@ -121,6 +121,35 @@ describe('002-6: the watch of a Kubernetes store', () => {
     expect(events).toEqual(['put a 1', 'put a 2', 'put a 3', 'put a 4', 'put a 5']);
   });
 
+  scenario('what comes late of a record that was deleted from here does not bring it back', async () => {
+    const { events, watcher, other } = await pair();
+    fake.held = true;
+    await put(other, 'a', 1);
+    await put(other, 'a', 2);
+    await remove(watcher, 'a');
+    fake.release();
+    await pass(1000);
+    expect(events).toEqual(['delete a']);
+    fake.held = true;
+    await put(other, 'a', 3);
+    await remove(watcher, 'a');
+    await put(other, 'a', 4);
+    fake.release();
+    await pass(1000);
+    expect(events.slice(1)).toEqual(['delete a', 'put a 4']);
+  });
+
+  scenario('what can never be read from one place on is gone around by a list', async () => {
+    const { events, other } = await pair();
+    const place = `${fake.revision}`;
+    fake.before = ({ query }) =>
+      query.get('resourceVersion') === place ? { status: 200, body: '{"type":"ADDED","object":\n' } : undefined;
+    fake.endWatches();
+    await put(other, 'a', 1);
+    await pass(30_000);
+    expect(events).toEqual(['put a 1']);
+  });
+
   scenario('410: lists again and tells the difference, deletions too', async () => {
     const { events, other } = await pair();
     await put(other, 'gone', 1);
