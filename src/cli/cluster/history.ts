@@ -1,6 +1,6 @@
 /** What a cluster's history says of its versions. Pure. */
 import type { ClusterSpec, VersionChange } from 'cdk8s-baremetal-contract/onecloud/index';
-import { isStepBack, migratesDatabase, programVersion, resolveCluster } from 'cdk8s-baremetal-contract/onecloud/index';
+import { isStepBack, migratesDatabase, programVersion, resolveCluster, versionsAtTables } from 'cdk8s-baremetal-contract/onecloud/index';
 import type { Cluster } from './cluster-object.ts';
 
 type HistoryHolder = Pick<Cluster, 'spec' | 'status'>;
@@ -31,17 +31,39 @@ export function previousVersion(cluster: HistoryHolder): string | undefined {
   return last?.from ?? earlierVersions(cluster)[0];
 }
 
+export interface StepBack {
+  /** Name. */
+  readonly component: string;
+  /** Version that last was at its tables. */
+  readonly tables: string;
+  /** The older one that it would get. */
+  readonly to: string;
+}
+
+/** What the operator refuses of `wanted` without a word: programs older than their tables, by the same rule. */
+export function stepsBack({ spec, status }: HistoryHolder, wanted: ClusterSpec): StepBack[] {
+  return changedPrograms({ spec, status }, wanted).filter(({ component, tables, to }) =>
+    isStepBack({ tables, to, ranBefore: versionsAtTables(component, status.history ?? []) }),
+  );
+}
+
 /**
  * Components whose tables are newer than the program that they would get in `wanted`, as far as the operator has told. Where it has
- * not, every changed image of such a component counts.
+ * not, every changed image of such a component counts: whoever asks for a rollback means an older one.
  */
-export function migratedBetween({ spec, status }: HistoryHolder, wanted: ClusterSpec): string[] {
+export function migratedBetween(cluster: HistoryHolder, wanted: ClusterSpec): string[] {
+  return changedPrograms(cluster, wanted)
+    .filter(({ tables, to }) => isStepBack({ tables, to, ranBefore: [to] }))
+    .map(({ component }) => component);
+}
+
+function changedPrograms({ spec, status }: HistoryHolder, wanted: ClusterSpec): StepBack[] {
   const then = new Map(resolveCluster(wanted).components.map(({ row, image, disabled }) => [row.key, { image, disabled }]));
   return resolveCluster(spec).components.flatMap(({ row, image, disabled }) => {
     const other = then.get(row.key);
     if (!migratesDatabase(row) || other === undefined || other.image === image || other.disabled || disabled) return [];
     const to = programVersion(other.image);
     const tables = status.components?.[row.name]?.databaseVersion ?? programVersion(image);
-    return isStepBack({ tables, to, ranBefore: [to] }) ? [row.name] : [];
+    return [{ component: row.name, tables, to }];
   });
 }

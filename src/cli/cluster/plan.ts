@@ -1,24 +1,27 @@
 /** bmctl cluster plan: what a change of the spec would do, without doing it. */
 import { asObject } from 'cdk8s-baremetal-contract/loose';
-import { type ClusterSpec, componentObjectName, onecloudLabel } from 'cdk8s-baremetal-contract/onecloud/index';
+import { type ClusterSpec, componentObjectName, onecloudLabel, validateChange } from 'cdk8s-baremetal-contract/onecloud/index';
 import { resourceTypes } from '../../operator/engine/resource-types.ts';
 import { table } from '../table.ts';
 import { checkBeside, foreignNodePorts } from './checks.ts';
 import { allClusters, type Cluster } from './cluster-object.ts';
 import { explained } from './connection.ts';
 import type { ClusterContext } from './context.ts';
+import { type StepBack, stepsBack } from './history.ts';
 import { componentSelector } from './names.ts';
 import { type ClusterPlan, imagesOf, planChanges, type Rollout } from './plan-changes.ts';
 
 export interface TotalPlan extends ClusterPlan {
   readonly warnings: readonly string[];
+  /** What the operator does not do without --accept-database-not-rolled-back. */
+  readonly stepsBack: readonly StepBack[];
 }
 
 /** The plan against what runs now: images are those of the live workloads, not those that the spec would like. */
 export async function planOf(context: ClusterContext, cluster: Cluster, wanted: ClusterSpec): Promise<TotalPlan> {
   const { key, spec, instance } = cluster;
   const { problems, warnings } = checkBeside(key, wanted, await allClusters(context));
-  if (problems.length > 0) return { components: [], conflicts: problems, held: [], warnings };
+  if (problems.length > 0) return { components: [], conflicts: problems, held: [], warnings, stepsBack: [] };
   const liveImages = await runningImages(context, cluster);
   const plan = planChanges({
     ...key,
@@ -29,7 +32,8 @@ export async function planOf(context: ClusterContext, cluster: Cluster, wanted: 
     liveImages: liveImages ?? {},
     takenPorts: await foreignNodePorts(context, instance),
   });
-  return { ...plan, warnings };
+  const impossible = validateChange(spec, wanted).map(String);
+  return { ...plan, conflicts: [...plan.conflicts, ...impossible], warnings, stepsBack: stepsBack(cluster, wanted) };
 }
 
 const ROLLOUTS: Readonly<Record<Rollout, string>> = {
@@ -64,6 +68,8 @@ export function printPlan({ print, asJson }: Pick<ClusterContext, 'print' | 'asJ
   }
   if (plan.databaseDump !== undefined) print(`databases: ${plan.databaseDump}`);
   for (const line of plan.held) print(`held: ${line}`);
+  for (const { component, tables, to } of plan.stepsBack)
+    print(`word: ${component} would get ${to} although ${tables} was at its tables: --accept-database-not-rolled-back`);
   for (const line of plan.warnings) print(`warning: ${line}`);
   for (const line of plan.conflicts) print(`conflict: ${line}`);
 }

@@ -115,12 +115,19 @@ export function registerClusterCommands(program: Command): void {
     );
 
   withWait(withSpec(cluster.command('update').description('another version, repository or component; shows what changes and changes it')))
+    .option('--accept-database-not-rolled-back', 'go although a cleared image leaves tables newer than their program')
     .option('--dry-run', 'only show it')
-    .action((flags: SpecFlags & WaitFlags & { dryRun?: boolean }) =>
+    .action((flags: SpecFlags & WaitFlags & { dryRun?: boolean; acceptDatabaseNotRolledBack?: boolean }) =>
       withCluster(async (context, key) => {
         const { updateCluster } = await import('./update.ts');
-        await updateCluster(context, { ...(await specOptions(flags)), key, ...(flags.dryRun && { dryRun: true }) });
-        if (!flags.dryRun) await waiting(context, key, flags);
+        const { dryRun, acceptDatabaseNotRolledBack } = flags;
+        await updateCluster(context, {
+          ...(await specOptions(flags)),
+          key,
+          ...(dryRun && { dryRun }),
+          ...(acceptDatabaseNotRolledBack && { acceptDatabaseNotRolledBack }),
+        });
+        if (!dryRun) await waiting(context, key, flags);
       }),
     );
 

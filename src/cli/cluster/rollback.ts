@@ -6,7 +6,6 @@ import { type Cluster, getCluster } from './cluster-object.ts';
 import type { ClusterContext, ClusterKey } from './context.ts';
 import { clusterErrors } from './errors.ts';
 import { earlierVersions, migratedBetween, previousVersion } from './history.ts';
-import { clusterAnnotation } from './names.ts';
 import { changeSpec } from './update.ts';
 
 export interface RollbackOptions {
@@ -31,7 +30,7 @@ export async function rollbackCluster(context: ClusterContext, options: Rollback
   }
   context.progress(`rollback of ${options.component ?? 'every component'} from ${from} to ${to}`);
   if (components.length > 0) context.progress(`the databases of ${components.join(', ')} stay as ${from} left them`);
-  const accepted = options.acceptDatabaseNotRolledBack && { annotations: { [clusterAnnotation.acceptDatabase]: to } };
+  const accepted = options.acceptDatabaseNotRolledBack && { acceptDatabaseNotRolledBack: to };
   return changeSpec(context, cluster, { assignments, ...accepted, ...(options.dryRun && { dryRun: true }) });
 }
 

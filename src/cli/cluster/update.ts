@@ -7,7 +7,7 @@ import { explained } from './connection.ts';
 import type { ClusterContext, ClusterKey } from './context.ts';
 import { clusterErrors } from './errors.ts';
 import { earlierVersions } from './history.ts';
-import { BMCTL_MANAGER } from './names.ts';
+import { BMCTL_MANAGER, clusterAnnotation } from './names.ts';
 import { planOf, printPlan, type TotalPlan } from './plan.ts';
 
 export interface UpdateOptions {
@@ -16,11 +16,13 @@ export interface UpdateOptions {
   readonly imageRepository?: string;
   readonly edition?: 'ce' | 'ee';
   readonly components: readonly Assignment[];
+  /** A component may get a program that is older than its tables. */
+  readonly acceptDatabaseNotRolledBack?: boolean;
   /** Show what would happen, and send nothing. */
   readonly dryRun?: boolean;
 }
 
-/** @throws CodedError CLUSTER_VERSION_BEFORE, CLUSTER_INVALID, CLUSTER_CHANGED_MEANWHILE, CLUSTER_NOTHING_ASKED, … */
+/** @throws CodedError CLUSTER_VERSION_BEFORE, CLUSTER_INVALID, CLUSTER_CHANGED_MEANWHILE, CLUSTER_NOTHING_ASKED, CLUSTER_DATABASE_NOT_ROLLED_BACK, … */
 export async function updateCluster(context: ClusterContext, options: UpdateOptions): Promise<Cluster> {
   const assignments = assignmentsOf(options);
   if (assignments.length === 0)
@@ -30,7 +32,12 @@ export async function updateCluster(context: ClusterContext, options: UpdateOpti
   if (options.version !== undefined && options.version !== from && earlierVersions(cluster).includes(options.version)) {
     throw clusterErrors.CLUSTER_VERSION_BEFORE({ from: from ?? 'latest', to: options.version });
   }
-  return changeSpec(context, cluster, { assignments, ...(options.dryRun && { dryRun: true }) });
+  const { acceptDatabaseNotRolledBack, dryRun } = options;
+  return changeSpec(context, cluster, {
+    assignments,
+    ...(acceptDatabaseNotRolledBack && { acceptDatabaseNotRolledBack }),
+    ...(dryRun && { dryRun }),
+  });
 }
 
 /**
@@ -55,21 +62,33 @@ export async function changeSpec(
   cluster: Cluster,
   {
     assignments,
-    annotations,
+    acceptDatabaseNotRolledBack = false,
     dryRun = false,
   }: {
     readonly assignments: readonly Assignment[];
-    readonly annotations?: Readonly<Record<string, string>>;
+    /** The version, where it is known; otherwise that of the plan. */
+    readonly acceptDatabaseNotRolledBack?: string | boolean;
     readonly dryRun?: boolean;
   },
 ): Promise<Cluster> {
   const { key, object } = cluster;
-  const plan = await planOf(context, cluster, assigned(cluster.spec, assignments));
+  const wanted = assigned(cluster.spec, assignments);
+  const plan = await planOf(context, cluster, wanted);
   printPlan(context, plan);
   if (plan.conflicts.length > 0) throw clusterErrors.CLUSTER_INVALID({ problems: plan.conflicts });
   if (dryRun) return cluster;
   const { resourceVersion } = object.metadata;
-  const patch = { metadata: { resourceVersion, ...(annotations && { annotations }) }, spec: mergePatchOf(assignments) };
+  const word = acceptDatabaseNotRolledBack === true ? plan.stepsBack[0]?.to : acceptDatabaseNotRolledBack || undefined;
+  const said = word ?? object.metadata.annotations?.[clusterAnnotation.acceptDatabase];
+  // one word is for one version
+  const unsaid = plan.stepsBack.filter(({ to }) => said === undefined || (said !== to && said !== wanted.version));
+  const [first] = unsaid;
+  if (first !== undefined) {
+    const components = unsaid.map(({ component }) => component);
+    throw clusterErrors.CLUSTER_DATABASE_NOT_ROLLED_BACK({ from: first.tables, to: first.to, components });
+  }
+  const annotations = word !== undefined && { annotations: { [clusterAnnotation.acceptDatabase]: word } };
+  const patch = { metadata: { resourceVersion, ...annotations }, spec: mergePatchOf(assignments) };
   try {
     const changed = await context.api.patch(clusterType, key, patch, { fieldManager: BMCTL_MANAGER, signal: context.signal });
     const same = changed.metadata.resourceVersion === resourceVersion;

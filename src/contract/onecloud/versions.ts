@@ -1,4 +1,5 @@
 /** Which of two versions is older, and which programs bring their databases up: what makes a way back dangerous. */
+import type { VersionChange } from './cluster-status.ts';
 import type { Component } from './component.ts';
 import { parseImage } from './image.ts';
 
@@ -36,6 +37,15 @@ export function isStepBack({ tables, to, ranBefore }: StepBackOptions): boolean 
   if (to === tables) return false;
   const order = compareVersions(to, tables);
   return order === undefined ? ranBefore.includes(to) : order < 0;
+}
+
+/** Versions of a component's program that were at its tables, as far as the history reaches. */
+export function versionsAtTables(component: string, history: readonly VersionChange[]): string[] {
+  return history.flatMap((entry) => {
+    if (entry.component === component) return [...(entry.from === undefined ? [] : [programVersion(entry.from)]), programVersion(entry.to)];
+    if (entry.component !== undefined) return [];
+    return entry.from === undefined || entry.migrated?.includes(component) ? [entry.to] : [];
+  });
 }
 
 /** Whether an upgrade that may migrate tables is preceded by a dump, in words that plans and events share. */

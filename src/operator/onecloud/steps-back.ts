@@ -1,5 +1,11 @@
 /** Programs that would meet tables which a newer one has changed: not without a word. Pure. */
-import { type ClusterStatus, isStepBack, programVersion, type VersionChange } from 'cdk8s-baremetal-contract/onecloud/index';
+import {
+  type ClusterStatus,
+  isStepBack,
+  programVersion,
+  type VersionChange,
+  versionsAtTables,
+} from 'cdk8s-baremetal-contract/onecloud/index';
 import { effectiveVersion, type ImageChange, lastChange } from './rollout.ts';
 
 export interface TargetOptions {
@@ -54,7 +60,7 @@ export function targetOf(options: TargetOptions): Target {
 function isBack({ component, from, to }: ImageChange, { migrating, status, history }: TargetOptions): boolean {
   if (!migrating.has(component) || mainOf(from) === mainOf(to)) return false;
   const tables = status?.components?.[component]?.databaseVersion ?? programVersion(mainOf(from));
-  return isStepBack({ tables, to: programVersion(mainOf(to)), ranBefore: versionsOf(component, history) });
+  return isStepBack({ tables, to: programVersion(mainOf(to)), ranBefore: versionsAtTables(component, history) });
 }
 
 /** By the annotation, by the entry that began with it, or by spec.updateStrategy.autoRollback, which is a standing word. */
@@ -71,15 +77,6 @@ function isAccepted({ component, to }: ImageChange, { wanted, history, accepted 
 
 function isUnderWay({ outcome }: VersionChange): boolean {
   return outcome === 'InProgress' || outcome === 'Failed';
-}
-
-/** Versions of a component's program that were at its tables, as far as the history reaches. */
-function versionsOf(component: string, history: readonly VersionChange[]): string[] {
-  return history.flatMap((entry) => {
-    if (entry.component === component) return [...(entry.from === undefined ? [] : [programVersion(entry.from)]), programVersion(entry.to)];
-    if (entry.component !== undefined) return [];
-    return entry.from === undefined || entry.migrated?.includes(component) ? [entry.to] : [];
-  });
 }
 
 /** Of the component's own container, which comes first. */

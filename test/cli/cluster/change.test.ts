@@ -78,6 +78,37 @@ describe('004-10: cluster update', () => {
     expect((await refusal(updateCluster(here.context, { key: KEY, version: OLD, components: [] }))).code).toBe('CLUSTER_VERSION_BEFORE');
   });
 
+  it('004-6: says before it is sent what the operator would refuse: a cleared image whose tables are newer than the version', async () => {
+    const here = world();
+    const image = `registry.example.net/yunionio/glance:${NEW}`;
+    await addCluster(here, { glance: { image } });
+    await report(here, { history: [], components: { glance: { phase: 'Ready', databaseVersion: NEW } } });
+    const options = { key: KEY, components: [parseAssignment('glance.image=')] };
+    const plan = await planUpdate(here.context, options);
+    expect(plan.stepsBack).toEqual([{ component: 'glance', tables: NEW, to: OLD }]);
+    expect(here.seen()).toContain(`word: glance would get ${OLD} although ${NEW} was at its tables: --accept-database-not-rolled-back`);
+    const error = await refusal(updateCluster(here.context, options));
+    expect(error.code).toBe('CLUSTER_DATABASE_NOT_ROLLED_BACK');
+    expect(at(live(here), 'spec', 'glance', 'image')).toBe(image);
+    await updateCluster(here.context, { ...options, acceptDatabaseNotRolledBack: true });
+    expect(at(live(here), 'spec', 'glance', 'image')).toBeUndefined();
+    expect(live(here).metadata.annotations).toEqual({ 'onecloud.yunion.io/accept-database-not-rolled-back': OLD });
+  });
+
+  it('asks for no word where names do not tell which version is older and neither ran before', async () => {
+    const here = world();
+    await addCluster(here, { version: 'latest' });
+    await updateCluster(here.context, { key: KEY, version: 'master', components: [] });
+    expect(at(live(here), 'spec', 'version')).toBe('master');
+  });
+
+  it('calls another region by its name: another cluster', async () => {
+    const here = world();
+    await addCluster(here);
+    const error = await refusal(updateCluster(here.context, { key: KEY, components: [{ path: ['region'], value: 'north' }] }));
+    expect(error.message).toContain('ONECLOUD_FIELD_IMMUTABLE');
+  });
+
   it('names the clusters that are there when it is asked for another', async () => {
     const here = world();
     await addCluster(here);
