@@ -1,6 +1,6 @@
 /**
  * How the stores compare with a site's worth of machines: `node --import tsx bench/store.ts [machines] [--quick]` (10,000 by default, 1,000). Prints a table; MariaDB is
- * left out, aloud, where it is not installed. Each machine's record is the 1.6 kB of one in the middle of its deployment.
+ * left out, aloud, where it is not installed, Kubernetes where KUBECONFIG and BMS_TEST_CLUSTER=1 name no API server. Each machine's record is the 1.6 kB of one in the middle of its deployment.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,8 +8,10 @@ import { join } from 'node:path';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { type NodeRecord, nodeKind } from 'cdk8s-baremetal-runtime/machine/index';
 import { modify, openStore, type Store } from 'cdk8s-baremetal-runtime/store/index';
+import { kubernetesPeer } from '../test/runtime/store/kubernetes-peer.ts';
 import { mariaDb, missingForMariaDb } from '../test/runtime/store/maria-db.ts';
 import { sampleNode } from '../test/runtime/store/sample-node.ts';
+import { withoutCluster } from '../test/support/cluster.ts';
 
 const site = Number(process.argv.slice(2).find((word) => /^\d+$/.test(word)) ?? (process.argv.includes('--quick') ? 1_000 : 10_000));
 const PARALLEL = 32;
@@ -87,6 +89,16 @@ try {
     const poll = await seconds(() => spread(100, 1, () => server.sql('SELECT SUM(version), MAX(changed_at) FROM records', database)));
     const connect = await seconds(() => spread(100, 1, () => server.sql('SELECT 1')));
     console.info(`MariaDB: an idle poll of ${site} machines takes ${((poll - connect) * 10).toFixed(2)} ms at the server`);
+  }
+  if (!withoutCluster('Kubernetes')) {
+    const peer = kubernetesPeer();
+    try {
+      const store = peer.store();
+      rows.push(await measure('Kubernetes', store, site));
+      await store.close();
+    } finally {
+      peer.remove();
+    }
   }
   console.table(rows);
 } finally {
