@@ -1,9 +1,11 @@
 /** One BMC by its URL, without any server: who asks, with which password, and what its errors end with. */
+import { readFileSync } from 'node:fs';
 import { CodedError } from 'cdk8s-baremetal-contract';
 import { Secret } from 'cdk8s-baremetal-contract/secret';
 import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeProcesses } from 'cdk8s-baremetal-runtime/core/node-processes';
 import {
+  type Credentials,
   IpmiGateway,
   type IpmiTarget,
   PowerDrivers,
@@ -11,6 +13,8 @@ import {
   type PowerTarget,
   type Privilege,
   parsePowerUrl,
+  RedfishPower,
+  type RedfishSensor,
 } from 'cdk8s-baremetal-runtime/power/index';
 import { type CheckedAccess, checkAccess, type RunCommand } from 'cdk8s-baremetal-runtime/power/ipmi/index';
 import type { Command } from 'commander';
@@ -22,10 +26,14 @@ export interface TargetFlags {
   readonly user?: string;
   readonly passwordFile?: string;
   readonly cipher?: string;
+  /** File of the authorities that sign Redfish services' certificates. */
+  readonly ca?: string;
 }
 
-export const TARGET = 'ipmi://ADDRESS[:PORT], iboot://ADDRESS[:PORT]/RELAY, virtual+ssh://USER@HOST/MACHINE or virtual+exec:///MACHINE';
+export const TARGET =
+  'ipmi://ADDRESS[:PORT], redfish://HOST[:PORT][?sha256=FINGERPRINT], iboot://ADDRESS[:PORT]/RELAY, virtual+ssh://USER@HOST/MACHINE or virtual+exec:///MACHINE';
 export const IPMI_TARGET = 'ipmi://[USER@]ADDRESS[:PORT]';
+export const REDFISH_TARGET = 'redfish://[USER@]HOST[:PORT][/redfish/v1/Systems/ID][?sha256=FINGERPRINT]';
 
 const PASSWORD_ENV = 'BMCTL_BMC_PASSWORD';
 const USER_ENV = 'BMCTL_BMC_USER';
@@ -40,12 +48,17 @@ export function asking(command: Command): Command {
       `with the BMC's password; - for standard input; or ${PASSWORD_ENV}; else it is asked for on a terminal`,
     )
     .option('--cipher <suite>', 'cipher suite 17 or 3; 0, 1 and 2 protect little and are for laboratories')
+    .option('--ca <file>', 'of Redfish: PEM of the authorities that sign its certificate; default: those of this machine')
     .addHelpText('after', HELP);
 }
 
 const HELP = `
 The password is never given on the command line, where every user of this machine could read it.
 Exit codes: 0 done, 2 wrong words, 3 no answer, 4 wrong user, password or privilege, 6 refused, 1 other failures.`;
+
+export function isRedfish(url: string): boolean {
+  return url.startsWith('redfish:');
+}
 
 export interface IpmiDesk {
   readonly target: IpmiTarget;
@@ -58,20 +71,44 @@ export interface IpmiDesk {
 export async function withPower<T>(
   world: Surroundings,
   { url, flags, privilege }: { readonly url: string; readonly flags: TargetFlags; readonly privilege: Privilege },
-  work: (power: PowerManager, target: PowerTarget) => Promise<T>,
+  work: (power: PowerManager, target: PowerTarget, drivers: PowerDrivers, credentials: Credentials) => Promise<T>,
 ): Promise<T> {
   return withGateway(world, async (gateway) => {
     const { target, username, password } = await opened(world, url, flags);
-    const { clock, network } = world;
-    const processes = world.processes ?? nodeProcesses;
-    const drivers = new PowerDrivers({ gateway, clock, network, logger: silentLogger, processes, programs: 'any', privilege });
+    const drivers = driversOf(world, gateway, flags, privilege);
     const power = drivers.open(target, { username, password });
     try {
-      return await work(power, target);
+      return await work(power, target, drivers, { username, password });
     } finally {
       await power.close();
     }
   });
+}
+
+function driversOf(world: Surroundings, gateway: IpmiGateway, { ca }: TargetFlags, privilege: Privilege): PowerDrivers {
+  const { clock, network, random } = world;
+  const processes = world.processes ?? nodeProcesses;
+  const redfishCa = ca === undefined ? undefined : readFileSync(ca, 'utf8');
+  return new PowerDrivers({ gateway, clock, network, random, logger: silentLogger, processes, programs: 'any', privilege, redfishCa });
+}
+
+/** What only Redfish has. */
+export async function withRedfish<T>(
+  world: Surroundings,
+  { url, flags, what }: { readonly url: string; readonly flags: TargetFlags; readonly what: string },
+  work: (power: RedfishPower, sensors: () => Promise<readonly RedfishSensor[]>) => Promise<T>,
+): Promise<T> {
+  return withPower(world, { url, flags, privilege: 'operator' }, (power, target, drivers, credentials) => {
+    if (target.driver !== 'redfish' || !(power instanceof RedfishPower)) throw onlyIpmi(what, target.driver);
+    return work(power, () => drivers.redfishSensors(target, credentials, world.signal));
+  });
+}
+
+function onlyIpmi(what: string, driver: string): ExitError {
+  return new ExitError(
+    exitCode.refused,
+    new CodedError('BMCTL_ONLY_IPMI', `${what} needs an ipmi:// address, this is ${driver}`, 'Ask the BMC itself'),
+  );
 }
 
 /** The same for what only IPMI has. */
@@ -87,11 +124,7 @@ export async function withIpmi<T>(
 ): Promise<T> {
   return withGateway(world, async (gateway) => {
     const { target, username, password } = await opened(world, url, flags);
-    if (target.driver !== 'ipmi')
-      throw new ExitError(
-        exitCode.refused,
-        new CodedError('BMCTL_ONLY_IPMI', `${what} needs an ipmi:// address, this is ${target.driver}`, 'Ask the BMC itself'),
-      );
+    if (target.driver !== 'ipmi') throw onlyIpmi(what, target.driver);
     const { address, port, cipherSuite } = target;
     const access = checkAccess({
       address,
@@ -158,6 +191,14 @@ const EXIT_CODES: Readonly<Record<string, number>> = {
   IPMI_PRIVILEGE_REFUSED: exitCode.notAllowed,
   IBOOT_REFUSED: exitCode.notAllowed,
   IPMI_SOL_REFUSED: exitCode.refused,
+  REDFISH_NO_ANSWER: exitCode.noAnswer,
+  REDFISH_NOT_REDFISH: exitCode.noAnswer,
+  REDFISH_CERTIFICATE: exitCode.notAllowed,
+  REDFISH_WRONG_PASSWORD: exitCode.notAllowed,
+  REDFISH_PRIVILEGE: exitCode.notAllowed,
+  REDFISH_REFUSED: exitCode.refused,
+  REDFISH_NOT_OFFERED: exitCode.refused,
+  REDFISH_SYSTEM: exitCode.usage,
   VIRTUAL_UNKNOWN: exitCode.notFound,
 };
 

@@ -7,7 +7,7 @@ import { type ConfigInput, type ConfigOf, defineConfig } from './config/define-c
 import { cidr, hostAddress, ipAddress, port as portNumber, uri } from './config/network-types.ts';
 import { option } from './config/options.ts';
 import { boolean, choice, integer, listOf, secret, string } from './config/value-types.ts';
-import { BMS_CORE } from './names.ts';
+import { BMS_CORE, POD_NAME, SITE_NAME } from './names.ts';
 import { path } from './paths.ts';
 import { port } from './ports.ts';
 
@@ -195,6 +195,20 @@ export const bmsCoreConfig = defineConfig({
           'How images get onto disks where neither flavor (extra spec `baremetal:deploy_method`) nor machine (capability `deploy_method`) says: `iscsi`, ' +
           'written from here; `direct`, pulled by the deploy ramdisk.',
       }),
+      wait_for_phone_home: option(boolean(), {
+        default: false,
+        help:
+          'A machine is active when its instance has reported itself, by cloud-init or a first-boot script, as its config drive asks it to. A flavor’s extra ' +
+          'spec `baremetal:wait_for_phone_home` comes first.',
+      }),
+      phone_home_timeout_s: option(integer({ min: 1, max: 604_800 }), {
+        default: 900,
+        unit: 's',
+        help: 'How long after its first boot an instance may take to report itself, where that is waited for.',
+      }),
+      phone_home_url: option(uri({ schemes: ['http'] }), {
+        help: 'Where instances report, without a path: an address that all replicas answer at. Not set: this management node’s deploy-helper.',
+      }),
       open_targets: option(boolean(), {
         default: false,
         help: 'Also write to disks that a deploy ramdisk exports without CHAP, as ramdisks of the original’s protocol do: to everybody on the LAN.',
@@ -212,13 +226,26 @@ export const bmsCoreConfig = defineConfig({
     ipmi: {
       port: option(portNumber({ min: 1 }), { default: port.ipmi, help: 'UDP port of the BMCs.' }),
       retry: option(integer({ min: 0, max: 1000 }), { default: 10, help: 'How often a power command is tried again.' }),
-      cipher_suite: option(integer({ choices: [3, 17] }), {
-        default: 17,
-        help: 'RMCP+ cipher suite: 17 (SHA-256), or 3 (SHA-1) for BMCs that know nothing newer.',
+      cipher_suite: option(choice(['17', '3', 'auto']), {
+        default: '17',
+        help:
+          'RMCP+ cipher suite: 17 (SHA-256); 3 (SHA-1) for BMCs that know nothing newer; or auto, the better one that each BMC lists. The list is not protected, so with ' +
+          'auto somebody on the way can bring a BMC down to 3: hence not the default.',
       }),
       credentials_dir: option(absolutePath(), {
         default: path.credentialsDirectory,
         help: 'Mounted Secrets with BMC credentials, a folder each with the files `username` and `password`.',
+      }),
+    },
+    redfish: {
+      ca_file: option(absolutePath(), {
+        help: 'PEM of the authorities that sign the certificates of Redfish services; without it the system’s. A certificate can also be pinned in the address.',
+      }),
+    },
+    virtual_power: {
+      programs: option(listOf(absolutePath()), {
+        default: [],
+        help: 'Programs that virtual+exec:// and virtual+ssh:// addresses with type=program may name; none unless listed, since whoever enrols machines is not meant to run programs.',
       }),
     },
     membership: {
@@ -313,6 +340,23 @@ export const bmsCoreConfig = defineConfig({
           'a line, the first one writes and all of them read. Mode 0400, 0440 or 0600. None: files beside the store, which only one replica can use.',
       }),
     },
+    objects: {
+      enabled: option(boolean(), {
+        default: false,
+        help:
+          'Read the BareMetalNode objects of the own pod and enrol their machines. Only inside a cluster, and with a store that both management nodes share; ' +
+          'the manifests switch it on.',
+      }),
+      site: option(string({ pattern: SITE_NAME, what: 'name of a site' }), { help: 'Whose objects. None: what the node’s name says.' }),
+      pod: option(string({ pattern: POD_NAME, what: 'name of a pod such as pod45' }), {
+        help: 'Whose objects. None: what the node’s name says.',
+      }),
+      forget_after: option(integer({ min: 0, max: 604_800 }), {
+        default: 600,
+        unit: 's',
+        help: 'A machine whose object was deleted is held at once, and its record removed after this time if it carries no instance.',
+      }),
+    },
     image_cache: {
       dir: option(absolutePath(), { default: `${path.stateDirectory}/images`, help: 'Local copies of images; needs no NFS.' }),
       size_gb: option(integer({ min: 1, max: 1_000_000 }), {
@@ -338,6 +382,9 @@ export const bmsCoreConfig = defineConfig({
     cleaning: 'Disks between two users.',
     volumes: 'Volumes of instances.',
     vifs: 'Virtual interfaces of instances.',
+    redfish: 'Redfish services of BMCs.',
+    virtual_power: 'Virtual machines in place of servers.',
+    objects: 'Machines as Kubernetes objects.',
     image_cache: 'Images ready to be written, shared by all deployments of one replica.',
   },
 });

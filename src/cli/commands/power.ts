@@ -12,7 +12,17 @@ import {
   IpmiPower,
 } from 'cdk8s-baremetal-runtime/power/ipmi/index';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { asking, IPMI_TARGET, TARGET, type TargetFlags, withIpmi, withPower } from '../bmc-target.ts';
+import {
+  asking,
+  IPMI_TARGET,
+  isRedfish,
+  REDFISH_TARGET,
+  TARGET,
+  type TargetFlags,
+  withIpmi,
+  withPower,
+  withRedfish,
+} from '../bmc-target.ts';
 import { ExitError, exitCode } from '../exit-codes.ts';
 import type { CommandContext } from '../node-commands.ts';
 import type { Surroundings } from '../surroundings.ts';
@@ -97,9 +107,10 @@ export function registerPower(program: Command, world: Surroundings, context: Co
     ['diag', 'diagnosticInterrupt', 'a non-maskable interrupt: the kernel writes its crash dump, if it was told to'],
   ] as const) {
     asking(power.command(word).description(help))
-      .argument('<url>', IPMI_TARGET)
+      .argument('<url>', `${IPMI_TARGET} or ${REDFISH_TARGET}`)
       .action(async (url: string, flags: TargetFlags) => {
-        await withIpmi(world, { url, flags, privilege: 'operator', what: `power ${word}` }, ({ run }) => run(chassisControl(action)));
+        if (isRedfish(url)) await withRedfish(world, { url, flags, what: `power ${word}` }, (power) => power.reset(action, world.signal));
+        else await withIpmi(world, { url, flags, privilege: 'operator', what: `power ${word}` }, ({ run }) => run(chassisControl(action)));
         tell({ sent: word }, `${word} was sent.`);
       });
   }
@@ -119,8 +130,12 @@ export function registerPower(program: Command, world: Surroundings, context: Co
   const boot =
     program.commands.find((command) => command.name() === 'boot') ?? program.command('boot').description('what a machine boots next');
   asking(boot.command('get').description('the boot device that the BMC keeps'))
-    .argument('<url>', IPMI_TARGET)
+    .argument('<url>', `${IPMI_TARGET} or ${REDFISH_TARGET}`)
     .action(async (url: string, flags: TargetFlags) => {
+      if (isRedfish(url)) {
+        const boot = await withRedfish(world, { url, flags, what: 'boot get' }, (manager) => manager.boot(world.signal));
+        return tell(boot, `${boot.target}, ${boot.enabled.toLowerCase()}${boot.mode === undefined ? '' : `, ${boot.mode}`}`);
+      }
       const kept = await withIpmi(world, { url, flags, privilege: 'operator', what: 'boot get' }, async ({ run }) =>
         decodeBootFlags(await run(getBootOption(5))),
       );
@@ -129,23 +144,37 @@ export function registerPower(program: Command, world: Surroundings, context: Co
       tell({ device, ...kept }, kept.valid ? `${device}, ${how}` : `nothing is kept (${device}, ${how}, marked as not valid)`);
     });
   asking(boot.command('set').description('boots from a device once, or from now on; read back'))
-    .argument('<url>', IPMI_TARGET)
+    .argument('<url>', `${IPMI_TARGET} or ${REDFISH_TARGET}`)
     .argument('<device>', DEVICES.join(', '), deviceOf)
     .option('--persistent', 'from now on, not only once')
     .addOption(new Option('--efi', 'by UEFI').conflicts('legacy'))
-    .addOption(new Option('--legacy', 'by the legacy BIOS; the default').conflicts('efi'))
-    .action(async (url: string, device: (typeof DEVICES)[number], flags: TargetFlags & { persistent?: boolean; efi?: boolean }) => {
-      const { persistent = false, efi = false } = flags;
-      const kept = await withIpmi(world, { url, flags, privilege: 'operator', what: 'boot set' }, async ({ gateway, access }) => {
-        const manager = new IpmiPower(gateway, access);
-        await manager.setBootDevice(device, { persistent, efi }, world.signal);
-        return manager.bootFlags(world.signal);
-      });
-      tell(
-        { device, persistent, efi, readBack: kept.valid },
-        kept.valid ? `${device}, ${persistent ? 'from now on' : 'once'}` : `${device} was accepted; this BMC does not read it back`,
-      );
-    });
+    .addOption(new Option('--legacy', 'by the legacy BIOS; the default of ipmi://').conflicts('efi'))
+    .action(
+      async (
+        url: string,
+        device: (typeof DEVICES)[number],
+        flags: TargetFlags & { persistent?: boolean; efi?: boolean; legacy?: boolean },
+      ) => {
+        const { persistent = false, efi = false } = flags;
+        if (isRedfish(url)) {
+          // unsaid, the mode stays as it is
+          const mode = { ...((flags.efi || flags.legacy) && { efi }) };
+          await withRedfish(world, { url, flags, what: 'boot set' }, (power) =>
+            power.setBootDevice(device, { persistent, ...mode }, world.signal),
+          );
+          return tell({ device, persistent, ...mode, readBack: true }, `${device}, ${persistent ? 'from now on' : 'once'}`);
+        }
+        const kept = await withIpmi(world, { url, flags, privilege: 'operator', what: 'boot set' }, async ({ gateway, access }) => {
+          const manager = new IpmiPower(gateway, access);
+          await manager.setBootDevice(device, { persistent, efi }, world.signal);
+          return manager.bootFlags(world.signal);
+        });
+        tell(
+          { device, persistent, efi, readBack: kept.valid },
+          kept.valid ? `${device}, ${persistent ? 'from now on' : 'once'}` : `${device} was accepted; this BMC does not read it back`,
+        );
+      },
+    );
 }
 
 function nameOf(selector: number): string {

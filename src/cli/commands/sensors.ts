@@ -1,7 +1,7 @@
 /** bmctl sensors: what a machine measures of itself, by the URL of its BMC. */
 import { readSensors, type Sensor, type SensorHealth } from 'cdk8s-baremetal-runtime/power/ipmi/index';
 import type { Command } from 'commander';
-import { asking, IPMI_TARGET, type TargetFlags, withIpmi } from '../bmc-target.ts';
+import { asking, IPMI_TARGET, isRedfish, REDFISH_TARGET, type TargetFlags, withIpmi, withRedfish } from '../bmc-target.ts';
 import type { Surroundings } from '../surroundings.ts';
 import { table } from '../table.ts';
 
@@ -9,10 +9,26 @@ const BAD: ReadonlySet<SensorHealth> = new Set(['warning', 'critical', 'non-reco
 
 export function registerSensors(program: Command, world: Surroundings): void {
   asking(program.command('sensors').description('readings, states and thresholds of a machine, by the URL of its BMC'))
-    .argument('<url>', IPMI_TARGET)
+    .argument('<url>', `${IPMI_TARGET} or ${REDFISH_TARGET}`)
     .option('--problems', 'only those beyond a threshold')
     .option('--type <word>', 'only types that contain this, e.g. temperature')
     .action(async (url: string, flags: TargetFlags & { problems?: boolean; type?: string }) => {
+      if (isRedfish(url)) {
+        const read = await withRedfish(world, { url, flags, what: 'sensors' }, (_power, sensors) => sensors());
+        const some = read.filter(
+          ({ health, type }) =>
+            (!flags.problems || health === 'Warning' || health === 'Critical') &&
+            (flags.type === undefined || type.includes(flags.type.toLowerCase())),
+        );
+        if (program.opts<{ json?: boolean }>().json) return world.print(JSON.stringify({ sensors: some }, undefined, 2));
+        const rows = some.map(({ name, type, value, unit, health }) => [
+          name,
+          type,
+          value === undefined ? '-' : `${value} ${unit}`,
+          health ?? '-',
+        ]);
+        return world.print(rows.length === 0 ? 'No sensor is like that.' : table(['SENSOR', 'TYPE', 'READING', 'HEALTH'], rows));
+      }
       const all = await withIpmi(world, { url, flags, privilege: 'user', what: 'sensors' }, ({ run }) => readSensors(run, world.signal));
       const shown = all.filter(
         (sensor) =>

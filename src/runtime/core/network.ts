@@ -128,6 +128,11 @@ export interface HttpClientRequest {
   readonly localAddress?: string;
   /** For https: the certificate authorities to trust, in PEM; the system's when absent. Verification cannot be turned off. */
   readonly ca?: string;
+  /**
+   * For https: what is not trusted rejects with CertificateRefused, which knows the fingerprint, before a byte of the request is sent. With `sha256` (64 hexadecimal digits)
+   * that one certificate is trusted, in place of authorities and names.
+   */
+  readonly certificate?: { readonly sha256?: string };
   /** Largest answer accepted. Default 16 MiB. Says nothing about streams. */
   readonly maxBodyBytes?: number;
   /**
@@ -136,6 +141,17 @@ export interface HttpClientRequest {
    */
   readonly keepAlive?: boolean;
   readonly signal?: AbortSignal;
+}
+
+/** The server showed a certificate that is not trusted; nothing was sent to it. */
+export class CertificateRefused extends Error {
+  constructor(
+    readonly reason: string,
+    /** Of the certificate that was shown, 64 hexadecimal digits. */
+    readonly sha256: string,
+  ) {
+    super(`the certificate is not trusted: ${reason}`);
+  }
 }
 
 export interface HttpClientResponse {

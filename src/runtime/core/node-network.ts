@@ -6,17 +6,19 @@ import { createServer, Agent as HttpAgent, request as httpRequest, type Incoming
 import { createServer as createHttpsServer, Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { createServer as createTcpServer, isIP, isIPv4, isIPv6, type Server, type Socket, connect as tcpConnect } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import type {
-  Endpoint,
-  HttpClientRequest,
-  HttpClientResponse,
-  HttpClientStream,
-  HttpHandler,
-  HttpRequest,
-  HttpServer,
-  Network,
-  TcpConnection,
-  UdpSocket,
+import { type TLSSocket, connect as tlsConnect } from 'node:tls';
+import {
+  CertificateRefused,
+  type Endpoint,
+  type HttpClientRequest,
+  type HttpClientResponse,
+  type HttpClientStream,
+  type HttpHandler,
+  type HttpRequest,
+  type HttpServer,
+  type Network,
+  type TcpConnection,
+  type UdpSocket,
 } from './network.ts';
 
 const DEFAULT_SERVER_BODY_BYTES = 1024 * 1024;
@@ -392,8 +394,48 @@ async function* piecesOf(response: IncomingMessage, signal: AbortSignal | undefi
   if (!response.complete) throw new Error('the connection ended within the answer');
 }
 
+/**
+ * A connection to a server whose certificate was looked at. Node would be told to trust nobody or to ask nobody; here the handshake ends first, then the certificate is
+ * judged, and only then is there a socket that a request could go out on.
+ */
+function judgedConnection({ url, ca, certificate, localAddress, signal }: HttpClientRequest): Promise<TLSSocket> {
+  const { hostname, port } = new URL(url);
+  const host = hostname.replace(/^\[(.*)\]$/, '$1');
+  return new Promise((resolve, reject) => {
+    const socket = tlsConnect({
+      host,
+      port: port === '' ? 443 : Number(port),
+      minVersion: 'TLSv1.2',
+      ALPNProtocols: ['http/1.1'],
+      rejectUnauthorized: false, // judged below, by the authorities as Node found it or by the fingerprint
+      ...(isIP(host) === 0 && { servername: host }),
+      ...(ca !== undefined && { ca }),
+      ...(localAddress && { localAddress }),
+    });
+    const stop = (error: unknown): void => {
+      signal?.removeEventListener('abort', onAbort);
+      socket.destroy();
+      reject(error);
+    };
+    const onAbort = (): void => stop(signal?.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    if (signal?.aborted) onAbort();
+    socket.once('error', stop);
+    socket.once('secureConnect', () => {
+      const shown = (socket.getPeerCertificate().fingerprint256 ?? '').replaceAll(':', '').toLowerCase();
+      const pin = certificate?.sha256;
+      if (pin !== undefined && (shown === '' || shown !== pin)) return stop(new CertificateRefused('another one is pinned', shown));
+      if (pin === undefined && !socket.authorized) return stop(new CertificateRefused(String(socket.authorizationError), shown));
+      signal?.removeEventListener('abort', onAbort);
+      socket.off('error', stop);
+      resolve(socket);
+    });
+  });
+}
+
 /** Resolves with the head of the answer. */
-function openRequest(options: HttpClientRequest): Promise<IncomingMessage> {
+async function openRequest(options: HttpClientRequest): Promise<IncomingMessage> {
+  const judged = options.certificate && options.url.startsWith('https:') ? await judgedConnection(options) : undefined;
   return new Promise((resolve, reject) => {
     const { signal } = options;
     const secure = options.url.startsWith('https:');
@@ -404,7 +446,8 @@ function openRequest(options: HttpClientRequest): Promise<IncomingMessage> {
         ...options.headers,
         ...(options.body !== undefined && { 'content-length': Buffer.byteLength(options.body) }),
       },
-      agent: options.keepAlive ? keptOpen[secure ? 'https' : 'http'] : false, // without: one connection a request, nothing lingers after close
+      // without an agent: one connection a request, nothing lingers after close; and with none at all Node takes the connection that it is given
+      ...(judged ? { createConnection: () => judged } : { agent: options.keepAlive ? keptOpen[secure ? 'https' : 'http'] : false }),
       ...(options.localAddress && { localAddress: options.localAddress }),
       ...(options.ca !== undefined && { ca: options.ca }),
       ...(signal && { signal }),

@@ -53,7 +53,7 @@ export const powerErrors = defineErrors('POWER', {
   }),
   POWER_URL: entry<{ url: string; problem: string }>({
     message: ({ url, problem }) => `${url} is no address of a power driver: ${problem}`,
-    cure: 'Write ipmi://ADDRESS[:PORT], iboot://ADDRESS[:PORT]/RELAY, virtual+ssh://USER@HOST/MACHINE or virtual+exec:///MACHINE; never with a password',
+    cure: 'Write ipmi://ADDRESS[:PORT], redfish://HOST[:PORT], iboot://ADDRESS[:PORT]/RELAY, virtual+ssh://USER@HOST/MACHINE or virtual+exec:///MACHINE; never with a password',
   }),
   POWER_NOT_SUPPORTED: entry<{ driver: string; what: string }>({
     message: ({ driver, what }) => `the power driver ${driver} cannot ${what}`,
@@ -74,6 +74,50 @@ export const powerErrors = defineErrors('POWER', {
   VIRTUAL_UNKNOWN: entry<{ machine: string; why: string }>({
     message: ({ machine, why }) => `the host knows no virtual machine ${machine}: ${why}`,
     cure: 'Correct the name in the address',
+  }),
+  REDFISH_NO_ANSWER: entry<Bmc & { why: string }>({
+    message: ({ bmc, why }) => `the Redfish service ${bmc} did not answer: ${why}`,
+    cure: 'Check that the BMC has power, that its address is right and that its HTTPS port is open on the way',
+  }),
+  REDFISH_NOT_REDFISH: entry<Bmc>({
+    message: ({ bmc }) => `${bmc} speaks HTTPS and has no Redfish service`,
+    cure: 'Check the address; enable Redfish on the BMC, or use ipmi://',
+  }),
+  REDFISH_CERTIFICATE: entry<Bmc & { why: string; sha256: string }>({
+    message: ({ bmc, why, sha256 }) => `the certificate of ${bmc} is not trusted (${why}); its SHA-256 fingerprint is ${sha256}`,
+    cure: 'Compare the fingerprint with the one on the BMC itself, then pin it with ?sha256=FINGERPRINT, or name the authority that signed it',
+  }),
+  REDFISH_WRONG_PASSWORD: entry<Bmc & { user: string }>({
+    message: ({ bmc, user }) => `the Redfish service ${bmc} refuses the user "${user}" with this password`,
+    cure: 'Correct user and password; no further try is made until they change or bmctl bmc retry says so, since BMCs lock accounts',
+  }),
+  REDFISH_PRIVILEGE: entry<Bmc & { user: string; what: string; why: string }>({
+    message: ({ bmc, user, what, why }) => `the Redfish service ${bmc} does not let the user "${user}" do ${what}: ${why}`,
+    cure: 'Give the user the role Operator on the BMC',
+  }),
+  REDFISH_REFUSED: entry<Bmc & { what: string; why: string }>({
+    message: ({ bmc, what, why }) => `the Redfish service ${bmc} refused ${what}: ${why}`,
+    cure: "The message is the BMC's own; a full list of sessions or a running update passes by itself",
+  }),
+  REDFISH_TASK: entry<Bmc & { why: string }>({
+    message: ({ bmc, why }) => `a task of the Redfish service ${bmc} failed: ${why}`,
+    cure: "Look at the BMC's task list and log",
+  }),
+  REDFISH_NOT_OFFERED: entry<Bmc & { what: string; offered: readonly string[] }>({
+    message: ({ bmc, what, offered }) => `the Redfish service ${bmc} does not offer ${what}, only ${offered.join(', ') || 'nothing'}`,
+    cure: 'Update its firmware, or reach the machine by ipmi://',
+  }),
+  REDFISH_BOOT_NOT_KEPT: entry<Bmc & { asked: string; found: string }>({
+    message: ({ bmc, asked, found }) => `the Redfish service ${bmc} accepted the boot device ${asked} and reads back ${found}`,
+    cure: "Update the BMC's firmware, or set the boot order in the machine's own setup",
+  }),
+  REDFISH_SYSTEM: entry<Bmc & { systems: readonly string[] }>({
+    message: ({ bmc, systems }) => `the Redfish service ${bmc} has ${systems.length} systems: ${systems.join(', ') || 'none'}`,
+    cure: 'Name one in the address: redfish://HOST/redfish/v1/Systems/ID',
+  }),
+  REDFISH_BAD_ANSWER: entry<Bmc & { problem: string }>({
+    message: ({ bmc, problem }) => `the Redfish service ${bmc} answered what cannot be used: ${problem}`,
+    cure: "Update the BMC's firmware; check that no proxy answers in its place",
   }),
   IPMI_PRIVILEGE_REFUSED: entry<Bmc & { user: string; privilege: string; why: string }>({
     message: ({ bmc, user, privilege, why }) => `BMC ${bmc} refuses the user "${user}" the privilege ${privilege}: ${why}`,
@@ -101,7 +145,13 @@ export const powerErrors = defineErrors('POWER', {
   }),
 });
 
-const AUTHENTICATION_CODES: ReadonlySet<string> = new Set(['IPMI_WRONG_USER', 'IPMI_WRONG_PASSWORD', 'IPMI_IMPOSTOR', 'IPMI_AUTH_HELD']);
+const AUTHENTICATION_CODES: ReadonlySet<string> = new Set([
+  'IPMI_WRONG_USER',
+  'IPMI_WRONG_PASSWORD',
+  'IPMI_IMPOSTOR',
+  'IPMI_AUTH_HELD',
+  'REDFISH_WRONG_PASSWORD',
+]);
 
 const PERMANENT_CODES: ReadonlySet<string> = new Set([
   ...AUTHENTICATION_CODES,
@@ -110,6 +160,11 @@ const PERMANENT_CODES: ReadonlySet<string> = new Set([
   'IPMI_NO_RMCP_PLUS',
   'IPMI_PRIVILEGE_REFUSED',
   'IPMI_CIPHER_SUITE_UNSUPPORTED',
+  'REDFISH_NOT_REDFISH',
+  'REDFISH_CERTIFICATE',
+  'REDFISH_PRIVILEGE',
+  'REDFISH_NOT_OFFERED',
+  'REDFISH_SYSTEM',
   'POWER_URL',
   'POWER_NOT_SUPPORTED',
   'IBOOT_REFUSED',

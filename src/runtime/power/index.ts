@@ -10,4 +10,8 @@ export { jittered, type RetransmissionSchedule } from './ipmi/retransmission.ts'
 export * from './power-cycle.ts';
 export * from './power-manager.ts';
 export * from './power-url.ts';
+export { RedfishClient } from './redfish/redfish-client.ts';
+export { RedfishPower, type RedfishReset } from './redfish/redfish-power.ts';
+export type { RedfishSensor } from './redfish/redfish-sensors.ts';
+export { RedfishServices } from './redfish/redfish-services.ts';
 export { VirtualPower } from './virtual/virtual-power.ts';

@@ -2,6 +2,7 @@
  * How a machine's power is reached, as one address that people write and records keep.
  *
  *   ipmi://10.0.0.20:623?cipher=17&privilege=operator
+ *   redfish://bmc-7.example:443/redfish/v1/Systems/1?sha256=6b86b2…       without a path: its only system; without sha256: the system's authorities
  *   iboot://10.0.0.30:9100/2                                  relay 2; nova's "10.0.0.30:9100,2" is read too
  *   virtual+ssh://ops@hypervisor:22/web-1?type=virsh&key=/etc/bms-core/id_ed25519&connect=qemu:///system
  *   virtual+exec:///web-1?type=program&program=/usr/local/sbin/lab-power
@@ -46,9 +47,21 @@ export interface VirtualTarget {
   readonly connect?: string | undefined;
 }
 
-export type PowerTarget = IpmiTarget | IBootTarget | VirtualTarget;
+export interface PowerUrlRedfish {
+  readonly driver: 'redfish';
+  readonly address: string;
+  readonly port: number;
+  readonly username?: string | undefined;
+  /** Path of the system. Absent: the service's only one. */
+  readonly system?: string | undefined;
+  /** Of the one certificate that is trusted: 64 hexadecimal digits in lower case. */
+  readonly sha256?: string | undefined;
+}
+
+export type PowerTarget = IpmiTarget | PowerUrlRedfish | IBootTarget | VirtualTarget;
 
 export const IBOOT_PORT = 9100;
+export const REDFISH_PORT = 443;
 const SSH_PORT = 22;
 const MOST_RELAYS = 32;
 const CIPHERS = [0, 1, 2, 3, 17] as const;
@@ -59,6 +72,7 @@ const MACHINE = /^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}$/;
 const USER = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/;
 const HOST = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|[0-9a-fA-F:.]+)$/;
 const PATH = /^\/[A-Za-z0-9_./+-]{1,254}$/;
+const SYSTEM = /^\/redfish\/v1\/Systems\/[A-Za-z0-9_.:@-]{1,128}\/?$/;
 const CONNECT = /^[a-z+]{1,20}:\/\/[A-Za-z0-9_.@:/-]{0,200}$/;
 
 /** Is this text one of our addresses, rather than a machine's name or a bare IP address? */
@@ -127,8 +141,15 @@ export function parsePowerUrl(text: string): PowerTarget {
       const ssh = remote ? { host, port: port ?? SSH_PORT, user: matching('the user', username, USER), key } : undefined;
       return { driver: 'virtual', ssh, machine: path, type, program, connect };
     }
-    case 'redfish:':
-      return fail('there is no driver for Redfish yet');
+    case 'redfish:': {
+      known('sha256');
+      if (!HOST.test(host)) fail('the address is missing');
+      if (path !== '' && !SYSTEM.test(`/${path}`)) fail('after the address comes the path of a system: /redfish/v1/Systems/ID');
+      const pin = (url.searchParams.get('sha256') ?? undefined)?.replaceAll(':', '').toLowerCase();
+      if (pin !== undefined && !/^[0-9a-f]{64}$/.test(pin)) fail('sha256 must be 64 hexadecimal digits');
+      const system = path === '' ? undefined : `/${path.replace(/\/$/, '')}`;
+      return { driver: 'redfish', address: host, port: port ?? REDFISH_PORT, username, system, sha256: pin };
+    }
     default:
       return fail(`it knows no scheme "${url.protocol.slice(0, -1)}"`);
   }

@@ -1,4 +1,5 @@
 /** The machines' BMCs: one gateway for all of them, and the drivers that speak through it. */
+import { readFileSync } from 'node:fs';
 import type { MetricsRegistry } from '../api/index.ts';
 import { nodeProcesses } from '../core/node-processes.ts';
 import { PowerAdapter } from '../machine/index.ts';
@@ -18,13 +19,26 @@ export function startPower({ config, secrets, store, metrics, network, clock, ra
     closing(() => gateway.close());
     const counted = new Map<string, number>();
     metrics.collect(() => collect(metrics, gateway, counted));
-    const cipherSuite = config.ipmi.cipher_suite as 3 | 17;
+    const { port: ipmiPort, cipher_suite: suite, retry } = config.ipmi;
+    const { ca_file: caFile } = config.redfish;
+    const drivers = new PowerDrivers({
+      gateway,
+      network,
+      clock,
+      random,
+      logger,
+      processes: nodeProcesses,
+      programs: config.virtual_power.programs,
+      ipmiPort,
+      ...(suite !== 'auto' && { cipherSuite: suite === '3' ? 3 : 17 }),
+      ...(caFile !== undefined && { redfishCa: readFileSync(caFile, 'utf8') }),
+    });
     const power = new PowerAdapter({
-      drivers: new PowerDrivers({ gateway, network, clock, logger, processes: nodeProcesses, cipherSuite }).factories(),
+      drivers: drivers.factories(),
       secrets,
       clock,
       logger,
-      ipmiPowerRetry: config.ipmi.retry,
+      ipmiPowerRetry: retry,
     });
     closing(() => power.close());
     return { power, gateway };

@@ -37,7 +37,7 @@ describe('addresses', () => {
     ['virtual+ssh://host/$(reboot)'],
     ['virtual+exec:///vm;reboot'],
     ['iboot://192.0.2.30/99'],
-    ['redfish://192.0.2.9'],
+    ['redfish://192.0.2.9/x'],
     ['bmc.example'],
   ])('002-2: refuses %s', async (address) => {
     const harness = new Harness();

@@ -12,6 +12,7 @@ export interface BmcDesk {
 }
 
 const IPMI_PORT = 623;
+const REDFISH_PORT = 443;
 
 export function bmcHandlers({ bmcs, index, store }: HandlerContext): HandlersOf<'listBmcs' | 'retryBmc'> {
   return {
@@ -44,9 +45,19 @@ export function bmcHandlers({ bmcs, index, store }: HandlerContext): HandlersOf<
         `${bmc.driver}://${bmc.address.includes(':') ? `[${bmc.address}]` : bmc.address}:${bmc.port ?? IPMI_PORT}`,
       );
       if (bmc.driver === 'ipmi') await bmcs?.retry(endpoint);
+      if (bmc.driver === 'redfish') await bmcs?.retry(redfishEndpoint(bmc));
       return { answer: { bmc: endpoint } };
     },
   };
+}
+
+/** As the power plane calls a Redfish service. */
+function redfishEndpoint({ address, port }: { readonly address: string; readonly port?: number | undefined }): string {
+  if (address.includes('://')) {
+    const { hostname, port: written } = new URL(address);
+    return `${hostname}:${written || REDFISH_PORT}`;
+  }
+  return `${address.includes(':') ? `[${address}]` : address}:${port ?? REDFISH_PORT}`;
 }
 
 /** `ipmi://10.0.0.1` → `10.0.0.1:623`, as the gateway calls it. */

@@ -1,0 +1,1 @@
+export * from './redfish-service.ts';
