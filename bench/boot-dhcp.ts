@@ -32,8 +32,8 @@ export async function dhcpFigures({ quick, rounds }: { quick: boolean; rounds: n
     return false;
   });
   const names = able.map(({ name }) => name);
-  const seconds = quick ? 2 : 5;
-  console.log(`\n${head('', names)}`);
+  const seconds = quick ? 2 : 4;
+  console.log(`\n${head('DHCP by perfdhcp, nothing stored by anyone', names)}`);
   const offers = await takeTurns(able, rounds, async (one) => {
     // as many as it can answer: far more are asked
     const { output } = await underLoad(one, ['-i', '-r', '30000', '-R', '5000', '-p', String(seconds)]);

@@ -26,7 +26,7 @@ export async function httpFigures({ quick, rounds }: { quick: boolean; rounds: n
     const nginx = await startNginx(root);
     if (nginx) contenders.push(nginx);
     const names = contenders.map(({ name }) => name);
-    console.log(`\n${head('MB/s (server CPU s/GB)', names)}`);
+    console.log(`\n${head(`HTTP, ramdisk of ${bytes / MB} MB`, names)}`);
     for (const clients of [1, 50]) {
       const results = await takeTurns(contenders, clients === 1 ? rounds : Math.min(rounds, 3), async ({ name, url, process: { pid } }) => {
         const cpuBefore = cpuSeconds(pid);
@@ -40,7 +40,7 @@ export async function httpFigures({ quick, rounds }: { quick: boolean; rounds: n
         const all = bytes * clients;
         return { rate: all / MB / seconds, cpu: ((cpuSeconds(pid) - cpuBefore) / all) * 1e9 };
       });
-      console.log(row(`${bytes / MB} MB, ${clients} client${clients > 1 ? 's' : ''}`, names, results));
+      console.log(row(`${clients} client${clients > 1 ? 's' : ''}`, names, results));
     }
   } finally {
     for (const { process: child } of contenders) child.kill('SIGTERM');

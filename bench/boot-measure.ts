@@ -11,16 +11,17 @@ export interface Sample {
 }
 
 /**
- * Each contender once per round, so that a busy moment of the machine does not hit one of them alone; the first round only warms up. Undefined, said
+ * Each contender once per round, so that a busy moment of the machine does not hit one of them alone; a first round only warms up, unless `warmUp` is false. Undefined, said
  * aloud by `measure`, when a run failed: a contender that fails in a round is not in the result.
  */
 export async function takeTurns<T extends { readonly name: string }>(
   contenders: readonly T[],
   rounds: number,
   measure: (one: T, round: number) => Promise<Sample | undefined>,
+  { warmUp = true }: { readonly warmUp?: boolean } = {},
 ): Promise<ReadonlyMap<string, Sample>> {
   const samples = new Map<string, Sample[]>(contenders.map(({ name }) => [name, []]));
-  for (let round = 0; round <= rounds; round++)
+  for (let round = warmUp ? 0 : 1; round <= rounds; round++)
     for (const one of contenders) {
       const sample = await measure(one, round);
       if (!sample) samples.delete(one.name);

@@ -1,6 +1,7 @@
 /**
  * The boot plane beside what others use: TFTP against tftpd-hpa, dnsmasq and atftpd, HTTP against nginx, DHCP against dnsmasq and Kea, with foreign clients
- * (atftp, curl, perfdhcp). Prints Markdown. Needs root (ports below 1024, namespaces); a peer that is not there is left out aloud.
+ * (atftp, curl, perfdhcp). Prints the tables of docs/benchmarks.md. Needs root (ports below 1024, namespaces); a peer that is not there is left out aloud.
+ * About 9 minutes; with --quick two.
  *
  *   npm run bench:boot -- [--quick] [--rounds N] [tftp] [http] [dhcp]
  */
@@ -17,8 +18,10 @@ const parts = { tftp: tftpFigures, http: httpFigures, dhcp: dhcpFigures };
 const unknown = positionals.filter((name) => !(name in parts));
 if (unknown.length > 0) throw new Error(`no such part: ${unknown.join(', ')}`);
 const rounds = Number(values.rounds ?? (values.quick ? 2 : 5));
+const began = process.hrtime.bigint();
 for (const [name, part] of Object.entries(parts)) {
   if (positionals.length > 0 && !positionals.includes(name)) continue;
   console.log(`\n## ${name.toUpperCase()}, median of ${rounds}`);
   await part({ quick: values.quick, rounds });
 }
+console.log(`\n${(Number(process.hrtime.bigint() - began) / 1e9).toFixed(0)} s in all${values.quick ? ', --quick' : ''}`);

@@ -1,9 +1,12 @@
 /**
  * Writing images over iSCSI, against `qemu-img convert -n`: tgt with its disks in memory (/dev/shm), over loopback, so that no disk is the limit.
  * A dense image (1.2 GB, nine tenths allocated), a sparse one (10 GB, one tenth), and 32 deployments at once. Runs alternate, medians are told,
- * and every written disk is compared with its image. Ours checks each chunk's SHA-256 on the way; qemu-img checks nothing.
+ * and every written disk is compared with its image. Ours checks each chunk's SHA-256 on the way; qemu-img checks nothing. Starting a program is in
+ * neither figure: ours is timed in a process that has written once already, as a daemon has, from before its login to after its logout; of
+ * qemu-img's whole process the median of `qemu-img --version`, started in the same way in the same rounds, is taken off, in time and in CPU.
  *
- * Needs Debian's tgt, qemu-utils and qemu-block-extra, and 9 GB in /dev/shm. `npm run bench:deploy -- [--quick] [rounds]`
+ * Prints the tables of docs/benchmarks.md. Needs Debian's tgt, qemu-utils and qemu-block-extra, and 9 GB in /dev/shm. About 4 minutes, with --quick one.
+ * `npm run bench:deploy -- [--quick] [rounds]`
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -33,6 +36,7 @@ const MIB = 1024 * 1024;
 /** What the images are allocated in: a file system's extents, not single blocks. */
 const EXTENT_BYTES = 2 * MIB;
 const AT_ONCE = 32;
+const QEMU = 'qemu-img convert -n';
 const SELF = fileURLToPath(import.meta.url);
 
 interface Job {
@@ -61,15 +65,25 @@ if (process.argv[2] === '--deploy') {
   if (missingPrograms({ tgtd: 'tgt', 'qemu-img': 'qemu-utils' }).length > 0) process.exit(1);
   const quick = process.argv.includes('--quick');
   const rounds = Number(process.argv.slice(2).find((word) => /^\d+$/.test(word)) ?? (quick ? 1 : 5));
+  const began = nodeClock.monotonic();
   const folder = mkdtempSync('/dev/shm/bms-deploy-');
   const tgtd = await Tgtd.start(folder);
   try {
     console.log(
       `| image, median of ${rounds} | | MB/s of the disk | of qemu-img | CPU s | CPU s of tgtd | sent, of allocated |\n|---|---|---|---|---|---|---|`,
     );
-    await compare(tgtd, folder, rounds, { title: 'dense, 90 % allocated', sizeBytes: quick ? 480 * MIB : 1_152 * MIB, allocated: 0.9 });
-    await compare(tgtd, folder, rounds, { title: 'sparse, 10 % allocated', sizeBytes: quick ? 2_400 * MIB : 9_600 * MIB, allocated: 0.1 });
+    await compare(tgtd, folder, rounds, {
+      title: `dense, ${quick ? 0.5 : 1.2} GB, 90 % allocated`,
+      sizeBytes: quick ? 480 * MIB : 1_152 * MIB,
+      allocated: 0.9,
+    });
+    await compare(tgtd, folder, rounds, {
+      title: `sparse, ${quick ? 2.5 : 10} GB, 10 % allocated`,
+      sizeBytes: quick ? 2_400 * MIB : 9_600 * MIB,
+      allocated: 0.1,
+    });
     await together(tgtd, folder, quick ? 16 * MIB : 64 * MIB);
+    console.log(`\n${((nodeClock.monotonic() - began) / 1000).toFixed(0)} s in all${quick ? ', --quick' : ''}`);
   } finally {
     await tgtd.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -94,27 +108,34 @@ async function compare(
     truncateSync(disk, sizeBytes);
   };
   const peers: Readonly<Record<string, (port: number) => Promise<Ran>>> = {
-    'this initiator': (port) => ours({ port, names: [name], image, targetPid: tgtd.pid, ...(port === tgtd.port && { warmUp: disk }) }),
-    'qemu-img convert -n': (port) => qemu(image, port, name, tgtd),
+    ours: (port) => ours({ port, names: [name], image, targetPid: tgtd.pid, ...(port === tgtd.port && { warmUp: disk }) }),
+    [QEMU]: (port) => qemu(['convert', '-n', '-f', 'raw', '-O', 'raw', image, `iscsi://127.0.0.1:${port}/${name}/1`], tgtd),
   };
+  const starts: Ran[] = [];
   const results = new Map<string, Ran[]>(Object.keys(peers).map((who) => [who, []]));
-  for (let round = 0; round < rounds; round++)
+  for (let round = 0; round < rounds; round++) {
+    starts.push(await qemu(['--version'], tgtd));
     for (const [who, run] of Object.entries(peers)) {
       clean();
       results.get(who)?.push(await run(tgtd.port));
       if (spawnSync('cmp', ['-s', image, disk]).status !== 0) throw new Error(`${title}: ${who} did not write the image`);
     }
+  }
+  const medianOf = (who: string, field: (ran: Ran) => number): number => {
+    const start = who === QEMU ? median(starts.map(field)) : 0;
+    return median((results.get(who) ?? []).map(field)) - start;
+  };
   const allocatedBytes = statSync(image).blocks * 512;
-  const secondsOf = (who: string): number => median((results.get(who) ?? []).map(({ seconds }) => seconds));
+  const secondsOf = (who: string): number => medianOf(who, ({ seconds }) => seconds);
   for (const [who, run] of Object.entries(peers)) {
     clean();
     const sentBytes = await counted(tgtd.port, run); // in a run of its own: the relay costs time
-    const cpu = median((results.get(who) ?? []).map(({ cpuSeconds }) => cpuSeconds));
-    const targetCpu = median((results.get(who) ?? []).map(({ targetCpuSeconds = 0 }) => targetCpuSeconds));
+    const cpu = medianOf(who, ({ cpuSeconds }) => cpuSeconds);
+    const targetCpu = medianOf(who, ({ targetCpuSeconds = 0 }) => targetCpuSeconds);
     const rate = (sizeBytes / 1e6 / secondsOf(who)).toFixed(0);
-    const ratio = (secondsOf('qemu-img convert -n') / secondsOf(who)).toFixed(2);
+    const ratio = (secondsOf(QEMU) / secondsOf(who)).toFixed(2);
     console.log(
-      `| ${title} | ${who} | ${rate} | ${ratio}x | ${cpu.toFixed(2)} | ${targetCpu.toFixed(2)} | ${(sentBytes / allocatedBytes).toFixed(3)} |`,
+      `| ${title} | ${who} | ${rate} | ${ratio}× | ${cpu.toFixed(2)} | ${targetCpu.toFixed(2)} | ${(sentBytes / allocatedBytes).toFixed(3)} |`,
     );
   }
   tgtd.admin('--op', 'delete', '--mode', 'target', '--force', '--tid', '1');
@@ -170,12 +191,12 @@ async function ours(job: Job): Promise<Ran> {
 
 /** As the deploy-helper does, from the image and its manifest to the last flush. Runs in the process of its own. */
 async function deployAll({ port, names, image, targetPid, warmUp }: Job): Promise<Ran> {
-  const manifest = parseManifest(readFileSync(`${image}.json`, 'utf8'), image);
+  const { size: sizeBytes } = statSync(image);
   const [first] = names;
   if (warmUp !== undefined && first !== undefined) {
     await deploy(first);
     truncateSync(warmUp, 0);
-    truncateSync(warmUp, manifest.sizeBytes);
+    truncateSync(warmUp, sizeBytes);
   }
   const idleBytes = process.memoryUsage().rss;
   const cpuBefore = process.cpuUsage();
@@ -203,6 +224,7 @@ async function deployAll({ port, names, image, targetPid, warmUp }: Job): Promis
 
   async function deploy(targetName: string): Promise<number> {
     const began = nodeClock.monotonic();
+    const manifest = parseManifest(readFileSync(`${image}.json`, 'utf8'), image);
     const disk = await openDisk({
       network: nodeNetwork,
       clock: nodeClock,
@@ -224,11 +246,10 @@ async function deployAll({ port, names, image, targetPid, warmUp }: Job): Promis
 
 // ---- the other ----
 
-async function qemu(image: string, port: number, name: string, tgtd: Tgtd): Promise<Ran> {
+async function qemu(args: readonly string[], tgtd: Tgtd): Promise<Ran> {
   const targetBefore = tgtd.cpuSeconds();
   const before = nodeClock.monotonic();
-  const script = `qemu-img convert -n -f raw -O raw "$0" "$1" && times`;
-  const child = spawn('bash', ['-c', script, image, `iscsi://127.0.0.1:${port}/${name}/1`], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn('bash', ['-c', 'qemu-img "$@" && times', 'bash', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   let output = '';
   child.stdout.on('data', (text) => {
     output += String(text);
