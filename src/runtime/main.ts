@@ -17,6 +17,7 @@ import { startBoot } from './roles/boot.ts';
 import { INITIATOR_NAME, startDeploy } from './roles/deploy.ts';
 import { startMachines } from './roles/machine.ts';
 import { startNotifications } from './roles/notifications.ts';
+import { startObjects } from './roles/objects.ts';
 import { startPower } from './roles/power.ts';
 import { type Role, type Surroundings, startRole } from './roles/role.ts';
 import { startSecrets } from './roles/secrets.ts';
@@ -75,7 +76,8 @@ export function startBmsCore(options: BmsCoreOptions): Promise<BmsCore> {
     const deploy = await begin(startDeploy(surroundings));
     const notifications = await begin(startNotifications(surroundings));
     const api = await begin(startApi(surroundings, { boot, notifications, power, notReady }));
-    await begin(startMachines(surroundings, power, deploy));
+    const machines = await begin(startMachines(surroundings, power, deploy));
+    await begin(startObjects(surroundings, machines));
     reconciling = true;
 
     const { memberName, serverAddress, logger } = options;
@@ -101,7 +103,7 @@ async function open(options: BmsCoreOptions, closing: (close: () => unknown) => 
   }
   const machines = new BootView({ store, secrets, initiatorName: INITIATOR_NAME });
   closing(() => machines.close());
-  const settings = { ...settingsOf(config), ...options.settings };
+  const settings = { ...settingsOf(config, options.serverAddress), ...options.settings };
   return { ...options, store, coordination, secrets, machines, settings, metrics: new MetricsRegistry() };
 }
 
@@ -111,9 +113,12 @@ function scopeOf(nodeName: string): string | undefined {
   return place && `${place.pod}-${place.site}`;
 }
 
-function settingsOf(config: BmsCoreConfig): Partial<MachineSettings> {
+function settingsOf(config: BmsCoreConfig, serverAddress: string): Partial<MachineSettings> {
+  const host = serverAddress.includes(':') ? `[${serverAddress}]` : serverAddress;
   return {
     pxeDeployTimeoutMs: config.deploy_helper.deploy_timeout_s * 1000,
+    phoneHomeUrl: config.deploy_helper.phone_home_url?.replace(/\/$/, '') ?? `http://${host}:${config.deploy_helper.port}`,
+    phoneHomeTimeoutMs: config.deploy_helper.phone_home_timeout_s * 1000,
     maxWrites: config.deploy_helper.workers,
     iqnPrefix: config.volumes.iqn_prefix,
     cleanAfterDestroy: config.cleaning.after_destroy,

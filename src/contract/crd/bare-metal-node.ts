@@ -62,6 +62,21 @@ const status = z
     state: z.string().optional().describe('State of its life: enroll, building, deploying, active …'),
     reason: z.string().optional().describe('Why it is in that state.'),
     power: z.enum(['on', 'off', 'unknown']).optional().describe('Last power state heard from the BMC.'),
+    uuid: z.string().optional().describe('UUID of the machine in bms-core, which its API and bmctl know too.'),
+    owner: z.string().optional().describe('Replica of bms-core that drives it and writes this status.'),
+    epoch: z.int().min(0).optional().describe('Rises with every change of owner.'),
+    instance: z
+      .strictObject({
+        uuid: z.string().describe('UUID of the instance.'),
+        name: z.string().describe('Name of the instance.'),
+        imageId: z.string().describe('Image that it was made from.'),
+      })
+      .optional()
+      .describe('Instance that it carries.'),
+    lastError: z
+      .strictObject({ reason: z.string().describe('What failed.'), at: z.iso.datetime().describe('When.') })
+      .optional()
+      .describe('Last failure of its life, and when; it stays until there is another one.'),
     observedGeneration: z.int().optional().describe('Generation of the spec that the status speaks of.'),
     conditions: z
       .array(
@@ -98,4 +113,9 @@ export const bareMetalNode: CrdDefinition<typeof spec, typeof status> = defineCr
   ],
 });
 
+/** What bms-core does with them, and so what its Role allows; the second list is for their status. */
+export const MACHINE_OBJECT_VERBS = ['get', 'list', 'watch'] as const;
+export const MACHINE_STATUS_VERBS = ['get', 'update', 'patch'] as const;
+
 export type BareMetalNodeSpec = z.infer<typeof spec>;
+export type BareMetalNodeStatus = z.infer<typeof status>;

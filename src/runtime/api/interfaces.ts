@@ -12,7 +12,7 @@ interface Context {
 }
 
 /** From the choice of the boot interface to its last use, a deployment counts on them. */
-const DEPLOYING: ReadonlySet<string> = new Set(['building', 'prepared', 'deploying', 'deploy complete']);
+export const DEPLOYING: ReadonlySet<string> = new Set(['building', 'prepared', 'deploying', 'deploy complete']);
 
 export async function addInterface(
   { store, clock }: Context,

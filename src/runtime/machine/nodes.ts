@@ -95,7 +95,10 @@ export async function enrol(context: NodesContext, request: EnrolRequest): Promi
     if (created.outcome === 'stored') return created.record;
     throw machineErrors.MACHINE_TAKEN({ what: 'uuid', value: uuid, by: created.current.value.name });
   } catch (error) {
-    for (const id of taken) await release(store, id, uuid);
+    // A machine of this uuid that is there already, or that another replica has enrolled meanwhile, keeps what is its own.
+    const standing = (await store.get(nodeKind, uuid))?.value;
+    const kept = new Set(standing === undefined ? [] : reservedBy(standing));
+    for (const id of taken) if (!kept.has(id)) await release(store, id, uuid);
     throw error;
   }
 }
@@ -107,14 +110,12 @@ export async function enrol(context: NodesContext, request: EnrolRequest): Promi
 export async function unenrol({ store, secrets }: Pick<NodesContext, 'store' | 'secrets'>, nodeId: string): Promise<boolean> {
   let record = await store.get(nodeKind, nodeId);
   while (record !== undefined) {
-    const { name, number, instance, bmc } = record.value;
+    const { name, instance, bmc } = record.value;
     if (instance !== undefined) throw machineErrors.MACHINE_IN_USE({ node: name, instance: instance.uuid });
     if (record.value.ramdisk !== undefined) throw machineErrors.MACHINE_BUSY({ node: name, doing: record.value.state });
     const result: Awaited<ReturnType<typeof store.delete<NodeRecord>>> = await store.delete(nodeKind, record, record.version);
     if (result.outcome === 'deleted') {
-      for (const { what, value } of [...identities(record.value), { what: 'number', value: String(number) }]) {
-        await release(store, `${what}.${value}`, nodeId);
-      }
+      for (const id of reservedBy(record.value)) await release(store, id, nodeId);
       if (bmc.passwordRef === ownPasswordRef(nodeId)) await secrets.remove(bmc.passwordRef);
       return true;
     }
@@ -160,6 +161,11 @@ function identities({ name, interfaces, bmc }: Pick<NodeRecord, 'name' | 'interf
     ...interfaces.map(({ mac }) => ({ what: 'mac', value: mac })),
     ...(own ? [{ what: 'bmc', value: `${bmc.address.toLowerCase()}_${bmc.port ?? (bmc.driver === 'ipmi' ? 623 : 443)}` }] : []),
   ];
+}
+
+/** Ids of the reservations that a machine holds. */
+function reservedBy(node: NodeRecord): string[] {
+  return [...identities(node), { what: 'number', value: String(node.number) }].map(({ what, value }) => `${what}.${value}`);
 }
 
 /** A password that was given at enrolment; others are named by the site and stay. */

@@ -15,7 +15,12 @@ const COUNTERS = {
   held: 'bms_remedies_held_total',
 } as const;
 
-export function startMachines(surroundings: Surroundings, { power }: PowerRole, deploy: DeployRole): Promise<Role> {
+export interface MachineRole extends Role {
+  /** This replica's life in the group; undefined while it has none. */
+  readonly memberId: () => string | undefined;
+}
+
+export function startMachines(surroundings: Surroundings, { power }: PowerRole, deploy: DeployRole): Promise<MachineRole> {
   const { config, store, coordination, secrets, metrics, memberName, clock, random, logger, settings, runner } = surroundings;
   return startRole(async (closing) => {
     const ports: MachinePorts = { ...deploy.ports, power, secrets, ...driversOf(surroundings, runner) };
@@ -31,7 +36,8 @@ export function startMachines(surroundings: Surroundings, { power }: PowerRole, 
     });
     closing(() => reconciler.close()); // also of one that could not join
     await reconciler.start();
-    if (!config.power_sync.enabled) return {};
+    const memberId = (): string | undefined => reconciler.memberId;
+    if (!config.power_sync.enabled) return { memberId };
     const { interval, policy, workers: concurrency, unreachable_after: unreachableAfter } = config.power_sync;
     const { patience, grace, budget, window } = config.remedies;
     const powerSync = new PowerSync({
@@ -50,7 +56,7 @@ export function startMachines(surroundings: Surroundings, { power }: PowerRole, 
     closing(() => powerSync.close());
     await powerSync.start();
     metrics.collect(powerSyncCollector(metrics, powerSync));
-    return {};
+    return { memberId };
   });
 }
 

@@ -132,7 +132,8 @@ export function guarded(store: Store, id: string, ifMatch: string | undefined): 
   return ifMatch === undefined ? store : atVersion(store, nodeKind.name, id, ifMatch);
 }
 
-function updated(node: NodeRecord, update: NodeUpdate, passwordRef: string | undefined): NodeRecord {
+/** The record with the correction in it; what is left out stays. */
+export function updated(node: NodeRecord, update: NodeUpdate, passwordRef: string | undefined): NodeRecord {
   const { properties, bmc, rootDiskSerial } = update;
   const { password: _password, ...access } = recordedBmc(bmc ?? {});
   return {

@@ -1,0 +1,54 @@
+/** Machines as Kubernetes objects, where [objects] says so. */
+import { CodedError, parseNodeName } from 'cdk8s-baremetal-contract';
+import { MountedCredentials } from '../machine/index.ts';
+import { MachineObjects, objectErrors } from '../objects/index.ts';
+import { type ApiAccess, serviceAccount } from '../store/kubernetes/service-account.ts';
+import { ClusterObjects } from './cluster-objects.ts';
+import type { MachineRole } from './machine.ts';
+import { type Role, type Surroundings, startRole } from './role.ts';
+
+/** Its errors later than the start are logged and told on the objects; machines boot without an API server. */
+export function startObjects(surroundings: Surroundings, machines: MachineRole, env = process.env): Promise<Role> {
+  const { config, memberName, store, secrets, coordination, network, clock, random, logger } = surroundings;
+  return startRole((closing) => {
+    if (!config.objects.enabled) return {};
+    const named = parseNodeName(memberName);
+    const site = config.objects.site ?? named?.site;
+    const pod = config.objects.pod ?? named?.pod;
+    if (site === undefined || pod === undefined) throw objectErrors.OBJECTS_WHOSE({ node: memberName });
+    const access = accessOf(() => serviceAccount({ env, clock }));
+    const namespace = accessOf(() => access.namespace);
+    const source = new ClusterObjects({ access, namespace, network, clock, random });
+    closing(() => source.close());
+    const mounted = new MountedCredentials(config.ipmi.credentials_dir, secrets);
+    const objects = new MachineObjects({
+      source,
+      namespace,
+      site,
+      pod,
+      store,
+      secrets: mounted,
+      username: (name) => mounted.username(name),
+      credentialsDirectory: config.ipmi.credentials_dir,
+      cipherSuite: String(config.ipmi.cipher_suite),
+      forgetAfterMs: config.objects.forget_after * 1000,
+      memberId: machines.memberId,
+      isAlive: (member) => coordination.isAlive(member),
+      clock,
+      random,
+      logger: logger.child({ role: 'objects' }),
+    });
+    closing(() => objects.close());
+    objects.start();
+    return {};
+  });
+}
+
+function accessOf<T extends ApiAccess | string>(read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    const reason = cause instanceof CodedError ? cause.message.replace(/^.*: /, '') : String(cause);
+    throw objectErrors.OBJECTS_OUTSIDE({ reason }, { cause });
+  }
+}
