@@ -36,8 +36,12 @@ const handlers = new Map<number, Handler>([
   ],
   [
     key(NetFn.app, Command.getDeviceId),
-    // device 32; firmware 1.07, IPMI 2.0; chassis, SEL, SDR repository and sensors; manufacturer 0xBEEF (48879), product 1
-    { privilege: PrivilegeLevel.user, answer: () => ok(0x20, 0x01, 0x01, 0x07, 0x02, 0x87, 0xef, 0xbe, 0x00, 0x01, 0x00) },
+    // device 32; firmware 1.07, IPMI 2.0; chassis, SEL, SDR repository and sensors
+    {
+      privilege: PrivilegeLevel.user,
+      answer: (_, { maker: { manufacturer: by, product } }) =>
+        ok(0x20, 0x01, 0x01, 0x07, 0x02, 0x87, by & 0xff, (by >> 8) & 0xff, (by >> 16) & 0x0f, product & 0xff, product >> 8),
+    },
   ],
   [key(NetFn.app, 0x37), { privilege: 'none', answer: (_, { guid }) => ({ code: CompletionCode.ok, data: guid }) }], // Get System GUID
   [

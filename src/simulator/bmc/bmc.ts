@@ -64,6 +64,8 @@ export interface SimulatedBmcOptions {
   readonly guid?: Uint8Array;
   /** Default: 17 and 3; 0 to 2 by name. */
   readonly cipherSuites?: readonly number[];
+  /** As Get Device ID tells it. Default: 48879 (0xBEEF), which is nobody's, and 1. */
+  readonly maker?: { readonly manufacturer: number; readonly product: number };
   /** Default: those of a small server. */
   readonly sensors?: readonly SimulatedSensor[];
   /** Absent: no Serial over LAN. */
@@ -132,6 +134,7 @@ export class SimulatedBmc {
       guid,
       users,
       sensors,
+      maker: options.maker ?? { manufacturer: 0xbeef, product: 1 },
       sdrs: sdrRepository(sensors),
       sdrReservation: { current: 0 },
       log: this.log,

@@ -13,6 +13,7 @@ export interface CommandContext {
   readonly boot: BootOptions;
   readonly faults: BmcFaults;
   readonly suites: readonly CipherSuite[];
+  readonly maker: { readonly manufacturer: number; readonly product: number };
   readonly guid: Uint8Array;
   readonly users: BmcUsers;
   readonly sensors: readonly SimulatedSensor[];

@@ -1,8 +1,9 @@
 /** Ways by which a gateway could do harm or stop for ever. */
-import { IpmiPower, Secret } from 'cdk8s-baremetal-runtime/power/index';
+import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
+import { IpmiPower, PowerDrivers, Secret } from 'cdk8s-baremetal-runtime/power/index';
 import { checkAccess, MemoryStopKeeper } from 'cdk8s-baremetal-runtime/power/ipmi/index';
 import { describe, expect, it } from 'vitest';
-import { failure, makeLab } from '../support.ts';
+import { failure, makeLab, seededRandom } from '../support.ts';
 
 describe('what must not happen', () => {
   it('002-2: a probe that a stop holds back leaves the breaker free for the next', async () => {
@@ -71,6 +72,31 @@ describe('what must not happen', () => {
     expect(lab.gateway.stats().lines).toBe(1);
     await lab.close();
   });
+});
+
+it.each([
+  ['Supermicro', 10876, 9],
+  ['anybody else', 0xbeef, 2],
+])('002-2: booting the disk by UEFI on a board of %s', async (_name, manufacturer, selector) => {
+  const lab = await makeLab({ bmc: { maker: { manufacturer, product: 2404 } } });
+  const power = new IpmiPower(lab.gateway, lab.access());
+  await lab.clock.until(power.setBootDevice('disk', { persistent: true, efi: true }));
+  expect(lab.bmc.bootFlags).toEqual({ valid: true, persistent: true, efi: true, selector });
+  await lab.clock.until(power.setBootDevice('disk', { persistent: true })); // legacy: as everywhere
+  expect(lab.bmc.bootFlags.selector).toBe(2);
+  await lab.close();
+});
+
+it('002-2: records without a port get that of the configuration; without a suite named, the better one that the BMC lists', async () => {
+  const lab = await makeLab({ bmc: { port: 6230, cipherSuites: [3] } });
+  const { clock, network, gateway } = lab;
+  const deps = { gateway, clock, network, random: seededRandom(5), logger: silentLogger, ipmiPort: 6230 };
+  const open = (cipherSuite?: 17) =>
+    new PowerDrivers({ ...deps, ...(cipherSuite && { cipherSuite }) }).factories().ipmi?.(lab.access()) as IpmiPower;
+  expect(await failure(lab, open(17).status())).toBe('IPMI_CIPHER_SUITE_UNSUPPORTED');
+  expect(await clock.until(open().status())).toBe('off');
+  expect(gateway.statuses()).toMatchObject([{ bmc: '10.0.0.20:6230', cipherSuite: 3 }]);
+  await lab.close();
 });
 
 const USELESS = new Secret('p');
