@@ -80,7 +80,7 @@ function wiresOf(quick: boolean, rounds: number): readonly Wire[] {
   const many = { clients: 50, block: 1428, bytes: small };
   const slow = { block: 1428, bytes: small };
   // the others wait whole seconds for each lost packet: small files, or it would take an hour
-  const lossy = { block: 1428, bytes: (quick ? 1 / 32 : 1 / 8) * MIB };
+  const lossy = { block: 1428, bytes: (quick ? 1 / 16 : 1 / 4) * MIB };
   return [
     {
       title: 'TFTP, clean loopback',
@@ -103,7 +103,7 @@ function wiresOf(quick: boolean, rounds: number): readonly Wire[] {
       title: 'TFTP, 1 % of the packets lost',
       delayMs: 0,
       loss: 0.01,
-      rounds: quick ? 1 : 3,
+      rounds: quick ? 1 : 2,
       loads: [
         { name: 'block 1428', clients: 1, ...lossy },
         { name: '50 clients, 1428', clients: 50, ...lossy },

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { FakeClock, FakeNetwork, type Faults, seeded } from './fake-network.ts';
 import { content, type Lab, lab, SERVER } from './lab.ts';
 
-const FAULT_SEEDS = Number(process.env.FUZZ_RUNS ?? 300);
+const FAULT_SEEDS = Number(process.env.FUZZ_RUNS ?? 150);
 const CLIENT = '10.0.0.9';
 
 function get(site: Pick<Lab, 'wire' | 'clock'>, options: Partial<TftpGetOptions> = {}): Promise<TftpDownload> {

@@ -5,7 +5,7 @@ import { CodedError } from '../../../../src/contract/index.ts';
 import { contentDigest } from '../../../../src/runtime/deploy/image/index.ts';
 import { type HandMade, handMade, reassemble, scratch, withImage } from './support.ts';
 
-const RUNS = Number(process.env.FUZZ_RUNS ?? 2000);
+const RUNS = Number(process.env.FUZZ_RUNS ?? 700);
 const COPIED = 1n << 63n;
 const PACKED = 1n << 62n;
 
