@@ -27,7 +27,7 @@ export interface TargetFlags {
   readonly passwordFile?: string;
   readonly cipher?: string;
   /** File of the authorities that sign Redfish services' certificates. */
-  readonly ca?: string;
+  readonly bmcCa?: string;
 }
 
 export const TARGET =
@@ -48,7 +48,7 @@ export function asking(command: Command): Command {
       `with the BMC's password; - for standard input; or ${PASSWORD_ENV}; else it is asked for on a terminal`,
     )
     .option('--cipher <suite>', 'cipher suite 17 or 3; 0, 1 and 2 protect little and are for laboratories')
-    .option('--ca <file>', 'of Redfish: PEM of the authorities that sign its certificate; default: those of this machine')
+    .option('--bmc-ca <file>', 'of Redfish: PEM of the authorities that sign its certificate; default: those of this machine')
     .addHelpText('after', HELP);
 }
 
@@ -85,10 +85,10 @@ export async function withPower<T>(
   });
 }
 
-function driversOf(world: Surroundings, gateway: IpmiGateway, { ca }: TargetFlags, privilege: Privilege): PowerDrivers {
+function driversOf(world: Surroundings, gateway: IpmiGateway, { bmcCa }: TargetFlags, privilege: Privilege): PowerDrivers {
   const { clock, network, random } = world;
   const processes = world.processes ?? nodeProcesses;
-  const redfishCa = ca === undefined ? undefined : readFileSync(ca, 'utf8');
+  const redfishCa = bmcCa === undefined ? undefined : readFileSync(bmcCa, 'utf8');
   return new PowerDrivers({ gateway, clock, network, random, logger: silentLogger, processes, programs: 'any', privilege, redfishCa });
 }
 

@@ -1,13 +1,16 @@
 /** bmctl power, boot, sensors, sel, console and bmc against the simulated BMC on loopback, without any server. */
+import { X509Certificate } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
 import { type SerialPort, SimulatedBmc } from 'cdk8s-baremetal-simulator/bmc/index';
+import { SimulatedRedfish } from 'cdk8s-baremetal-simulator/redfish/index';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConsoleKeys } from '../../src/cli/console-keys.ts';
 import type { Terminal } from '../../src/cli/surroundings.ts';
+import { REDFISH_USERS, selfSigned } from '../runtime/power/redfish/support.ts';
 import { TestChassis, USERS } from '../runtime/power/support.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { runBmctl } from './run-bmctl.ts';
@@ -109,6 +112,32 @@ describe('bmctl power', () => {
     expect(ran).toEqual({ code: 0, out: 'on', err: '' });
     expect(lines[0]).toContain('-l ops -- hyper-1 env LC_ALL=C virsh domstate vm-1');
     expect(await runBmctl(['power', 'reset', 'virtual+exec:///vm-1'], {}, '', { processes })).toMatchObject({ code: 6 });
+  });
+});
+
+const tls = selfSigned();
+
+describe.skipIf(tls === undefined)('bmctl by Redfish', () => {
+  it('002-2: power, boot and sensors; a certificate that nobody vouches for is named, then pinned or its authority given', async () => {
+    if (!tls) throw new Error('skipped without it');
+    const deps = { clock: nodeClock, random: nodeRandom, logger: silentLogger };
+    const service = new SimulatedRedfish({ ...deps, users: REDFISH_USERS, chassis });
+    const server = await service.serve(nodeNetwork, { address: '127.0.0.1', port: 0, tls });
+    const plain = `redfish://127.0.0.1:${server.local.port}`;
+    const pinned = `${plain}?sha256=${new X509Certificate(tls.cert).fingerprint256}`;
+    writeFileSync(folder.path('ca.pem'), tls.cert);
+    expect(await bmctl('power', 'status', plain)).toMatchObject({ code: 4, err: expect.stringContaining('REDFISH_CERTIFICATE') });
+    expect(await bmctl('power', 'status', plain, '--bmc-ca', folder.path('ca.pem'))).toMatchObject({ code: 0, out: 'off', err: '' });
+    expect((await bmctl('power', 'on', pinned)).out).toBe('on');
+    expect((await bmctl('boot', 'set', pinned, 'pxe', '--efi')).out).toBe('pxe, once');
+    expect((await bmctl('boot', 'get', pinned)).out).toBe('Pxe, once, UEFI');
+    expect((await bmctl('power', 'reset', pinned)).out).toBe('reset was sent.');
+    expect((await bmctl('sensors', pinned, '--type', 'temp')).out).toContain('21.5 Cel');
+    expect(await bmctl('sel', 'list', pinned)).toMatchObject({ code: 6, err: expect.stringContaining('BMCTL_ONLY_IPMI') });
+    expect((await runBmctl(['power', 'status', pinned], { BMCTL_BMC_PASSWORD: 'wrong' })).code).toBe(4);
+    expect(chassis.events).toEqual(['on none', 'reset pxe']);
+    expect(service.sessions).toBe(0);
+    await server.close(10);
   });
 });
 

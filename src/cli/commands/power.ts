@@ -73,7 +73,8 @@ export function registerPower(program: Command, world: Surroundings, context: Co
       outcome.cut ? `${state}; the operating system did not listen` : state,
     );
   };
-  const cycleOptions = { clock: world.clock, logger, signal: world.signal };
+  // a person waits: looks four times a second, for 15 s
+  const cycleOptions = { clock: world.clock, logger, signal: world.signal, intervalMs: 250, ipmiPowerRetry: 60 };
 
   for (const [word, id, verb, help] of [
     ['on', 'powerOnNode', powerOn, 'switches it on, and looks until it is'],
