@@ -163,8 +163,10 @@ export class SolConsole {
     const taken = Math.min(accepted, sent.data.length);
     if (taken < sent.data.length) this.#pending = Buffer.concat([sent.data.subarray(taken), this.#pending]);
     if (nack && sent.isBreak) this.#breaks += 1;
-    // one that takes nothing is asked again after a moment, not at once
-    if (nack && taken === 0) this.#again = this.#options.clock.after(this.#options.retryMs ?? RETRY_MS, () => this.#advance());
+    // one that takes nothing is asked again after a moment, not at once; some say so without the bit that means it
+    this.#again?.cancel();
+    if (taken === 0 && (nack || sent.data.length > 0))
+      this.#again = this.#options.clock.after(this.#options.retryMs ?? RETRY_MS, () => this.#advance());
     else this.#advance();
   }
 
