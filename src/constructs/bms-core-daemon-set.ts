@@ -28,6 +28,7 @@ import {
   stateVolume,
   UNPRIVILEGED_ROOT,
 } from './bms-core-container.ts';
+import { objectsEnvironment } from './bms-core-objects.ts';
 import { storeEnvironment, storeMounts, storeVolumes } from './bms-core-store.ts';
 import { checksum } from './checksum.ts';
 import type { Pod } from './pod.ts';
@@ -40,7 +41,7 @@ export interface BmsCoreDaemonSetProps {
 
 /**
  * bms-core on the two management nodes of one pod, which mounts the pod's ConfigMap: no look-up by node name, no privileged
- * container, and no API access but to its own records where those are Kubernetes objects.
+ * container, and with a store that the nodes share no API access but to its own records and its machines' objects.
  */
 export class BmsCoreDaemonSet extends Construct {
   constructor(scope: Construct, id: string, { pod, config }: BmsCoreDaemonSetProps) {
@@ -90,7 +91,7 @@ function daemonSetSpec(pod: Pod, config: PodConfig, tftpboot: TftpbootVolume): k
             site: site.spec,
             apiPort: podConfig(site.spec, pod.spec).DEFAULT.server_port,
             command: ['node', '/app/bms-core.cjs', '--config', path.configFile],
-            env: storeEnvironment(site.spec, pod.spec),
+            env: [...storeEnvironment(site.spec, pod.spec), ...objectsEnvironment(site.spec, pod.spec)],
             securityContext: UNPRIVILEGED_ROOT,
             volumeMounts: [
               { name: 'config', mountPath: path.configDirectory, readOnly: true },

@@ -54,7 +54,7 @@ export function storeMounts({ bmsCore: { store, secretsKey } }: SiteSpec): k8s.V
   if (store === 'sqlite') return [];
   return [
     ...(secretsKey ? [{ name: 'secrets-key', mountPath: path.secretsKeyDirectory, readOnly: true }] : []),
-    ...(store === 'kubernetes' ? [{ name: 'token', mountPath: path.serviceAccount, readOnly: true }] : []),
+    { name: 'token', mountPath: path.serviceAccount, readOnly: true },
   ];
 }
 
@@ -66,18 +66,17 @@ export function storeVolumes({ bmsCore: { store, secretsKey } }: SiteSpec): k8s.
     const items = [{ key: secretsKey.key, path: path.secretsKeyFile.slice(path.secretsKeyDirectory.length + 1) }];
     volumes.push({ name: 'secrets-key', secret: { secretName: secretsKey.secretName, defaultMode: 0o400, items } });
   }
-  if (store === 'kubernetes') {
-    volumes.push({
-      name: 'token',
-      projected: {
-        sources: [
-          { serviceAccountToken: { path: 'token', expirationSeconds: TOKEN_SECONDS } },
-          { configMap: { name: 'kube-root-ca.crt', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
-          // apiVersion is the default, written out: the list is merged as a whole, and apply would see a change each time
-          { downwardApi: { items: [{ path: 'namespace', fieldRef: { apiVersion: 'v1', fieldPath: 'metadata.namespace' } }] } },
-        ],
-      },
-    });
-  }
+  // for its records where they are Kubernetes objects, for its machines' objects in any case
+  volumes.push({
+    name: 'token',
+    projected: {
+      sources: [
+        { serviceAccountToken: { path: 'token', expirationSeconds: TOKEN_SECONDS } },
+        { configMap: { name: 'kube-root-ca.crt', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
+        // apiVersion is the default, written out: the list is merged as a whole, and apply would see a change each time
+        { downwardApi: { items: [{ path: 'namespace', fieldRef: { apiVersion: 'v1', fieldPath: 'metadata.namespace' } }] } },
+      ],
+    },
+  });
   return volumes;
 }

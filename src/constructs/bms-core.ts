@@ -3,6 +3,7 @@ import { CONFIG_KEY, configMapName, podConfigText, SERVICE_ACCOUNT, vipKey } fro
 import { k8s, ServiceAccount } from 'cdk8s-plus-28';
 import { Construct } from 'constructs';
 import { BmsCoreDaemonSet } from './bms-core-daemon-set.ts';
+import { MachineObjectsAccess } from './bms-core-objects.ts';
 import { BmsCoreSeedDaemonSet } from './bms-core-seed-daemon-set.ts';
 import { RecordsAccess } from './bms-core-store.ts';
 import type { Pod } from './pod.ts';
@@ -25,6 +26,8 @@ export class BmsCore extends Construct {
     this.site = site;
     new ServiceAccount(this, 'service-account', { metadata: { name: SERVICE_ACCOUNT }, automountToken: false });
     if (site.input.bmsCore?.store === 'kubernetes') new RecordsAccess(this, 'records-access', { namespace: site.namespace ?? 'default' });
+    const { store = 'sqlite' } = site.input.bmsCore ?? {};
+    if (store !== 'sqlite') new MachineObjectsAccess(this, 'objects-access', { namespace: site.namespace ?? 'default' });
     if (this.usesSeedForm) new BmsCoreSeedDaemonSet(this, 'daemon-set', { site, configs: this.configs });
   }
 

@@ -42,9 +42,11 @@ describe('store: kubernetes', () => {
     expect(find(manifests, 'ConfigMap', 'pod45-wuxi2-bmscore').data.config).toBe(original);
   });
 
-  it('000-12: the service account may work on BmsRecords of its namespace, and nothing else', () => {
+  it('000-12: the service account may work on BmsRecords of its namespace, and beside its machines on nothing else', () => {
     const roles = manifests.filter(({ kind }) => /Role/.test(kind));
-    expect(roles.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual(['Role bms-core-store', 'RoleBinding bms-core-store']);
+    expect(roles.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual(
+      ['store', 'objects'].flatMap((what) => [`Role bms-core-${what}`, `RoleBinding bms-core-${what}`]),
+    );
     expect(find(manifests, 'Role', 'bms-core-store').rules).toEqual([
       { apiGroups: ['baremetal.bms.io'], resources: ['bmsrecords'], verbs: [...RECORD_VERBS] },
     ]);
@@ -91,7 +93,7 @@ describe('store: kubernetes', () => {
       (name) => named(find(all, 'DaemonSet', `bms-core-${name}-wuxi2`).spec.template.spec.containers[0].env, 'BMS_STORE__URL')?.value,
     );
     expect(urls).toEqual(['kubernetes:///pod45-wuxi2', 'kubernetes:///pod46-wuxi2']);
-    expect(all.filter(({ kind }) => kind === 'Role')).toHaveLength(1);
+    expect(all.filter(({ kind }) => kind === 'Role')).toHaveLength(2); // records and machines; none for each pod
   });
 
   it('every field is known to Kubernetes 1.36', () => expect(manifests.flatMap(schemaProblems)).toEqual([]));
@@ -100,15 +102,14 @@ describe('store: kubernetes', () => {
 describe('store: mysql', () => {
   const manifests = synth({ store: MYSQL, secretsKey: KEY });
 
-  it('the password comes from a Secret, and no token is mounted', () => {
+  it('the password comes from a Secret, and no records are Kubernetes objects', () => {
     const pod = podOf(manifests);
     expect(named(pod.containers[0].env, 'BMS_STORE__PASSWORD')).toEqual({
       name: 'BMS_STORE__PASSWORD',
       valueFrom: { secretKeyRef: { name: 'bms-db', key: 'password' } },
     });
     expect(parseMysqlUrl(configOf(manifests).store.url, undefined)).toMatchObject({ host: 'db.example.net', database: 'bms' });
-    expect(named(pod.volumes, 'token')).toBeUndefined();
-    expect(manifests.filter(({ kind }) => /Role/.test(kind))).toEqual([]);
+    expect(manifests.filter(({ metadata }) => metadata.name === 'bms-core-store')).toEqual([]);
     expect(manifests.flatMap(schemaProblems)).toEqual([]);
   });
 });

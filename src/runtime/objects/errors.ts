@@ -12,7 +12,7 @@ export const objectErrors = defineErrors('Machines as Kubernetes objects', {
   }),
   OBJECTS_OUTSIDE: entry<{ reason: string }>({
     message: ({ reason }) => `[objects] enabled needs the API server of a cluster: ${reason}`,
-    cure: 'Run it in a Kubernetes pod whose service account token is mounted, or switch it off (BMS_OBJECTS_ENABLED=false)',
+    cure: 'Run it in a Kubernetes pod whose service account token is mounted, or switch it off (BMS_OBJECTS__ENABLED=false)',
   }),
   OBJECTS_WHOSE: entry<{ node: string }>({
     message: ({ node }) => `the name ${node} does not say which site and pod this management node is of`,
