@@ -1,6 +1,7 @@
 /** A ramdisk over HTTP, beside nginx with sendfile: curl as client, one and fifty at once. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { appendFileSync, chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,7 +44,10 @@ export async function httpFigures({ quick, rounds }: { quick: boolean; rounds: n
       console.log(row(`${clients} client${clients > 1 ? 's' : ''}`, names, results));
     }
   } finally {
+    // nginx still writes below the folder until it has ended
+    const ended = contenders.map(({ process: child }) => once(child, 'exit'));
     for (const { process: child } of contenders) child.kill('SIGTERM');
+    await Promise.all(ended);
     rmSync(root, { recursive: true });
   }
 }
