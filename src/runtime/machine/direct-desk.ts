@@ -7,6 +7,8 @@ import { modify, type Store } from '../store/index.ts';
 import { keyMatches } from './deploy-key.ts';
 import { type NodeRecord, nodeKind } from './node-record.ts';
 import { findNodeByNumber } from './nodes.ts';
+import { completeDrive } from './phone-home.ts';
+import type { SecretSource } from './secrets.ts';
 import { withEvent } from './timeline.ts';
 import { cleanText } from './transition.ts';
 
@@ -16,11 +18,18 @@ export function directTokenHash(key: Secret): string {
   return createHash('sha256').update(token).digest('hex');
 }
 
-export function directDesk({ store, clock }: { readonly store: Store; readonly clock: Clock }): DirectDesk {
+export interface DirectDeskOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  /** For what goes into the config drive and not onto the record. */
+  readonly secrets: Pick<SecretSource, 'read'>;
+}
+
+export function directDesk({ store, clock, secrets }: DirectDeskOptions): DirectDesk {
   return {
     access: async (request) => {
       const record = await findNodeByNumber(store, request.node);
-      return record === undefined ? { kind: 'unknown-node' } : accessOf(record.value, request);
+      return record === undefined ? { kind: 'unknown-node' } : accessOf(record.value, request, secrets);
     },
     report: async (request, news) => {
       const record = await findNodeByNumber(store, request.node);
@@ -52,7 +61,7 @@ function refuse(node: NodeRecord, { token, remoteAddress }: DirectRequest): Dire
   return undefined;
 }
 
-function accessOf(node: NodeRecord, request: DirectRequest): DirectAccess {
+async function accessOf(node: NodeRecord, request: DirectRequest, secrets: DirectDeskOptions['secrets']): Promise<DirectAccess> {
   const refusal = refuse(node, request);
   if (refusal !== undefined) return refusal;
   const { deployment } = node;
@@ -61,6 +70,7 @@ function accessOf(node: NodeRecord, request: DirectRequest): DirectAccess {
   if (node.state !== 'deploying' || deployment.disk === undefined) return { kind: 'wait' };
   if (deployment.direct?.doneAt !== undefined) return { kind: 'not-writing', state: 'written already' };
   const { id, disk, imageId, image } = deployment;
+  const configDrive = await completeDrive(deployment, (name) => secrets.read(name));
   return {
     kind: 'granted',
     deployment: {
@@ -68,7 +78,7 @@ function accessOf(node: NodeRecord, request: DirectRequest): DirectAccess {
       diskBytes: disk.sizeBytes,
       imageId,
       ...(image.sha256 !== undefined && { sha256: image.sha256 }),
-      ...(image.configDrive && { configDrive: image.configDrive }),
+      ...(configDrive && { configDrive }),
       ...(image.layout === 'partition' && { partitions: image.partitions ?? { rootMb: 0, swapMb: 1, ephemeralMb: 0 } }),
     },
   };

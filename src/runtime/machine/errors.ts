@@ -85,6 +85,17 @@ export const machineErrors = defineErrors('MACHINE', {
     message: ({ step, seconds }) => `"${step}" did not end within ${seconds} s`,
     cure: 'Check the service behind this step',
   }),
+  MACHINE_WENT_OFF: entry<{ reason: string }>({
+    message: ({ reason }) => `the machine went off while its disk was being written, as its BMC says; what was seen of that: ${reason}`,
+    cure: 'Look at its power supply and at its event log, and deploy again: its disk is not bootable as it is',
+  }),
+  MACHINE_NO_PHONE_HOME: entry<{ seconds: number; observed: string; power: string; url: string }>({
+    message: ({ seconds, observed, power, url }) =>
+      `the instance has not reported that it is up for ${seconds} s; ${observed}; its BMC says ${power}; it was to report to ${url}`,
+    cure:
+      'Look at its console: whether it started, whether it read its config drive (cloud-init or a first-boot script), and whether its network reaches that ' +
+      'address. An image that cannot report is deployed with the extra spec baremetal:wait_for_phone_home = false',
+  }),
   SECRET_UNKNOWN: entry<{ name: string }>({
     message: ({ name }) => `there is no secret named ${name}`,
     cure: 'Create it, or correct the name on the machine',

@@ -24,6 +24,8 @@ export interface LocalImageCacheOptions {
   readonly images: SharedImages;
   /** [deploy_helper] method. Default `iscsi`. */
   readonly method?: DeployMethod;
+  /** [deploy_helper] wait_for_phone_home. Default false. */
+  readonly waitForPhoneHome?: boolean;
 }
 
 export type DeployMethod = 'iscsi' | 'direct';
@@ -52,7 +54,11 @@ export class LocalImageCache implements ImageCache {
     const directory = join(bootRoot, bootDirectory(node));
     mkdirSync(directory, { recursive: true });
     const flavor = await this.flavorOf(node);
-    const cached = { ...checked, method: methodFor(node, flavor, this.options.method) };
+    const cached = {
+      ...checked,
+      method: methodFor(node, flavor, this.options.method),
+      phonesHome: phonesHome(node, flavor, this.options.waitForPhoneHome),
+    };
     this.placeDeployFiles(flavor, directory);
     if (record.boot === 'kernel') this.placeKernel(record, directory);
     if (record.layout !== 'partition') return cached;
@@ -142,6 +148,14 @@ function methodFor(node: NodeRecord, flavor: FlavorRecord | undefined, site: Dep
       reason: `deploy_method is "${word}", and can be iscsi or direct`,
     }),
   );
+}
+
+/** The flavor's word, since an image that cannot report goes with a flavor; then the site's. */
+function phonesHome(node: NodeRecord, flavor: FlavorRecord | undefined, site = false): boolean {
+  const word = flavor?.extraSpecs?.['baremetal:wait_for_phone_home'] ?? String(site);
+  if (word === 'true' || word === 'false') return word === 'true';
+  const reason = `wait_for_phone_home is "${word}", and can be true or false`;
+  throw permanent(machineImageErrors.MACHINE_IMAGE({ image: node.instance?.imageId ?? '', reason }));
 }
 
 /** In MiB, from the flavor as in the original: the root holds the image at least, and swap is never nothing. */

@@ -205,6 +205,20 @@ const deploymentShape = {
       at: time,
     })
     .optional(),
+  /** The instance's own word that it is up, where ACTIVE waits for it. */
+  phoneHome: z
+    .object({
+      url: z.string(),
+      /** SHA-256 of its token while that may be used; gone at its first use. */
+      tokenHash: sha256.optional(),
+      /** The same hash after its use, so that a second use is told from a wrong token. */
+      usedTokenHash: sha256.optional(),
+      /** The end of the wait. */
+      untilAt: time.optional(),
+      heardAt: time.optional(),
+      address: z.string().optional(),
+    })
+    .optional(),
   /** When the ramdisk was told "done", or the machine restarted in its place. */
   releasedAt: time.optional(),
 };

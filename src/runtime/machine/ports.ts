@@ -52,6 +52,8 @@ export interface CachedImage {
   readonly layout?: Deployment['image']['layout'];
   readonly partitions?: Deployment['image']['partitions'];
   readonly method?: Deployment['image']['method'];
+  /** The instance is to report that it is up, and ACTIVE waits for that. Default false. */
+  readonly phonesHome?: boolean;
 }
 
 export interface ImageCache {

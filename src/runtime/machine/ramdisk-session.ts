@@ -1,4 +1,5 @@
 /** The ramdisk that a machine may be running for us, and its key: of a deployment, or of an inspection, a cleaning, a rescue. */
+import type { Secret } from 'cdk8s-baremetal-contract/secret';
 import { randomUuid } from '../core/random.ts';
 import { deployKeyName, newDeployKey } from './deploy-key.ts';
 import type { HandlerContext } from './handler.ts';
@@ -35,14 +36,17 @@ export function newSession({ random, clock, settings }: HandlerContext, purpose:
  * The key of this session: the one in the secret store if a former owner has put it there and died, else a new one. It is
  * stored before its hash is, so that there is never a hash whose key nobody knows.
  */
-export async function mintKey(context: HandlerContext, sessionId: string) {
-  const name = deployKeyName(sessionId);
+export function mintKey(context: HandlerContext, sessionId: string): Promise<Secret> {
+  return mint(context, deployKeyName(sessionId), () => newDeployKey(context.random));
+}
+
+export async function mint(context: HandlerContext, name: string, make: () => Secret): Promise<Secret> {
   try {
     return await context.secret(name);
   } catch (error) {
     if (!isUnknown(error)) throw error;
   }
-  await context.ports.secrets.write(name, newDeployKey(context.random));
+  await context.ports.secrets.write(name, make());
   // Read back: should a former owner, slow but alive, have written at the same time, both go on with the key that is there.
   return context.secret(name);
 }

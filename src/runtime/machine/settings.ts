@@ -12,6 +12,10 @@ export interface MachineSettings {
   readonly completeTimeoutMs: number;
   /** How long to look out for the first boot from disk before the power state decides. */
   readonly bootObserveMs: number;
+  /** How long an instance that is to report may take from its first boot to its word that it is up. */
+  readonly phoneHomeTimeoutMs: number;
+  /** Where instances report, without the path: `http://10.0.0.1:10000`. Absent: none is asked to. */
+  readonly phoneHomeUrl?: string;
   /** From the enrolment to the BMC's answer. */
   readonly verifyTimeoutMs: number;
   /** From the start of an inspection, a rescue, a cleaning of the metadata to its end. */
@@ -52,6 +56,7 @@ export const defaultSettings: MachineSettings = {
   writeTimeoutMs: 3_600_000,
   completeTimeoutMs: 900_000,
   bootObserveMs: 300_000,
+  phoneHomeTimeoutMs: 900_000,
   verifyTimeoutMs: 600_000,
   inspectTimeoutMs: 1_800_000,
   rescueTimeoutMs: 1_800_000,

@@ -193,7 +193,8 @@ export const states: StateTable = {
   'deploy complete': {
     ...common,
     handler: deployComplete,
-    deadline: (settings) => settings.completeTimeoutMs,
+    deadline: ({ completeTimeoutMs, phoneHomeTimeoutMs }, node) =>
+      completeTimeoutMs + (node?.deployment?.phoneHome === undefined ? 0 : phoneHomeTimeoutMs),
     awaited: 'the first boot from disk',
     next: ['active', 'deploy failed', 'deleting'],
     onFailure: 'deploy failed',

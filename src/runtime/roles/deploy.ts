@@ -5,12 +5,14 @@ import { DIRECT_PATH, type DirectServiceOptions, directService } from '../deploy
 import { deployHelper } from '../deploy/helper/index.ts';
 import { ImageCache } from '../deploy/image/cache/index.ts';
 import { sha256 } from '../deploy/image/index.ts';
+import { PHONE_HOME_PATH, phoneHomeService } from '../deploy/phone-home/index.ts';
 import { bootTree } from '../machine/boot-tree.ts';
 import { deployerByMethod } from '../machine/direct-deployer.ts';
 import { directDesk } from '../machine/direct-desk.ts';
 import { acceptReport, claimDeployment, type MachinePorts, ramdiskNotifier } from '../machine/index.ts';
 import { IscsiDeployer } from '../machine/iscsi-deployer.ts';
 import { LocalImageCache } from '../machine/local-image-cache.ts';
+import { acceptPhoneHome } from '../machine/phone-home.ts';
 import { listening, type Role, type Surroundings, startRole } from './role.ts';
 
 /** Initiator name of every replica: a successor's login must end its predecessor's session. RFC 7143 section 4.2.7. */
@@ -21,7 +23,7 @@ export interface DeployRole extends Role {
 }
 
 export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
-  const { config, store, network, clock, random, logger, serverAddress, openImage } = surroundings;
+  const { config, store, secrets, network, clock, random, logger, serverAddress, openImage } = surroundings;
   return startRole(async (closing) => {
     const { image_cache: cache, deploy_helper: limits } = config;
     const shared = new ImageCache({
@@ -40,6 +42,7 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
       deployImages: config.pxe.deploy_image_dir,
       bootRoot: config.tftp.root,
       method: limits.method,
+      waitForPhoneHome: limits.wait_for_phone_home,
     });
     const bandwidth = new Bandwidth(clock, limits.bandwidth * 1e6);
     const acquireImage: DirectServiceOptions['acquireImage'] = (image, signal) => images.acquire(image, signal);
@@ -65,14 +68,18 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
         logger,
       });
       const pull = directService({
-        desk: directDesk({ store, clock }),
+        desk: directDesk({ store, clock, secrets }),
         acquireImage,
         random,
         logger,
         verify: limits.read_back,
         throttle: (bytes, signal) => bandwidth.take(bytes, signal),
       });
-      const handler: HttpHandler = (request) => (request.path.startsWith(DIRECT_PATH) ? pull(request) : post(request));
+      const home = phoneHomeService({ acceptPhoneHome: acceptPhoneHome({ store, clock }), logger });
+      const handler: HttpHandler = (request) => {
+        if (request.path.startsWith(DIRECT_PATH)) return pull(request);
+        return request.path.startsWith(PHONE_HOME_PATH) ? home(request) : post(request);
+      };
       const start = () => network.serveHttp({ address, port }, handler);
       const server = await listening('deploy-helper', `${address}:${port}`, 'deploy_helper', start);
       closing(() => server.close());

@@ -71,6 +71,8 @@ export interface Knobs {
   listensToSoftOff: boolean;
   /** What the inspection ramdisk finds. */
   facts: Record<string, unknown>;
+  /** The instance is to report that it is up. */
+  phonesHome: boolean;
   /** A ramdisk that knows nothing of bms_action. */
   oldRamdisk: boolean;
 }
@@ -163,6 +165,8 @@ export class World {
   readonly logs: string[] = [];
   readonly answers: { key: string; status: number; body: string }[] = [];
   readonly violations: string[] = [];
+  /** What was to be written beside each image. */
+  readonly drives: (NonNullable<NodeRecord['deployment']>['image']['configDrive'] | undefined)[] = [];
   readonly knobs: Knobs;
   readonly settings: Partial<MachineSettings>;
   /** Every secret that was ever in use, for greps. */
@@ -199,6 +203,7 @@ export class World {
       bootSeen: true,
       listensToSoftOff: true,
       facts: { interfaces: [{ name: 'eth0', mac: '02:00:00:00:00:01', linkUp: true }] },
+      phonesHome: false,
       oldRamdisk: false,
       ...options.knobs,
     };
@@ -463,7 +468,7 @@ export class World {
       images: gate.wrap({
         cache: async (node, signal) => {
           await act('cache', hold('images'))(node, signal);
-          return { sizeBytes: IMAGE.bytes, sha256: IMAGE.sha256 };
+          return { sizeBytes: IMAGE.bytes, sha256: IMAGE.sha256, phonesHome: this.knobs.phonesHome };
         },
         cacheRamdisk: act('cacheRamdisk', hold('images')),
         release: act('release', drop('images')),
@@ -486,7 +491,8 @@ export class World {
             ...(this.knobs.diskGeneration && { generation: this.knobs.diskGeneration }),
           };
         },
-        write: async (target, _image, { onProgress }, signal) => {
+        write: async (target, { image }, { onProgress }, signal) => {
+          this.drives.push(image.configDrive);
           const session = this.#login(target);
           const machine = this.#machine(target.nodeUuid);
           const { epoch } = await this.node(machine);

@@ -1,10 +1,12 @@
 import { openstackConfigDrive, resolveNetwork } from 'cdk8s-baremetal-contract/instance-network/index';
 import { randomUuid } from '../../core/random.ts';
+import { PHONE_HOME_PATH } from '../../deploy/phone-home/index.ts';
 import { deployKeyHash } from '../deploy-key.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
 import type { Deployment, NodeRecord } from '../node-record.ts';
+import { newPhoneHomeToken, phoneHomeHash, phoneHomeName } from '../phone-home.ts';
 import type { CachedImage } from '../ports.ts';
-import { mintKey } from '../ramdisk-session.ts';
+import { mint, mintKey } from '../ramdisk-session.ts';
 import { type Change, done, failed, proceed, type StepResult } from '../results.ts';
 import { powerOnFromNetwork } from './network-boot.ts';
 
@@ -55,7 +57,11 @@ const steps: Readonly<Record<BuildingStep, (context: HandlerContext) => Promise<
     const key = await mintKey(context, deployment.id);
     await ports.bootloader.activate(node, key, signal);
     const keyHash = deployKeyHash(key);
-    return proceed('power off', (latest) => ({ ...latest, deployment: latest.deployment && { ...latest.deployment, keyHash } }));
+    const phoneHome = deployment.phoneHome && { ...deployment.phoneHome, tokenHash: await mintPhoneHome(context, deployment.id) };
+    return proceed('power off', (latest) => ({
+      ...latest,
+      deployment: latest.deployment && { ...latest.deployment, keyHash, ...(phoneHome && { phoneHome }) },
+    }));
   },
   'power off': async ({ node, ports, signal, clock, settings }) => {
     await ports.power.ensureOff(node, signal);
@@ -74,9 +80,15 @@ function keyUsableUntil(expiresAt: number): Change {
   return (latest) => ({ ...latest, deployment: latest.deployment && { ...latest.deployment, expiresAt } });
 }
 
-function newDeployment({ node, random, clock, settings }: HandlerContext, image: CachedImage): Deployment {
+/** As with the key: stored before its hash is, and read back. */
+async function mintPhoneHome(context: HandlerContext, deploymentId: string): Promise<string> {
+  return phoneHomeHash(await mint(context, phoneHomeName(deploymentId), () => newPhoneHomeToken(context.random)));
+}
+
+function newDeployment({ node, random, clock, settings }: HandlerContext, { phonesHome, ...image }: CachedImage): Deployment {
   const id = randomUuid(random);
-  const configDrive = configDriveOf(node);
+  const url = phonesHome && settings.phoneHomeUrl !== undefined ? `${settings.phoneHomeUrl}${PHONE_HOME_PATH}${node.number}` : undefined;
+  const configDrive = configDriveOf(node, url !== undefined);
   return {
     id,
     generation: node.generation,
@@ -88,18 +100,23 @@ function newDeployment({ node, random, clock, settings }: HandlerContext, image:
       ...(configDrive && { configDrive }),
     },
     iqn: `${settings.iqnPrefix}:${id}`,
+    ...(url !== undefined && { phoneHome: { url } }),
     expiresAt: clock.now() + settings.pxeDeployTimeoutMs,
   };
 }
 
-/** An instance that is given a network finds it, and its own name, where cloud-init and Ignition look. */
-function configDriveOf({ instance, interfaces }: NodeRecord): Deployment['image']['configDrive'] {
-  if (instance?.network === undefined) return undefined;
-  const network = resolveNetwork(
-    instance.network,
-    interfaces.map(({ mac }) => mac),
-  );
-  if (typeof network === 'string') return undefined; // of interfaces that the machine has lost: better by DHCP than not at all
+/**
+ * An instance that is given a network finds it, and its own name, where cloud-init and Ignition look; one that is to report needs the drive in any
+ * case, and takes its address by DHCP where it is given none.
+ */
+function configDriveOf({ instance, interfaces }: NodeRecord, reports: boolean): Deployment['image']['configDrive'] {
+  if (instance === undefined || (instance.network === undefined && !reports)) return undefined;
+  const macs = interfaces.map(({ mac }) => mac);
+  const byDhcp = { interfaces: [{ on: 0, ipv4: 'dhcp' as const }] };
+  let network = resolveNetwork(instance.network ?? byDhcp, macs);
+  // of interfaces that the machine has lost: better by DHCP than not at all
+  if (typeof network === 'string' && reports) network = resolveNetwork(byDhcp, macs);
+  if (typeof network === 'string') return undefined;
   const { label, files } = openstackConfigDrive({ instance: { uuid: instance.uuid, name: instance.name }, network });
   return { label, files: [...files] };
 }

@@ -3,6 +3,7 @@ import { deployKeyName } from '../deploy-key.ts';
 import { machineErrors } from '../errors.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
 import type { NodeRecord } from '../node-record.ts';
+import { phoneHomeName } from '../phone-home.ts';
 import { done, proceed, retry } from '../results.ts';
 import { withoutRamdisk } from './ramdisk-work.ts';
 
@@ -58,14 +59,15 @@ export const cleanup: Handler = async (context) => {
 /** First of all the key dies, so that no POST can start what is being torn down. */
 async function revokeKey({ node, ports, report }: HandlerContext): Promise<void> {
   const { deployment, ramdisk } = node;
-  if (deployment?.keyHash !== undefined || ramdisk?.keyHash !== undefined) {
+  if (deployment?.keyHash !== undefined || ramdisk?.keyHash !== undefined || deployment?.phoneHome?.tokenHash !== undefined) {
     await report((latest) => ({
       ...latest,
-      deployment: latest.deployment && { ...latest.deployment, keyHash: undefined },
+      deployment: latest.deployment && { ...latest.deployment, keyHash: undefined, phoneHome: undefined },
       ramdisk: latest.ramdisk && { ...latest.ramdisk, keyHash: undefined },
     }));
   }
   for (const session of [deployment, ramdisk]) if (session !== undefined) await ports.secrets.remove(deployKeyName(session.id));
+  if (deployment?.phoneHome !== undefined) await ports.secrets.remove(phoneHomeName(deployment.id));
 }
 
 export function withoutInstance(node: NodeRecord): NodeRecord {

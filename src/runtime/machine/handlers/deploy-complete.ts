@@ -2,10 +2,18 @@ import { deployKeyName, doneToken } from '../deploy-key.ts';
 import { machineErrors } from '../errors.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
 import type { NodeRecord, TimelineEvent } from '../node-record.ts';
+import { noPhoneHome, phoneHomeName } from '../phone-home.ts';
 import { maybeTold } from '../ramdisk-notifier.ts';
 import { done, failed, proceed, type StepResult, waitFor } from '../results.ts';
 
-const completeSteps = ['switch bootloader', 'tell the ramdisk', 'restart', 'watch the first boot', 'see whether it boots'] as const;
+const completeSteps = [
+  'switch bootloader',
+  'tell the ramdisk',
+  'restart',
+  'watch the first boot',
+  'see whether it boots',
+  'wait for its word',
+] as const;
 type CompleteStep = (typeof completeSteps)[number];
 
 /** Connections refused in a row before the ramdisk is taken for gone. */
@@ -55,29 +63,66 @@ const steps: Readonly<Record<CompleteStep, (context: HandlerContext) => Promise<
   },
   'watch the first boot': (context) => watchFirstBoot(context, 'its power decides'),
   'see whether it boots': (context) => watchFirstBoot(context, 'restart'),
+  'wait for its word': waitForWord,
 };
 
 /** `unseen`: what a machine of which nothing was seen in time is given. */
 async function watchFirstBoot(context: HandlerContext, unseen: 'its power decides' | 'restart'): Promise<StepResult> {
-  const { node, ports, signal, clock, settings, logger } = context;
+  const { node, ports, signal, clock, settings } = context;
   const releasedAt = node.deployment?.releasedAt ?? node.stateSince;
-  const { name, id } = { name: node.instance?.name ?? '', id: node.deployment?.id };
+  const name = node.instance?.name ?? '';
   const boot = firstBoot(node, releasedAt);
-  const finish = async (): Promise<void> => {
-    // From now on without us: the machine boots also while the provisioning network is away (N12).
-    if (node.deployment?.image.boot === 'local') await setBootDevice(node, 'disk', { persistent: true }, ports, signal, logger);
-    if (id !== undefined) await ports.secrets.remove(deployKeyName(id));
-  };
+  // An instance that has spoken has started, whatever was seen of that.
+  const heard = node.deployment?.phoneHome?.heardAt !== undefined;
+  if (waitsForWord(node) && (boot !== undefined || heard))
+    return proceed('wait for its word', listening(clock.now() + settings.phoneHomeTimeoutMs));
   if (boot !== undefined) {
-    await finish();
+    await finish(context);
     return done('active', `${name} boots: ${boot.type}${boot.detail === undefined ? '' : ` ${boot.detail}`}`, poweredOn(clock.now()));
   }
   const decideAt = releasedAt + settings.bootObserveMs;
   if (clock.now() < decideAt) return waitFor(decideAt);
   // A machine that boots straight from its disk shows nothing on the network; then its power has to do.
   if (unseen === 'restart' || (await ports.power.status(node, signal)) === 'off') return proceed('restart');
-  await finish();
+  if (waitsForWord(node)) return proceed('wait for its word', listening(clock.now() + settings.phoneHomeTimeoutMs));
+  await finish(context);
   return done('active', `${name} is powered on; it did not ask the network for its boot`, poweredOn(clock.now()));
+}
+
+/** Where the instance is to report: ACTIVE means that it has. */
+async function waitForWord(context: HandlerContext): Promise<StepResult> {
+  const { node, ports, signal, clock, settings } = context;
+  const { phoneHome } = node.deployment ?? {};
+  if (phoneHome?.heardAt !== undefined) {
+    await finish(context);
+    return done('active', `${node.instance?.name ?? ''} has reported that it is up, from ${phoneHome.address}`, poweredOn(clock.now()));
+  }
+  const until = phoneHome?.untilAt ?? clock.now();
+  if (clock.now() < until) return waitFor(until);
+  const power = await ports.power.status(node, signal).catch(() => 'not known' as const);
+  signal.throwIfAborted();
+  return failed(noPhoneHome(node, Math.round(settings.phoneHomeTimeoutMs / 1000), power));
+}
+
+function waitsForWord(node: NodeRecord): boolean {
+  return node.deployment?.phoneHome !== undefined;
+}
+
+function listening(until: number): (latest: NodeRecord) => NodeRecord {
+  return (latest) => {
+    const { deployment } = latest;
+    if (deployment?.phoneHome === undefined) return latest;
+    return { ...latest, deployment: { ...deployment, phoneHome: { untilAt: until, ...deployment.phoneHome } } };
+  };
+}
+
+async function finish({ node, ports, signal, logger }: HandlerContext): Promise<void> {
+  const { deployment } = node;
+  // From now on without us: the machine boots also while the provisioning network is away (N12).
+  if (deployment?.image.boot === 'local') await setBootDevice(node, 'disk', { persistent: true }, ports, signal, logger);
+  if (deployment === undefined) return;
+  await ports.secrets.remove(deployKeyName(deployment.id));
+  if (deployment.phoneHome !== undefined) await ports.secrets.remove(phoneHomeName(deployment.id));
 }
 
 /** What the power sync holds the machine to from now on. */

@@ -3,6 +3,7 @@ import { wrongDisk } from '../disk-guard.ts';
 import { machineErrors } from '../errors.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
 import type { Deployment, DiskIdentity, NodeRecord } from '../node-record.ts';
+import { completeDrive } from '../phone-home.ts';
 import type { DeployHooks, DeployTarget } from '../ports.ts';
 import { progressReporter } from '../progress.ts';
 import { done, failed } from '../results.ts';
@@ -12,6 +13,28 @@ import { done, failed } from '../results.ts';
  * checked against the image's manifest on its way. Nothing else in the system writes to a disk.
  */
 export const deploying: Handler = async (context) => {
+  const { node, ports, signal, logger } = context;
+  try {
+    return await write(context);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    // A ramdisk that is gone does not come back with its target: a machine without power is not waited for.
+    const power = await ports.power.status(node, signal).catch((unknown: unknown) => {
+      logger.warn({ error: String(unknown) }, 'whether the machine is still on could not be asked');
+      return 'not known';
+    });
+    signal.throwIfAborted();
+    if (power !== 'off') throw error;
+    const { message } = machineErrors.MACHINE_WENT_OFF(
+      { reason: error instanceof Error ? error.message : String(error) },
+      { cause: error },
+    );
+    const at = context.clock.now();
+    return failed(message, (latest) => ({ ...latest, power: { state: 'off', at } }));
+  }
+};
+
+const write: Handler = async (context) => {
   const { node, ports, signal, clock } = context;
   const { deployment } = node;
   if (deployment?.claim === undefined) return failed('the deployment is gone');
@@ -43,7 +66,9 @@ export const deploying: Handler = async (context) => {
       await context.report((latest) => withDeployment(latest, { synced: { sha256, chunks, at: clock.now() } }));
     },
   };
-  const written = await ports.deployer.write(target, deployment, hooks, signal).finally(reporter.settled);
+  const configDrive = await completeDrive(deployment, context.secret);
+  const image = { ...deployment.image, ...(configDrive && { configDrive }) };
+  const written = await ports.deployer.write(target, { ...deployment, image }, hooks, signal).finally(reporter.settled);
   if (expected.sha256 !== undefined && written.sha256 !== expected.sha256) {
     throw machineErrors.MACHINE_CHECKSUM({ written: written.sha256, expected: expected.sha256 });
   }

@@ -9,6 +9,7 @@ import { directDesk } from 'cdk8s-baremetal-runtime/machine/direct-desk';
 import {
   claimDeployment,
   deployKeyHash,
+  MemorySecretStore,
   type NodeRecord,
   newDeployKey,
   nodeKind,
@@ -30,6 +31,7 @@ async function setup({ method = 'direct' as 'iscsi' | 'direct' | 'unsaid', image
   const store = new MemoryStore();
   const random = seededRandom(7);
   const key = newDeployKey(random);
+  const secrets = new MemorySecretStore();
   const content = new Uint8Array(imageMib * MIB).fill(1);
   const sha256 = createHash('sha256').update(content).digest('hex');
   const chunk = createHash('sha256').update(content.subarray(0, MIB)).digest('hex');
@@ -89,7 +91,7 @@ async function setup({ method = 'direct' as 'iscsi' | 'direct' | 'unsaid', image
   const begin = () =>
     change((node) => ({ ...node, state: 'deploying', deployment: node.deployment && { ...node.deployment, disk: { ...DISK } } }));
   const acquireImage = async () => ({ path: '', manifest, open: async () => image, release: () => undefined });
-  const service = directService({ desk: directDesk({ store, clock }), acquireImage, random, logger: silentLogger });
+  const service = directService({ desk: directDesk({ store, clock, secrets }), acquireImage, random, logger: silentLogger });
   const token = createHash('sha256').update(`direct ${key.reveal()}`).digest('hex');
   const ask = async (what: string, more: Partial<HttpRequest> & { readonly range?: string } = {}) => {
     const { range, ...rest } = more;
@@ -111,7 +113,24 @@ async function setup({ method = 'direct' as 'iscsi' | 'direct' | 'unsaid', image
     return { status: answer.status, headers: answer.headers ?? {}, body: Buffer.concat(pieces) };
   };
   const tell = (what: string, body: string) => ask(what, { method: 'POST', body: Buffer.from(body) });
-  return { clock, store, random, key, manifest, content, change, deployment, claimFields, claim, begin, acquireImage, ask, tell, token };
+  return {
+    clock,
+    store,
+    random,
+    key,
+    manifest,
+    content,
+    change,
+    deployment,
+    claimFields,
+    claim,
+    begin,
+    acquireImage,
+    ask,
+    tell,
+    token,
+    secrets,
+  };
 }
 
 describe('the use of a key by a ramdisk that writes by itself', () => {
