@@ -11,12 +11,14 @@
  * kubectl is asked twice: everything in one call, which is what it does best and what brings up services before their database's migrations; and layer by layer,
  * each call after the layer before is ready, which is what the operator does.
  */
+
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { clusterManifests } from 'cdk8s-baremetal/onecloud/index';
+import { operatorProgram } from 'cdk8s-baremetal/operator-installation';
 import { type ClusterSpec, defaultInstance } from 'cdk8s-baremetal-contract/onecloud/index';
 import { sleep } from 'cdk8s-baremetal-runtime/core/clock';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
@@ -493,7 +495,7 @@ async function bundle(): Promise<string[]> {
     minifySyntax: true,
     logLevel: 'warning',
   });
-  return ['--max-old-space-size=256', outfile]; // what Node allows itself in the 512 MiB of its pod
+  return [...operatorProgram.command.slice(1, -1), '--max-old-space-size=256', outfile]; // what Node allows itself in the 512 MiB of its pod
 }
 
 async function spread<T>(all: readonly T[], work: (one: T) => Promise<void>): Promise<void> {

@@ -26,7 +26,8 @@ const LABELS = { 'app.kubernetes.io/name': OPERATOR_NAME, 'app.kubernetes.io/par
 
 /** How the program in the image is started; src/operator reads the same variables. */
 export const operatorProgram = {
-  command: ['node', '/app/operator.cjs'],
+  // short-lived objects by the thousand in each pass: V8 would grow its young generation to three times 16 MiB, and keep it
+  command: ['node', '--max-semi-space-size=8', '/app/operator.cjs'],
   port: 8080,
   user: 65532,
   variables: {

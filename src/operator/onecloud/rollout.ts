@@ -199,9 +199,11 @@ export function conclude(
   outcome: VersionChange['outcome'],
   message?: string,
 ): VersionChange[] {
-  return history.map((entry) =>
-    matches(entry) && entry.outcome !== outcome ? { ...entry, outcome, ...(message !== undefined && { message }) } : entry,
-  );
+  return history.map((entry) => {
+    if (!matches(entry) || entry.outcome === outcome) return entry;
+    const { message: _, ...rest } = entry; // of how it ended before
+    return { ...rest, outcome, ...(message !== undefined && { message }) };
+  });
 }
 
 export interface JudgeOptions {
