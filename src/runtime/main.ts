@@ -21,7 +21,7 @@ import { startObjects } from './roles/objects.ts';
 import { startPower } from './roles/power.ts';
 import { type Role, type Surroundings, startRole } from './roles/role.ts';
 import { startSecrets } from './roles/secrets.ts';
-import { openStore, type Store } from './store/index.ts';
+import { type ApiAccess, openStore, type Store } from './store/index.ts';
 
 export { coreErrors } from './roles/errors.ts';
 
@@ -43,6 +43,7 @@ export interface BmsCoreOptions {
   readonly store?: Store;
   readonly coordination?: Coordination;
   readonly secrets?: SecretStore;
+  readonly cluster?: ApiAccess;
   readonly files?: FileSource;
   readonly openImage?: OpenImage;
   readonly runner?: CommandRunner;

@@ -8,7 +8,7 @@ import type { MachineRole } from './machine.ts';
 import { type Role, type Surroundings, startRole } from './role.ts';
 
 /** Its errors later than the start are logged and told on the objects; machines boot without an API server. */
-export function startObjects(surroundings: Surroundings, machines: MachineRole, env = process.env): Promise<Role> {
+export function startObjects(surroundings: Surroundings, machines: MachineRole): Promise<Role> {
   const { config, memberName, store, secrets, coordination, network, clock, random, logger } = surroundings;
   return startRole((closing) => {
     if (!config.objects.enabled) return {};
@@ -16,7 +16,7 @@ export function startObjects(surroundings: Surroundings, machines: MachineRole, 
     const site = config.objects.site ?? named?.site;
     const pod = config.objects.pod ?? named?.pod;
     if (site === undefined || pod === undefined) throw objectErrors.OBJECTS_WHOSE({ node: memberName });
-    const access = accessOf(() => serviceAccount({ env, clock }));
+    const access = surroundings.cluster ?? accessOf(() => serviceAccount({ env: process.env, clock }));
     const namespace = accessOf(() => access.namespace);
     const source = new ClusterObjects({ access, namespace, network, clock, random });
     closing(() => source.close());

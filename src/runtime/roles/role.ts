@@ -12,7 +12,7 @@ import type { Network } from '../core/network.ts';
 import type { Random } from '../core/random.ts';
 import type { BootView, CommandRunner, MachineSettings, SecretStore } from '../machine/index.ts';
 import type { OpenImage } from '../machine/local-image-cache.ts';
-import type { Store } from '../store/index.ts';
+import type { ApiAccess, Store } from '../store/index.ts';
 import { coreErrors } from './errors.ts';
 
 /** What every role is given. */
@@ -35,6 +35,8 @@ export interface Surroundings {
   readonly secrets: SecretStore;
   /** The machines as the boot plane sees them. */
   readonly machines: BootView;
+  /** The API server, in place of what Kubernetes tells the container. */
+  readonly cluster?: ApiAccess;
   /** In place of the folder of [tftp] root. */
   readonly files?: FileSource;
   readonly openImage?: OpenImage;
