@@ -31,7 +31,7 @@ const head = z.object({
     deletionTimestamp: z.string().optional(),
   }),
   spec: z.looseObject({ site: z.string(), pod: z.string() }),
-  status: z.unknown(),
+  status: z.unknown().optional(),
 });
 
 /** Undefined for what is no BareMetalNode, or says not whose it is. */

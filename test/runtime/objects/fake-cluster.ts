@@ -92,7 +92,7 @@ export class FakeCluster implements ObjectSource {
   #store(name: string, head: { uid: string; generation: number }, spec: unknown, status: unknown): void {
     const resourceVersion = String(++this.#version);
     const metadata = { ...head, namespace: 'bms', name, resourceVersion };
-    this.#objects.set(name, { metadata, spec, status });
+    this.#objects.set(name, JSON.parse(JSON.stringify({ metadata, spec, status }))); // a new object has no status at all
     this.#tell({ type: 'put', object: this.get(name), position: resourceVersion });
   }
 
