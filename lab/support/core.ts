@@ -82,7 +82,7 @@ export class Core {
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     const child = this.process;
     this.process = undefined;
-    if (!child) return;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return; // one that has ended already says so no more
     const exited = new Promise((resolve) => child.once('exit', resolve));
     child.kill(signal);
     await exited;
