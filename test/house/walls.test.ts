@@ -27,6 +27,7 @@ const FLOORS: Readonly<Record<string, readonly string[]>> = {
   machine: ['core', 'boot', 'power', 'deploy', 'store', 'coordination'],
   outbox: ['core', 'machine', 'store'],
   api: ['core', 'boot', 'power', 'deploy', 'store', 'coordination', 'machine'],
+  objects: ['core', 'power', 'store', 'machine', 'api'],
 };
 
 const PACKAGE_OF: Readonly<Record<string, string>> = {

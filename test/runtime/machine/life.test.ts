@@ -127,13 +127,14 @@ describe('the life of a machine', () => {
       name: 'N7: a ramdisk that never posts',
       knobs: { ramdisk: 'silent' },
       state: 'prepared',
-      reason: /^no POST from the deploy ramdisk for 1800 s; last observed: TFTP served deploy_ramdisk at \d\d:\d\d:\d\d$/,
+      reason:
+        /^no POST from the deploy ramdisk for 1800 s; last observed: TFTP served deploy_ramdisk at \d\d:\d\d:\d\d; its BMC said on at \d\d:\d\d:\d\d$/,
     },
     {
       name: 'N7: a machine that does not boot',
       knobs: { ramdisk: 'never boots' },
       state: 'prepared',
-      reason: /^no POST .* nothing was observed of the machine$/,
+      reason: /^no POST .* nothing was observed of the machine; its BMC said on at \d\d:\d\d:\d\d$/,
     },
     {
       name: 'N4: a POST that names another address',

@@ -151,7 +151,12 @@ export class VirtualSite {
   async spawn(machine: VirtualMachine): Promise<void> {
     const { clock, store, image } = this;
     const outcome = await clock.run(
-      spawn({ store, clock }, machine.uuid, { uuid: `instance-of-${machine.name}`, name: `host-${machine.name}`, imageId: image.id, approval: { yes: true } }),
+      spawn({ store, clock }, machine.uuid, {
+        uuid: `instance-of-${machine.name}`,
+        name: `host-${machine.name}`,
+        imageId: image.id,
+        approval: { yes: true },
+      }),
     );
     if (outcome.kind !== 'associated') throw new Error(`refused: ${JSON.stringify(outcome)}`);
   }
