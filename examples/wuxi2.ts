@@ -10,7 +10,11 @@ export function wuxi2(app: App): Site {
     ],
     images: { bmsCore: { repository: 'harbor.capitalonline.net/bms-test/bms_core', tag: 'lze-0714-2' } },
     zookeeper: { form: 'standalone' },
-    bmsCore: { store: 'kubernetes', secretsKey: { secretName: 'bms-secrets-key' } },
+    bmsCore: {
+      store: 'kubernetes',
+      secretsKey: { secretName: 'bms-secrets-key' },
+      api: { tokens: { secretName: 'bms-api-tokens' }, tls: { secretName: 'bms-api-tls' } },
+    },
   });
   const pod45 = site.addPod('pod45', {
     managementNodes: [{ name: 'mgmt-pod45-wuxi2-1' }, { name: 'mgmt-pod45-wuxi2-2' }],

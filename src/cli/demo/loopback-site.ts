@@ -114,8 +114,13 @@ export function loopbackConfig(configText: string, plan: LoopbackPlan, folder: s
     ),
   );
   const config = bmsCoreConfig.parse(configText, { env });
-  // nobody listens to notifications here, and the site's own address must not be called from a laptop
-  return { ...config, center: { ...config.center, scheduler_callback: undefined } };
+  return {
+    ...config,
+    // nobody listens to notifications here, and the site's own address must not be called from a laptop
+    center: { ...config.center, scheduler_callback: undefined },
+    // on loopback, without tokens, whoever is on this machine may act; the cluster's Secrets are not here
+    api: { ...config.api, tokens_file: undefined, tls_cert: undefined, tls_key: undefined },
+  };
 }
 
 function hex(value: number): string {
