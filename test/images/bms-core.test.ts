@@ -6,23 +6,25 @@ import { find, synthSite } from '../support/synth.ts';
 
 const dockerfile = readFileSync('images/bms-core/Dockerfile', 'utf8');
 const [, ...stages] = dockerfile.split(/^FROM /m);
+const shipped = stages.at(-1) ?? '';
 
 describe('000-1: the image of bms-core', () => {
-  it('builds in one stage and ships another', () => {
-    expect(stages).toHaveLength(2);
-    expect(stages[1]).not.toContain('npm ci');
+  it('builds in stages of its own and ships what they made', () => {
+    expect(stages.length).toBeGreaterThan(1);
+    expect(shipped).not.toContain('npm ci');
+    for (const [, stage] of shipped.matchAll(/--from=(\S+)/g)) expect(dockerfile).toContain(` AS ${stage}\n`);
   });
 
   it('is set to Shanghai by the name that the time zone database knows', () => {
     expect(dockerfile).toContain('TZ=Asia/Shanghai');
     expect(new Intl.DateTimeFormat('en', { timeZone: 'Asia/Shanghai' }).resolvedOptions().timeZone).toBe('Asia/Shanghai');
-    expect(stages[1]).toContain('tzdata');
+    expect(shipped).toContain('tzdata');
   });
 
   it('works in /app as a numeric user, with NFS tooling', () => {
-    expect(stages[1]).toMatch(/^WORKDIR \/app$/m);
-    expect(stages[1]).toMatch(/^USER \d+:\d+$/m);
-    expect(stages[1]).toContain('nfs-common');
+    expect(shipped).toMatch(/^WORKDIR \/app$/m);
+    expect(shipped).toMatch(/^USER \d+:\d+$/m);
+    expect(shipped).toContain('nfs-common');
   });
 
   it('carries every program that a manifest starts, and each of them is built', () => {
