@@ -14,8 +14,9 @@ export interface ValidationRule {
 /** By what they are about; every place of a rule has the bounds (maxLength) that its cost is estimated by. */
 export const clusterRules = {
   name: {
-    rule: "size(self.metadata.name) <= 29 && self.metadata.name.matches('^[a-z][-a-z0-9]*$')",
-    message: 'metadata.name must have at most 29 of a-z, 0-9 and "-" and begin with a letter: it begins the names of Services and CronJobs',
+    rule: "size(self.metadata.name) <= 29 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+    message:
+      'metadata.name must have at most 29 of a-z, 0-9 and "-", begin with a letter and not end with "-": it begins the names of Services and CronJobs',
   },
   region: { rule: 'self == oldSelf', message: 'region cannot change: services and machines are registered under it' },
   zone: { rule: 'self == oldSelf', message: 'zone cannot change: services and machines are registered under it' },
