@@ -28,7 +28,14 @@ import { silentLogger, type TcpConnection } from 'cdk8s-baremetal-runtime/core/i
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
-import { buildManifest, encodeManifest, openImage, parseManifest, sha256, writeImage } from 'cdk8s-baremetal-runtime/deploy/image/index';
+import {
+  buildManifest,
+  encodeManifest,
+  HashThread,
+  openImage,
+  parseManifest,
+  writeImage,
+} from 'cdk8s-baremetal-runtime/deploy/image/index';
 import { makeIsid, openDisk } from 'cdk8s-baremetal-runtime/deploy/iscsi/index';
 import { cpuSecondsOf, missingPrograms, Tgtd } from '../test/runtime/deploy/iscsi/tgtd.ts';
 
@@ -192,6 +199,7 @@ async function ours(job: Job): Promise<Ran> {
 /** As the deploy-helper does, from the image and its manifest to the last flush. Runs in the process of its own. */
 async function deployAll({ port, names, image, targetPid, warmUp }: Job): Promise<Ran> {
   const { size: sizeBytes } = statSync(image);
+  const { sha256 } = new HashThread();
   const [first] = names;
   if (warmUp !== undefined && first !== undefined) {
     await deploy(first);

@@ -4,7 +4,7 @@ import { Bandwidth } from '../deploy/bandwidth.ts';
 import { DIRECT_PATH, type DirectServiceOptions, directService } from '../deploy/direct/index.ts';
 import { deployHelper } from '../deploy/helper/index.ts';
 import { ImageCache } from '../deploy/image/cache/index.ts';
-import { sha256 } from '../deploy/image/index.ts';
+import { HashThread } from '../deploy/image/index.ts';
 import { PHONE_HOME_PATH, phoneHomeService } from '../deploy/phone-home/index.ts';
 import { bootTree } from '../machine/boot-tree.ts';
 import { deployerByMethod } from '../machine/direct-deployer.ts';
@@ -44,6 +44,9 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
       method: limits.method,
       waitForPhoneHome: limits.wait_for_phone_home,
     });
+    // who has images of its own has a clock of its own, which would not wait for a thread
+    const hashing = openImage ? undefined : new HashThread();
+    if (hashing) closing(() => hashing.close());
     const bandwidth = new Bandwidth(clock, limits.bandwidth * 1e6);
     const acquireImage: DirectServiceOptions['acquireImage'] = (image, signal) => images.acquire(image, signal);
     const iscsi = new IscsiDeployer({
@@ -57,7 +60,7 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
       acquireImage,
       bandwidth,
       verify: limits.read_back,
-      ...(!openImage && { sha256 }), // who has images of its own has a clock of its own, which would not wait
+      ...(hashing && { sha256: hashing.sha256 }),
     });
     const deployer = deployerByMethod({ store, clock, random, acquireImage, iscsi });
     if (limits.enabled) {

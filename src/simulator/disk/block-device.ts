@@ -9,7 +9,7 @@ export interface BlockDevice {
   /** Capacity; a whole number of blocks. */
   readonly sizeBytes: number;
   /** A fresh copy of the bytes; areas never written read as zeros. */
-  read(offset: number, length: number): Promise<Uint8Array>;
+  read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
   /** Copies `data`: the caller may reuse its buffer once the promise resolves. */
   write(offset: number, data: Uint8Array): Promise<void>;
   /** Writes zeros; frees storage where it can (UNMAP, WRITE SAME with zeros). */

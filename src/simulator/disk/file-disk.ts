@@ -34,7 +34,7 @@ export class FileDisk implements BlockDevice {
     }
   }
 
-  async read(offset: number, length: number): Promise<Uint8Array> {
+  async read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
     assertRange(this, offset, length);
     const data = new Uint8Array(length);
     for (let at = 0; at < length; ) {

@@ -30,7 +30,7 @@ export class MemoryDisk implements BlockDevice {
     return this.chunks.size * CHUNK_BYTES;
   }
 
-  async read(offset: number, length: number): Promise<Uint8Array> {
+  async read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
     assertRange(this, offset, length);
     const data = new Uint8Array(length);
     for (const piece of pieces(offset, length)) {

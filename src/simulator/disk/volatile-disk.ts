@@ -27,7 +27,7 @@ export class VolatileDisk implements BlockDevice {
     this.sizeBytes = this.durable.sizeBytes;
   }
 
-  read(offset: number, length: number): Promise<Uint8Array> {
+  read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
     return this.present.read(offset, length);
   }
 

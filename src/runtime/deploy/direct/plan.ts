@@ -85,7 +85,7 @@ class NotedDisk implements ReadableSink {
   }
 
   /** Only the image's own beginning is asked for: its table, its superblock. */
-  async read(offset: number, length: number): Promise<Uint8Array> {
+  async read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
     const bytes = new Uint8Array(length);
     const from = offset - this.imageOffset;
     const inImage = Math.min(length, this.image.virtualSizeBytes - from);

@@ -33,10 +33,15 @@ export class CommandQueue {
   }
 }
 
+/** A place of the pool. Its bytes may be replaced by those that another thread brings back; the place stays the same. */
+export interface PooledBuffer {
+  bytes: Uint8Array<ArrayBuffer>;
+}
+
 /** A fixed number of buffers, each in one pair of hands at a time: what bounds the memory of a deployment. */
 export class BufferPool {
-  private readonly free: Uint8Array[] = [];
-  private readonly waiting: ((buffer: Uint8Array) => void)[] = [];
+  private readonly free: PooledBuffer[] = [];
+  private readonly waiting: ((buffer: PooledBuffer) => void)[] = [];
   private made = 0;
 
   constructor(
@@ -44,17 +49,17 @@ export class BufferPool {
     private readonly bufferBytes: number,
   ) {}
 
-  async take(): Promise<Uint8Array> {
+  async take(): Promise<PooledBuffer> {
     const known = this.free.pop();
     if (known) return known;
     if (this.made < this.most) {
       this.made++;
-      return Buffer.allocUnsafeSlow(this.bufferBytes);
+      return { bytes: Buffer.allocUnsafeSlow(this.bufferBytes) };
     }
     return new Promise((resolve) => this.waiting.push(resolve));
   }
 
-  give(buffer: Uint8Array): void {
+  give(buffer: PooledBuffer): void {
     const next = this.waiting.shift();
     if (next) next(buffer);
     else this.free.push(buffer);

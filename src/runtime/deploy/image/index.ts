@@ -3,6 +3,7 @@ export { type BuildManifestOptions, buildManifest } from './build-manifest.ts';
 export { contentDigest, type DigestOptions, parseSha256, verifyImage } from './digest.ts';
 export type { DiskImage, Extent, ImageFormat, Progress } from './disk-image.ts';
 export { imageErrors } from './errors.ts';
+export { HashThread } from './hash-thread.ts';
 export type { ImageFile } from './image-file.ts';
 export {
   type ChunkDigest,
@@ -15,5 +16,5 @@ export {
   parseManifest,
 } from './manifest.ts';
 export { type OpenImageOptions, openImage } from './open-image.ts';
-export { type Sha256, sha256, sha256OnTheSpot, sha256OnThreads } from './sha256.ts';
+export { type Hashed, type Sha256, sha256OnTheSpot } from './sha256.ts';
 export { type DiskSink, type ReadBack, type WriteImageOptions, type WrittenImage, writeImage } from './write-image.ts';

@@ -1,14 +1,16 @@
 /** Reads chunks back from a disk that has been told to keep them, and compares them with the manifest. */
-import { hash } from 'node:crypto';
 import type { Progress } from './disk-image.ts';
 import { imageErrors } from './errors.ts';
 import { chunkAt, type ImageManifest } from './manifest.ts';
+import { type Sha256, sha256OnTheSpot } from './sha256.ts';
 import type { DiskSink } from './write-image.ts';
 import { isZero } from './zero-blocks.ts';
 
 export interface ReadBackOptions {
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
+  /** Default: on the spot. */
+  readonly sha256?: Sha256 | undefined;
 }
 
 /** Reads under way at once: two, so that the wire is busy while a chunk is hashed. */
@@ -19,8 +21,8 @@ const SAMPLE_STRIDE = 32;
 const SMALLEST_SAMPLE = 16;
 
 /** Whether the disk holds this chunk. */
-export async function holds(disk: DiskSink, manifest: ImageManifest, number: number): Promise<boolean> {
-  return matches(await read(disk, manifest, number), manifest, number);
+export async function holds(disk: DiskSink, manifest: ImageManifest, number: number, sha256?: Sha256): Promise<boolean> {
+  return matches(await read(disk, manifest, number), manifest, number, sha256);
 }
 
 /** Throws IMAGE_READ_BACK_MISMATCH, naming the first chunk that differs, IMAGE_READ_BACK_UNSUPPORTED, and the disk's errors. */
@@ -28,24 +30,23 @@ export async function readBack(
   disk: DiskSink,
   manifest: ImageManifest,
   numbers: readonly number[],
-  { onProgress, signal }: ReadBackOptions = {},
+  { onProgress, signal, sha256 }: ReadBackOptions = {},
 ): Promise<void> {
   const totalBytes = numbers.reduce((sum, number) => sum + chunkAt(manifest, number).length, 0);
-  const ahead: Promise<Uint8Array>[] = [];
+  const ahead: Promise<boolean>[] = [];
   let doneBytes = 0;
   try {
     for (const [index, number] of numbers.entries()) {
       signal?.throwIfAborted();
       while (ahead.length < READS_AHEAD && index + ahead.length < numbers.length) {
-        const reading = read(disk, manifest, numbers[index + ahead.length] ?? number);
+        const reading = holds(disk, manifest, numbers[index + ahead.length] ?? number, sha256);
         reading.catch(() => undefined); // told when its turn comes
         ahead.push(reading);
       }
-      const data = await ahead[0];
+      const { offset, length } = chunkAt(manifest, number);
+      if (!(await ahead[0])) throw imageErrors.IMAGE_READ_BACK_MISMATCH({ offset });
       ahead.shift();
-      if (data === undefined || !matches(data, manifest, number))
-        throw imageErrors.IMAGE_READ_BACK_MISMATCH({ offset: chunkAt(manifest, number).offset });
-      doneBytes += data.length;
+      doneBytes += length;
       onProgress?.({ doneBytes, totalBytes });
     }
   } finally {
@@ -66,14 +67,19 @@ export function sampleOf(manifest: ImageManifest, fraction: number): number[] {
   return chosen;
 }
 
-async function read(disk: DiskSink, manifest: ImageManifest, number: number): Promise<Uint8Array> {
+async function read(disk: DiskSink, manifest: ImageManifest, number: number): Promise<Uint8Array<ArrayBuffer>> {
   if (!disk.read) throw imageErrors.IMAGE_READ_BACK_UNSUPPORTED({});
   const { offset, length } = chunkAt(manifest, number);
   const whole = Math.ceil(length / disk.blockBytes) * disk.blockBytes;
   return (await disk.read(offset, whole)).subarray(0, length);
 }
 
-function matches(data: Uint8Array, manifest: ImageManifest, number: number): boolean {
+async function matches(
+  data: Uint8Array<ArrayBuffer>,
+  manifest: ImageManifest,
+  number: number,
+  sha256: Sha256 = sha256OnTheSpot,
+): Promise<boolean> {
   const { digest } = chunkAt(manifest, number);
-  return digest === null ? isZero(data) : hash('sha256', data, 'hex') === digest;
+  return digest === null ? isZero(data) : (await sha256(data)).digest === digest;
 }

@@ -3,7 +3,7 @@
  * disk. Zeros are made explicitly, since a disk remembers its last owner. The first chunk, with the partition table, comes last: a disk whose
  * writing was cut short has none and boots nothing. Several commands are under way at once; none is left when the function returns or throws.
  */
-import { BufferPool, CommandQueue } from './command-queue.ts';
+import { BufferPool, CommandQueue, type PooledBuffer } from './command-queue.ts';
 import type { DiskImage, Progress } from './disk-image.ts';
 import { imageErrors } from './errors.ts';
 import { chunkAt, type ImageManifest, type ManifestChunk } from './manifest.ts';
@@ -19,7 +19,8 @@ export interface DiskSink {
   zero(offset: number, length: number): Promise<void>;
   /** Resolves when everything written so far survives a power cut. */
   flush(): Promise<void>;
-  read?(offset: number, length: number): Promise<Uint8Array>;
+  /** The bytes are the caller's, and the whole buffer that they lie in. */
+  read?(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 export type ReadBack = 'none' | 'sample' | 'all';
@@ -90,10 +91,10 @@ export async function writeImage(image: DiskImage, disk: DiskSink, options: Writ
       await writer.put(chunkAt(manifest, number));
     }
     await writer.sync(chunks.length);
-    const { sampleShift = 0 } = options;
+    const { sampleShift = 0, sha256 } = options;
     const numbers = verify === 'none' ? [] : verify === 'all' ? [...chunks.keys()] : sampleOf(manifest, sampleShift);
     const telling = onProgress && ((progress: Progress): void => onProgress({ phase: 'verify', ...progress }));
-    const reading = { ...(signal && { signal }), ...(telling && { onProgress: telling }) };
+    const reading = { sha256, ...(signal && { signal }), ...(telling && { onProgress: telling }) };
     await readBack(
       disk,
       manifest,
@@ -103,7 +104,7 @@ export async function writeImage(image: DiskImage, disk: DiskSink, options: Writ
     signal?.throwIfAborted();
     await writer.put(chunkAt(manifest, 0));
     await writer.sync(chunks.length);
-    if (verify !== 'none') await readBack(disk, manifest, [0], signal && { signal });
+    if (verify !== 'none') await readBack(disk, manifest, [0], { sha256, ...(signal && { signal }) });
   } finally {
     await writer.idle();
   }
@@ -114,13 +115,13 @@ export async function writeImage(image: DiskImage, disk: DiskSink, options: Writ
  * Number of the first chunk to write, at least 1: a disk that lost what it had promised to keep, or that is another one, is written from the start.
  * Chunks of zeros prove nothing, since an empty disk has them too: the last chunk before the point is asked, and the data that lies before it.
  */
-async function resumePoint(disk: DiskSink, { manifest, resumeAt = 1, signal }: WriteImageOptions): Promise<number> {
+async function resumePoint(disk: DiskSink, { manifest, resumeAt = 1, signal, sha256 }: WriteImageOptions): Promise<number> {
   const wanted = Math.min(resumeAt, manifest.chunks.length);
   if (wanted <= 1 || !disk.read) return 1;
   const proofs = proofsOf(manifest, wanted);
   for (const number of proofs) {
     signal?.throwIfAborted();
-    if (!(await holds(disk, manifest, number))) return 1;
+    if (!(await holds(disk, manifest, number, sha256))) return 1;
   }
   return proofs.length === 0 ? 1 : wanted;
 }
@@ -178,7 +179,7 @@ class ChunkWriter {
     else {
       await this.options.throttle?.(length);
       const buffer = await this.pool.take();
-      await this.queue.add(() => this.carry(chunk, buffer.subarray(0, onDisk)).finally(() => this.pool.give(buffer)));
+      await this.queue.add(() => this.carry(chunk, buffer, onDisk).finally(() => this.pool.give(buffer)));
     }
     if (chunk.number > 0 && this.sinceSync >= (this.options.syncEveryBytes ?? DEFAULT_SYNC_BYTES)) await this.sync(chunk.number + 1);
   }
@@ -197,13 +198,14 @@ class ChunkWriter {
   }
 
   /** From the file to the disk: several chunks at once, each checked before any of it is sent. */
-  private async carry({ offset, length, digest }: ManifestChunk, data: Uint8Array): Promise<void> {
+  private async carry({ offset, length, digest }: ManifestChunk, buffer: PooledBuffer, onDisk: number): Promise<void> {
     const { sha256 = sha256OnTheSpot } = this.options;
-    const inImage = data.subarray(0, length);
-    await this.image.read(offset, length, inImage);
-    data.fill(0, length);
-    if ((await sha256(inImage)) !== digest) throw imageErrors.IMAGE_CHUNK_MISMATCH({ path: this.image.file.path, offset, length });
-    await this.parts(offset, data, length);
+    await this.image.read(offset, length, buffer.bytes.subarray(0, length));
+    const hashed = await sha256(buffer.bytes.subarray(0, length));
+    buffer.bytes = new Uint8Array(hashed.data.buffer);
+    if (hashed.digest !== digest) throw imageErrors.IMAGE_CHUNK_MISMATCH({ path: this.image.file.path, offset, length });
+    buffer.bytes.fill(0, length, onDisk);
+    await this.parts(offset, buffer.bytes.subarray(0, onDisk), length);
   }
 
   /** A chunk that is not all zeros: what is, grain by grain, is made so, the rest is sent. */

@@ -68,7 +68,8 @@ export interface IscsiDisk {
   readonly product: string;
   /** Aborts, with the reason, when the session is over. */
   readonly over: AbortSignal;
-  read(offset: number, bytes: number): Promise<Buffer>;
+  /** Into a buffer of its own. */
+  read(offset: number, bytes: number): Promise<Buffer<ArrayBuffer>>;
   /** Resolves when the disk has the data (flush makes it durable); `data` must not change until then. */
   write(offset: number, data: Uint8Array): Promise<void>;
   pipeline(): WritePipeline;
@@ -171,9 +172,9 @@ class Disk implements IscsiDisk {
     this.slots = new Slots(options.queueDepth ?? DEFAULT_QUEUE_DEPTH);
   }
 
-  async read(offset: number, bytes: number): Promise<Buffer> {
+  async read(offset: number, bytes: number): Promise<Buffer<ArrayBuffer>> {
     this.check(offset, bytes);
-    const into = Buffer.allocUnsafe(bytes);
+    const into = Buffer.allocUnsafeSlow(bytes);
     await this.each(offset, bytes, this.commandBytes, (at, length) => {
       const dataIn = into.subarray(at - offset, at - offset + length);
       return this.move({ ...transfer('read', at / this.blockBytes, length / this.blockBytes), dataIn }, length);

@@ -13,7 +13,7 @@ import { describeStart, type FileSystem, fileSystemOf, SUPERBLOCK_BYTES } from '
 import { encodeSwapHeader } from './swap-header.ts';
 
 export interface ReadableSink extends DiskSink {
-  read(offset: number, length: number): Promise<Uint8Array>;
+  read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 export interface PartitionImageOptions extends WriteImageOptions {

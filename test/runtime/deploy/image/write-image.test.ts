@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { truncateSync, writeFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import {
   buildManifest,
   type DiskSink,
+  HashThread,
   type ImageManifest,
   openImage,
   type WriteImageOptions,
@@ -46,6 +47,8 @@ async function write(path: string, disk: DiskSink, { chunkBytes = CHUNK, ...opti
 
 describe('writeImage', () => {
   const files = scratch();
+  const thread = new HashThread();
+  afterAll(() => thread.close());
 
   it.each([
     { name: 'raw', content: diskContent(6 * MEGABYTE, 2), blockBytes: 512 },
@@ -55,10 +58,16 @@ describe('writeImage', () => {
     { name: 'one sector', content: Buffer.alloc(512, 9), blockBytes: 4096 },
     { name: 'one sector of zeros', content: Buffer.alloc(512), blockBytes: 4096 },
   ])('002-7: $name: the disk holds the image, zeros included, and beyond it what it held', async ({ content, blockBytes }) => {
-    for (const chunkBytes of [CHUNK, MEGABYTE]) {
+    for (const [chunkBytes, hashing] of [
+      [CHUNK, {}],
+      [MEGABYTE, {}],
+      [CHUNK, { sha256: thread.sha256 }],
+      [MEGABYTE, { sha256: thread.sha256, memoryBytes: 2 * MEGABYTE }],
+    ] as const) {
       const disk = await usedDisk(8 * MEGABYTE, blockBytes);
       const progress: number[] = [];
       const result = await write(files.file('image', content), disk, {
+        ...hashing,
         chunkBytes,
         verify: 'all',
         onProgress: ({ phase, doneBytes }) => phase === 'write' && progress.push(doneBytes),
@@ -73,6 +82,18 @@ describe('writeImage', () => {
       expect(progress.at(-1)).toBe(content.length);
       expect(progress).toEqual([...progress].sort((a, b) => a - b));
     }
+  });
+
+  it('a thread that dies with the buffers ends the writing, and does not leave it waiting for them', async () => {
+    const dies = ({ buffer }: Uint8Array<ArrayBuffer>): Promise<never> => {
+      structuredClone(buffer, { transfer: [buffer] });
+      return Promise.reject(new Error('the thread has died'));
+    };
+    const disk = await usedDisk(8 * MEGABYTE);
+    const content = new Uint8Array(8 * MEGABYTE).fill(7);
+    await expect(write(files.file('image', content), disk, { sha256: dies, memoryBytes: 2 * CHUNK })).rejects.toThrow(
+      'the thread has died',
+    );
   });
 
   it('qcow2 with clusters smaller than a block of the disk', async () => {
