@@ -42,7 +42,7 @@ export class FakeKubernetes {
   pageSize = Number.POSITIVE_INFINITY;
   /** May answer in place of the model; `after` does once the model has carried the request out. */
   before: (request: HttpRequest) => HttpResponse | undefined = () => undefined;
-  after: (request: HttpRequest, response: HttpResponse) => HttpResponse = (_, response) => response;
+  after: (request: HttpRequest, response: HttpResponse) => HttpResponse | Promise<HttpResponse> = (_, response) => response;
   readonly #history: Change[] = [];
   readonly #streams = new Set<Stream>();
   readonly #pages = new Map<string, { items: FakeObject[]; revision: number }>();
@@ -93,7 +93,7 @@ export class FakeKubernetes {
     const given = this.before(request);
     if (given) return given;
     if (request.headers.authorization !== `Bearer ${this.token}`) return status(401, 'Unauthorized');
-    const [, namespace = '', name] = /\/namespaces\/([^/]+)\/bmsrecords(?:\/([^/]+))?$/.exec(request.path) ?? [];
+    const [, namespace = '', name] = /\/namespaces\/([^/]+)\/(?:bmsrecords|leases)(?:\/([^/]+))?$/.exec(request.path) ?? [];
     if (request.query.get('watch') === '1') return this.#watch(request);
     this.log.push(`${request.method}${name === undefined ? '' : ` ${name}`}`);
     return this.after(request, this.#answer(request, namespace, name));

@@ -11,6 +11,8 @@ import { temporaryFolder } from '../../support/temporary-folder.ts';
 export interface KubernetesPeer {
   readonly namespace: string;
   access(): ApiAccess;
+  /** For a process of its own: what a container has in its environment, and where its token is mounted. */
+  readonly container: { readonly env: Readonly<Record<string, string>>; readonly directory: string };
   /** A store of its own scope, unless one is named. */
   store(options?: Partial<KubernetesStoreOptions>): KubernetesStore;
   remove(): void;
@@ -64,6 +66,7 @@ export function kubernetesPeer({ rules = RULES }: { rules?: readonly object[] } 
   return {
     namespace,
     access,
+    container: { env, directory },
     store: (options = {}) =>
       new KubernetesStore({
         access: access(),

@@ -90,6 +90,19 @@ describe('002-6: the watch of a Kubernetes store', () => {
     expect(events.slice(3)).toEqual(['delete a', 'put a 4', 'delete a']);
   });
 
+  scenario('tells an end once, also where the watch hears of it before the call is answered', async () => {
+    const { events, watcher } = await pair();
+    await put(watcher, 'a', 1);
+    fake.after = async (request, response) => {
+      if (request.method === 'DELETE') await pass(500);
+      return response;
+    };
+    await remove(watcher, 'a');
+    await put(watcher, 'a', 2);
+    await pass(1000);
+    expect(events).toEqual(['put a 1', 'delete a', 'put a 2']);
+  });
+
   scenario('goes on where it was after the server ended or broke it, without another list', async () => {
     const { events, other } = await pair();
     const lists = (): number => fake.log.filter((line) => line === 'GET').length;

@@ -27,6 +27,8 @@ const WATCH_S = 300;
 const SILENCE_MS = 150_000;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 10_000;
+/** More than one process deletes at a time; one forgotten too early is told twice. */
+const REMEMBERED_ENDS = 1000;
 
 /** The server has forgotten the revision that we wanted to go on from. */
 class Expired extends Error {}
@@ -38,6 +40,8 @@ export class KindFeed {
   readonly #known = new Map<string, { readonly revision: bigint; readonly uid: string }>();
   /** Objects that were deleted from here, by uid, with the number of lists begun by then: what still comes of them is old. */
   readonly #deleted = new Map<string, number>();
+  /** The last objects whose end was told, by uid: the server may tell it before it answers whoever deleted. */
+  readonly #ended = new Set<string>();
   #lists = 0;
   #started: Promise<void> | undefined;
   /** Where the watch goes on; undefined: a list is needed. */
@@ -64,6 +68,7 @@ export class KindFeed {
   }
 
   removed({ id, version, uid }: Pick<RecordObject, 'id' | 'version' | 'uid'>): void {
+    if (this.#ended.has(uid)) return; // the watch was faster than the answer
     this.#deleted.set(uid, this.#lists);
     if (this.#known.get(id)?.uid !== uid && this.#known.has(id)) return; // made anew by somebody else, and told
     this.#known.delete(id);
@@ -120,7 +125,7 @@ export class KindFeed {
     const revision = BigInt(resourceVersion);
     for (const [id, known] of [...this.#known]) {
       if (listed.has(id) || known.revision > revision) continue;
-      this.#known.delete(id);
+      this.#end(id, known.uid);
       tell({ kind, id, version: `${known.revision}.${known.uid}.`, json: undefined });
     }
     // deleted before this list began: it cannot have been in it, and the watch goes on from here
@@ -208,8 +213,15 @@ export class KindFeed {
     if (this.#deleted.delete(uid)) return;
     const known = this.#known.get(id);
     if (known === undefined || known.revision > revision) return;
-    this.#known.delete(id);
+    this.#end(id, uid);
     this.#options.tell({ kind, id, version, json: undefined });
+  }
+
+  #end(id: string, uid: string): void {
+    this.#known.delete(id);
+    this.#ended.add(uid);
+    const [oldest] = this.#ended;
+    if (this.#ended.size > REMEMBERED_ENDS && oldest !== undefined) this.#ended.delete(oldest);
   }
 
   /** Undefined for what wears our labels and is no record: a call that lists says so, a watch has nobody to tell. */
