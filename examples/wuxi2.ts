@@ -9,7 +9,6 @@ export function wuxi2(app: App): Site {
       { vlan: 1800, cidr: '192.168.50.0/24', gateway: '192.168.50.1' },
     ],
     images: { bmsCore: { repository: 'harbor.capitalonline.net/bms-test/bms_core', tag: 'lze-0714-2' } },
-    zookeeper: { form: 'standalone' },
     bmsCore: {
       store: 'kubernetes',
       secretsKey: { secretName: 'bms-secrets-key' },

@@ -4,6 +4,7 @@ import {
   BMS_CORE,
   bmsCoreConfig,
   bmsRecord,
+  LEASE_VERBS,
   type PodSpec,
   path,
   RECORD_VERBS,
@@ -16,6 +17,7 @@ import { Construct } from 'constructs';
 /** The kubelet renews it before it ends; the daemon reads it again each minute. */
 const TOKEN_SECONDS = 3600;
 const ROLE = `${BMS_CORE}-store`;
+const COORDINATION_ROLE = `${BMS_CORE}-coordination`;
 
 /** bms-core's service account may work on the BmsRecords of its namespace, and on nothing else. */
 export class RecordsAccess extends Construct {
@@ -28,6 +30,22 @@ export class RecordsAccess extends Construct {
     new k8s.KubeRoleBinding(this, 'role-binding', {
       metadata: { name: ROLE },
       roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: ROLE },
+      subjects: [{ kind: 'ServiceAccount', name: SERVICE_ACCOUNT, namespace }],
+    });
+  }
+}
+
+/** bms-core's service account may keep Leases in its namespace: who is alive among the management nodes, and who may speak to a switch. */
+export class LeasesAccess extends Construct {
+  constructor(scope: Construct, id: string, { namespace }: { readonly namespace: string }) {
+    super(scope, id);
+    new k8s.KubeRole(this, 'role', {
+      metadata: { name: COORDINATION_ROLE },
+      rules: [{ apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: [...LEASE_VERBS] }],
+    });
+    new k8s.KubeRoleBinding(this, 'role-binding', {
+      metadata: { name: COORDINATION_ROLE },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: COORDINATION_ROLE },
       subjects: [{ kind: 'ServiceAccount', name: SERVICE_ACCOUNT, namespace }],
     });
   }

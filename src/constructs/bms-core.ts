@@ -1,11 +1,11 @@
 import { Lazy } from 'cdk8s';
-import { CONFIG_KEY, configMapName, podConfigText, SERVICE_ACCOUNT, vipKey } from 'cdk8s-baremetal-contract';
+import { CONFIG_KEY, configMapName, coordinationOf, podConfigText, SERVICE_ACCOUNT, vipKey } from 'cdk8s-baremetal-contract';
 import { k8s, ServiceAccount } from 'cdk8s-plus-28';
 import { Construct } from 'constructs';
 import { BmsCoreDaemonSet } from './bms-core-daemon-set.ts';
 import { MachineObjectsAccess } from './bms-core-objects.ts';
 import { BmsCoreSeedDaemonSet } from './bms-core-seed-daemon-set.ts';
-import { RecordsAccess } from './bms-core-store.ts';
+import { LeasesAccess, RecordsAccess } from './bms-core-store.ts';
 import type { Pod } from './pod.ts';
 import type { Site } from './site.ts';
 
@@ -28,6 +28,7 @@ export class BmsCore extends Construct {
     if (site.input.bmsCore?.store === 'kubernetes') new RecordsAccess(this, 'records-access', { namespace: site.namespace ?? 'default' });
     const { store = 'sqlite' } = site.input.bmsCore ?? {};
     if (store !== 'sqlite') new MachineObjectsAccess(this, 'objects-access', { namespace: site.namespace ?? 'default' });
+    if (coordinationOf(site.input) === 'kubernetes') new LeasesAccess(this, 'leases-access', { namespace: site.namespace ?? 'default' });
     if (this.usesSeedForm) new BmsCoreSeedDaemonSet(this, 'daemon-set', { site, configs: this.configs });
   }
 

@@ -13,7 +13,7 @@ import { port } from './ports.ts';
 
 const absolutePath = () => string({ pattern: /^\//, what: 'absolute path' });
 const HOST = String.raw`(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*)(:\d{1,5})?`;
-const BACKEND_URL = new RegExp(`^(kazoo://${HOST}(,${HOST})*(/[A-Za-z0-9._/-]*)?|kubernetes://[a-z0-9-]*|memory://)$`);
+const BACKEND_URL = new RegExp(`^(kazoo://${HOST}(,${HOST})*(/[A-Za-z0-9._/-]*)?|kubernetes://[a-z0-9-]*(/[a-z0-9-]{1,63})?|memory://)$`);
 // No password in the URL: the file is a ConfigMap.
 const STORE_URL =
   /^(sqlite:\/\/\/.+|memory:\/\/|kubernetes:\/\/[a-z0-9-]*(\/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?|mysql:\/\/([^\s:@/]+@)?[^\s:@/]+(:\d{1,5})?\/[^\s/]+)$/;
@@ -65,7 +65,7 @@ export const bmsCoreConfig = defineConfig({
       backend_url: option(string({ pattern: BACKEND_URL, what: 'coordination URL' }), {
         required: true,
         help:
-          'Where replicas coordinate: `kazoo://host:2181[,host:2181…][/path]` for ZooKeeper, `kubernetes://` for Leases, ' +
+          'Where replicas coordinate: `kazoo://host:2181[,host:2181…][/path]` for ZooKeeper, `kubernetes://[namespace][/scope]` for Leases of the cluster, ' +
           '`memory://` for a single replica.',
       }),
       max_connections: option(integer({ min: 1, max: 1000 }), { default: 4, help: 'Sessions that may be open to one switch at a time.' }),
@@ -139,7 +139,16 @@ export const bmsCoreConfig = defineConfig({
         default: 'ignore',
         help:
           'What machines that nobody has enrolled are answered: `ignore`; `offer` an address and no boot file (in `server` mode); ' +
-          '`discover`: nothing, but they are listed by `bmctl explain` and the API.',
+          '`discover`: nothing, but those that boot over the network are enrolled, without a BMC, until somebody completes them (`bmctl boot` lists them).',
+      }),
+      discover_limit: option(integer({ min: 1, max: 10_000 }), {
+        default: 64,
+        help: 'How many discovered machines may wait for somebody to complete them. Beyond, none is enrolled.',
+      }),
+      discover_rate: option(integer({ min: 1, max: 1000 }), {
+        default: 20,
+        unit: 'machines/min',
+        help: 'How many unknown machines are enrolled in a minute at most; others are when they ask again.',
       }),
       authoritative: option(boolean(), {
         default: false,

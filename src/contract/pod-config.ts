@@ -5,10 +5,11 @@ import { checkDerived, deriveFromVip1800 } from './config/vip-derived.ts';
 import type { CodedError } from './errors.ts';
 import { PROVISIONING_VLAN } from './names.ts';
 import { path } from './paths.ts';
-import type { PodSpec, SiteSpec } from './site-spec.ts';
+import { coordinationOf, type PodSpec, type SiteSpec } from './site-spec.ts';
 
 /** What a pod's configuration depends on beside the pod. */
-export type ConfigContext = Pick<SiteSpec, 'zookeeper' | 'namespace'> & { readonly bmsCore?: Pick<SiteSpec['bmsCore'], 'api'> };
+export type ConfigContext = Pick<SiteSpec, 'zookeeper' | 'namespace'> &
+  Partial<Pick<SiteSpec, 'name'>> & { readonly bmsCore?: Pick<SiteSpec['bmsCore'], 'api' | 'store' | 'coordination'> };
 
 /** Sections whose defaults are written out, so that the file says what the daemon does. */
 const WRITTEN_OUT = ['DEFAULT', 'pxe', 'sw_coordination', 'sw_conn'] as const;
@@ -53,6 +54,9 @@ function podConfigInput(site: ConfigContext, pod: PodSpec): BmsCoreConfigInput {
   };
   for (const section of WRITTEN_OUT) add(section, defaults[section]);
   for (const [section, entries] of Object.entries(derived)) add(section, entries);
+  // a pod's own Leases, as its records
+  if (site.bmsCore && site.name !== undefined && coordinationOf(site) === 'kubernetes')
+    add('sw_coordination', { backend_url: `kubernetes:///${pod.name}-${site.name}` });
   const { tokens, tls } = site.bmsCore?.api ?? {};
   if (tokens) add('api', { tokens_file: path.apiTokensFile });
   if (tls) add('api', { tls_cert: path.apiTlsCert, tls_key: path.apiTlsKey });

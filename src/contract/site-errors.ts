@@ -74,6 +74,23 @@ export const siteErrors = defineErrors('Sites', {
     message: ({ pod, store }) => `the configuration of ${pod} names another [store] than the site, whose store is ${store}`,
     cure: 'Remove url, password and secrets_key_file from the overrides, or bmsCore.store from the site',
   }),
+  SITE_COORDINATION_STORE: entry<Record<never, never>>({
+    message: () => 'bmsCore.coordination is kubernetes, and each management node has records of its own, in a file',
+    cure: "Set bmsCore.store to 'kubernetes' (or MySQL), so that there is something to share; or remove bmsCore.coordination",
+  }),
+  SITE_COORDINATION_TWICE: entry<{ pod: string; url: string; coordination: string }>({
+    message: ({ pod, url, coordination }) =>
+      `[sw_coordination] backend_url of ${pod} is ${url}, and the site coordinates by ${coordination}`,
+    cure: ({ coordination }) =>
+      coordination === 'kubernetes'
+        ? "Remove backend_url from the overrides, or set bmsCore.coordination to 'zookeeper'"
+        : "Remove backend_url from the overrides, or set bmsCore.coordination to 'kubernetes'",
+  }),
+  SITE_COORDINATION_ALONE: entry<{ pod: string; nodes: number }>({
+    message: ({ pod, nodes }) =>
+      `[sw_coordination] backend_url of ${pod} is memory://, and its ${nodes} management nodes share their records`,
+    cure: 'Remove backend_url from the overrides: with memory:// each of them takes the other for dead, and its machines for its own',
+  }),
   SITE_SECRETS_KEY_MISSING: entry<{ store: string; namespace: string }>({
     message: ({ store }) => `management nodes share ${store}, and bmsCore.secretsKey names no key that passwords are encrypted under in it`,
     cure: ({ namespace }) =>

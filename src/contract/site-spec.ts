@@ -133,6 +133,11 @@ const bmsCore = z.strictObject({
       { error: "must be 'sqlite', 'kubernetes' or { mysql: { url, password: { secretName } } }" },
     )
     .default('sqlite'),
+  /**
+   * How a pod's management nodes know of each other, and share the sessions that a switch allows. zookeeper: `kazoo://` behind the VIP, or the site's ensemble;
+   * kubernetes: Leases in the site's namespace, with a store that they share. Default: Leases where the store is Kubernetes and the site names no ZooKeeper.
+   */
+  coordination: z.enum(['zookeeper', 'kubernetes']).optional(),
   /** What passwords are encrypted under in a store that replicas share: 32 random bytes in base64. */
   secretsKey: secretKey('key').optional(),
   resources: z
@@ -181,3 +186,14 @@ export type NetworkSpec = SiteSpec['networks'][number];
 export type ImageSpec = SiteSpec['images']['bmsCore'];
 export type ZooKeeperSpec = NonNullable<SiteSpec['zookeeper']>;
 export type ConfigOverrides = PodSpec['config'];
+
+/** What a site's management nodes coordinate by. */
+export function coordinationOf({
+  bmsCore,
+  zookeeper,
+}: {
+  readonly bmsCore?: Pick<NonNullable<SiteInput['bmsCore']>, 'store' | 'coordination'> | undefined;
+  readonly zookeeper?: SiteInput['zookeeper'];
+}): 'zookeeper' | 'kubernetes' {
+  return bmsCore?.coordination ?? (bmsCore?.store === 'kubernetes' && zookeeper === undefined ? 'kubernetes' : 'zookeeper');
+}

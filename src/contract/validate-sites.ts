@@ -70,6 +70,7 @@ export function validateSites(sites: readonly unknown[]): SiteProblem[] {
       });
     });
     checkStore(fields, report);
+    checkCoordination(fields, report);
     checkEnsemble(asObject(fields.zookeeper), report);
   });
   return problems;
@@ -196,6 +197,28 @@ function checkStore({ bmsCore, namespace, pods }: Fields, report: Report): void 
       const path = ['pods', index, 'config', 'store'];
       report(path, siteErrors.SITE_STORE_TWICE({ pod: asText(name) ?? `pod ${index}`, store }));
     }
+  });
+}
+
+/** Replicas that share records must know of each other, all by the same service. */
+function checkCoordination({ bmsCore, zookeeper, pods }: Fields, report: Report): void {
+  const { store = 'sqlite', coordination: named } = asObject(bmsCore);
+  if (store === 'sqlite') {
+    if (named === 'kubernetes') report(['bmsCore', 'coordination'], siteErrors.SITE_COORDINATION_STORE({}));
+    return;
+  }
+  const coordination = named ?? (store === 'kubernetes' && zookeeper === undefined ? 'kubernetes' : 'zookeeper');
+  asList(pods).forEach((raw, index) => {
+    const { name, config, managementNodes } = asObject(raw);
+    const url = asText(asObject(asObject(config).sw_coordination).backend_url);
+    if (url === undefined) return;
+    const path = ['pods', index, 'config', 'sw_coordination', 'backend_url'];
+    const pod = asText(name) ?? `pod ${index}`;
+    const nodes = asList(managementNodes).length;
+    if (url.startsWith('memory:')) {
+      if (nodes > 1) report(path, siteErrors.SITE_COORDINATION_ALONE({ pod, nodes }));
+    } else if (url.startsWith('kubernetes:') || coordination === 'kubernetes')
+      report(path, siteErrors.SITE_COORDINATION_TWICE({ pod, url, coordination: asText(coordination) ?? '' }));
   });
 }
 

@@ -5,7 +5,7 @@
 import { type BmsCoreConfig, parseNodeName } from 'cdk8s-baremetal-contract';
 import { MetricsRegistry } from './api/index.ts';
 import type { DhcpInterface, FileSource } from './boot/index.ts';
-import { type Coordination, openCoordination } from './coordination/index.ts';
+import { type Coordination, type CoordinationContext, coordinationErrors, openCoordination } from './coordination/index.ts';
 import type { Clock } from './core/clock.ts';
 import type { Logger } from './core/logger.ts';
 import type { Network } from './core/network.ts';
@@ -14,7 +14,9 @@ import { BootView, type CommandRunner, type MachineSettings, type SecretStore } 
 import type { OpenImage } from './machine/local-image-cache.ts';
 import { startApi } from './roles/api.ts';
 import { startBoot } from './roles/boot.ts';
+import { ClusterLeases } from './roles/cluster-leases.ts';
 import { INITIATOR_NAME, startDeploy } from './roles/deploy.ts';
+import { insideCluster } from './roles/inside-cluster.ts';
 import { startMachines } from './roles/machine.ts';
 import { startNotifications } from './roles/notifications.ts';
 import { startObjects } from './roles/objects.ts';
@@ -22,6 +24,7 @@ import { startPower } from './roles/power.ts';
 import { type Role, type Surroundings, startRole } from './roles/role.ts';
 import { startSecrets } from './roles/secrets.ts';
 import { type ApiAccess, openStore, type Store } from './store/index.ts';
+import { serviceAccount } from './store/kubernetes/service-account.ts';
 
 export { coreErrors } from './roles/errors.ts';
 
@@ -94,7 +97,8 @@ async function open(options: BmsCoreOptions, closing: (close: () => unknown) => 
     options.store ?? openStore(config.store.url, { clock, network, logger, password: config.store.password, scope: scopeOf(memberName) });
   if (!options.store) closing(() => store.close());
   const sessionTimeoutMs = config.membership.session_timeout * 1000;
-  const coordination = options.coordination ?? openCoordination(config.sw_coordination.backend_url, { clock, sessionTimeoutMs });
+  const coordination =
+    options.coordination ?? openCoordination(config.sw_coordination.backend_url, { clock, sessionTimeoutMs, leases: leasesOf(options) });
   if (!options.coordination) closing(() => coordination.close());
   let { secrets } = options;
   if (!secrets) {
@@ -106,6 +110,19 @@ async function open(options: BmsCoreOptions, closing: (close: () => unknown) => 
   closing(() => machines.close());
   const settings = { ...settingsOf(config, options.serverAddress), ...options.settings };
   return { ...options, store, coordination, secrets, machines, settings, metrics: new MetricsRegistry() };
+}
+
+function leasesOf({ config, cluster, network, clock, random, memberName }: BmsCoreOptions): CoordinationContext['leases'] {
+  return {
+    random,
+    scope: scopeOf(memberName),
+    open: ({ namespace, scope }) => {
+      const leaseMs = config.membership.session_timeout * 1000;
+      const of = <T>(read: () => T): T => insideCluster(read, (reason) => coordinationErrors.COORDINATION_OUTSIDE({ reason }));
+      const access = cluster ?? of(() => serviceAccount({ env: process.env, clock }));
+      return new ClusterLeases({ access, namespace: namespace ?? of(() => access.namespace), scope, network, clock, random, leaseMs });
+    },
+  };
 }
 
 /** Both management nodes of a pair have the same one; the manifests name it in the store's URL. */

@@ -1,6 +1,6 @@
 /** Where bms-core's records are: what the site says, and what its container is given for it. */
 import { existsSync, readFileSync } from 'node:fs';
-import { bmsCoreConfig, path, RECORD_VERBS, type SiteInput } from 'cdk8s-baremetal-contract';
+import { bmsCoreConfig, LEASE_VERBS, path, RECORD_VERBS, type SiteInput } from 'cdk8s-baremetal-contract';
 import { parseKubernetesUrl } from 'cdk8s-baremetal-runtime/store/kubernetes/kubernetes-url';
 import { parseMysqlUrl } from 'cdk8s-baremetal-runtime/store/mysql/mysql-url';
 import { describe, expect, it } from 'vitest';
@@ -37,15 +37,17 @@ describe('store: kubernetes', () => {
     expect(store.secrets_key_file).toBe(path.secretsKeyFile);
   });
 
-  it('000-5: the configuration stays byte-equal to the original', () => {
+  it('000-5: the configuration stays byte-equal to the original, but for where replicas coordinate', () => {
     const original = readFileSync(new URL('../contract/config/fixtures/pod45-wuxi2.ini', import.meta.url), 'utf8');
-    expect(find(manifests, 'ConfigMap', 'pod45-wuxi2-bmscore').data.config).toBe(original);
+    const textOf = (made: readonly AnyManifest[]): string => find(made, 'ConfigMap', 'pod45-wuxi2-bmscore').data.config;
+    expect(textOf(synth({ store: 'kubernetes', coordination: 'zookeeper', secretsKey: KEY }))).toBe(original);
+    expect(textOf(manifests)).toBe(original.replace('kazoo://192.168.50.20:2181', 'kubernetes:///pod45-wuxi2'));
   });
 
   it('000-12: the service account may work on BmsRecords of its namespace, and beside its machines on nothing else', () => {
     const roles = manifests.filter(({ kind }) => /Role/.test(kind));
     expect(roles.map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual(
-      ['store', 'objects'].flatMap((what) => [`Role bms-core-${what}`, `RoleBinding bms-core-${what}`]),
+      ['store', 'objects', 'coordination'].flatMap((what) => [`Role bms-core-${what}`, `RoleBinding bms-core-${what}`]),
     );
     expect(find(manifests, 'Role', 'bms-core-store').rules).toEqual([
       { apiGroups: ['baremetal.bms.io'], resources: ['bmsrecords'], verbs: [...RECORD_VERBS] },
@@ -93,7 +95,7 @@ describe('store: kubernetes', () => {
       (name) => named(find(all, 'DaemonSet', `bms-core-${name}-wuxi2`).spec.template.spec.containers[0].env, 'BMS_STORE__URL')?.value,
     );
     expect(urls).toEqual(['kubernetes:///pod45-wuxi2', 'kubernetes:///pod46-wuxi2']);
-    expect(all.filter(({ kind }) => kind === 'Role')).toHaveLength(2); // records and machines; none for each pod
+    expect(all.filter(({ kind }) => kind === 'Role')).toHaveLength(3); // records, machines and leases; none for each pod
   });
 
   it('every field is known to Kubernetes 1.36', () => expect(manifests.flatMap(schemaProblems)).toEqual([]));
@@ -134,6 +136,64 @@ it('refuses overrides of [store] beside it', () => {
   const [pod] = site.pods;
   if (pod) pod.config = { ...pod.config, store: { url: 'memory://' } };
   expect(() => synthSite(site)).toThrow(/another \[store\] than the site/);
+});
+
+describe('000-16: what the management nodes of a pair coordinate by', () => {
+  type Site = Parameters<typeof synthSite>[0];
+  const backendOf = (site: Partial<Site>): string =>
+    bmsCoreConfig.parse(find(synthSite({ ...seedSite(), ...site }), 'ConfigMap', 'pod45-wuxi2-bmscore').data.config).sw_coordination
+      .backend_url;
+  const KUBERNETES = { store: 'kubernetes' as const, secretsKey: KEY };
+
+  it.each<[string, Partial<Site>, string]>([
+    ['files of their own', {}, 'kazoo://192.168.50.20:2181'],
+    ['a database', { bmsCore: { store: MYSQL, secretsKey: KEY } }, 'kazoo://192.168.50.20:2181'],
+    [
+      'a database, and Leases by name',
+      { bmsCore: { store: MYSQL, secretsKey: KEY, coordination: 'kubernetes' } },
+      'kubernetes:///pod45-wuxi2',
+    ],
+    ['Kubernetes', { bmsCore: KUBERNETES }, 'kubernetes:///pod45-wuxi2'],
+    ['Kubernetes, and a ZooKeeper of the site', { bmsCore: KUBERNETES, zookeeper: { form: 'standalone' } }, 'kazoo://192.168.50.20:2181'],
+    ['Kubernetes, and one of its neighbours', { bmsCore: { ...KUBERNETES, coordination: 'zookeeper' } }, 'kazoo://192.168.50.20:2181'],
+  ])('%s', (_, site, url) => {
+    expect(backendOf(site)).toBe(url);
+    const manifests = synthSite({ ...seedSite(), namespace: 'bms', ...site });
+    const role = manifests.filter(({ kind, metadata }) => kind === 'Role' && metadata.name === 'bms-core-coordination');
+    const rules = [{ apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: [...LEASE_VERBS] }];
+    expect(role.map((one) => one.rules)).toEqual(url.startsWith('kubernetes') ? [rules] : []);
+    // the token to use them with
+    if (role.length > 0) expect(named(podOf(manifests).volumes, 'token')).toBeDefined();
+    expect(manifests.filter(({ kind }) => kind !== 'BareMetalNode').flatMap(schemaProblems)).toEqual([]);
+  });
+
+  const overridden = (bmsCore: BmsCoreInput, url: string): (() => unknown) => {
+    const site = { ...seedSite(), bmsCore };
+    const [pod] = site.pods;
+    if (pod) pod.config = { ...pod.config, sw_coordination: { backend_url: url } };
+    return () => synthSite(site);
+  };
+
+  it.each<[string, () => unknown, RegExp]>([
+    ['Leases over files of their own', () => synth({ coordination: 'kubernetes' }), /SITE_COORDINATION_STORE/],
+    ['memory:// for two that share records', overridden(KUBERNETES, 'memory://'), /SITE_COORDINATION_ALONE.*2 management nodes/s],
+    ['another service than the site', overridden(KUBERNETES, 'kazoo://192.168.50.20:2181'), /SITE_COORDINATION_TWICE/],
+    [
+      'Leases that no Role allows',
+      overridden({ store: MYSQL, secretsKey: KEY }, 'kubernetes://'),
+      /SITE_COORDINATION_TWICE.*bmsCore\.coordination to 'kubernetes'/s,
+    ],
+  ])('refuses %s', (_, work, message) => expect(work).toThrow(message));
+
+  it('one management node may be alone', () => {
+    const site = { ...seedSite(), bmsCore: KUBERNETES };
+    const [pod] = site.pods;
+    if (pod) {
+      pod.config = { ...pod.config, sw_coordination: { backend_url: 'memory://' } };
+      pod.managementNodes = [{ name: 'mgmt-pod45-wuxi2-1' }];
+    }
+    expect(() => synthSite(site)).not.toThrow();
+  });
 });
 
 it('the committed site shares its records, and says what to create first', () => {

@@ -7,6 +7,8 @@ import { type CrdDefinition, defineCrd } from './define-crd.ts';
 
 /** What bms-core does with them, and so what its Role allows. */
 export const RECORD_VERBS = ['get', 'list', 'watch', 'create', 'update', 'delete'] as const;
+/** On Leases (coordination.k8s.io), where replicas coordinate by them. */
+export const LEASE_VERBS = RECORD_VERBS;
 
 const spec = z
   .strictObject({

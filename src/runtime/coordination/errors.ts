@@ -3,11 +3,23 @@ import { defineErrors, entry } from 'cdk8s-baremetal-contract';
 export const coordinationErrors = defineErrors('COORDINATION', {
   COORDINATION_URL: entry<{ url: string }>({
     message: ({ url }) => `the coordination URL "${url}" names no service that this program knows`,
-    cure: 'Use kazoo://host:2181[,host:2181…][/path] for ZooKeeper, or memory:// for a single management node',
+    cure: 'Use kazoo://host:2181[,host:2181…][/path] for ZooKeeper, kubernetes://[namespace][/scope] for Leases, or memory:// for a single management node',
   }),
   COORDINATION_UNREACHABLE: entry<{ servers: string; reason: string }>({
     message: ({ servers, reason }) => `no session with ZooKeeper at ${servers}: ${reason}`,
     cure: 'Check that most of its servers run and that their client port is open from here; the daemon keeps trying',
+  }),
+  COORDINATION_KUBERNETES: entry<{ server: string; reason: string }>({
+    message: ({ server, reason }) => `Leases of the API server at ${server} cannot be had: ${reason}`,
+    cure: 'Check that it runs and that its port is open from here; the daemon keeps trying',
+  }),
+  COORDINATION_FORBIDDEN: entry<{ namespace: string; reason: string }>({
+    message: ({ namespace, reason }) => `the service account may not work on leases in the namespace ${namespace}: ${reason}`,
+    cure: "Apply the Role and RoleBinding bms-core-coordination of the site's manifests",
+  }),
+  COORDINATION_OUTSIDE: entry<{ reason: string }>({
+    message: ({ reason }) => `[sw_coordination] backend_url = kubernetes:// needs the API server of a cluster: ${reason}`,
+    cure: 'Run it in a Kubernetes pod whose service account token is mounted, or use kazoo:// (memory:// for a single management node)',
   }),
   COORDINATION_LOST: entry<{ member: string; reason: string }>({
     message: ({ member, reason }) => `the member ${member} is no longer in the group: ${reason}`,

@@ -3,7 +3,7 @@ import { CodedError } from 'cdk8s-baremetal-contract';
 import { type BareMetalNodeStatus, bareMetalNode } from 'cdk8s-baremetal-contract/crd/index';
 import type { Clock } from '../core/clock.ts';
 import type { Network } from '../core/network.ts';
-import { type Random, randomInt } from '../core/random.ts';
+import type { Random } from '../core/random.ts';
 import {
   type Listing,
   type MachineObject,
@@ -17,7 +17,7 @@ import {
 import { fieldsOf } from '../store/kubernetes/record-object.ts';
 import { RecordsApi } from '../store/kubernetes/records-api.ts';
 import type { ApiAccess } from '../store/kubernetes/service-account.ts';
-import { watchLines } from '../store/kubernetes/watch-lines.ts';
+import { clusterWatch } from './cluster-watch.ts';
 
 export interface ClusterObjectsOptions {
   readonly access: ApiAccess;
@@ -27,10 +27,6 @@ export interface ClusterObjectsOptions {
   readonly random: Random;
 }
 
-/** The server ends a watch after so long, at least, and up to as long again. */
-const WATCH_S = 300;
-/** Bookmarks come about once a minute; a connection that is silent for longer than two of them may be dead. */
-const SILENCE_MS = 150_000;
 /** Who asks tries again by himself, and has others to look after meanwhile. */
 const PATIENCE_MS = 5_000;
 
@@ -50,26 +46,16 @@ export class ClusterObjects implements ObjectSource {
 
   async *watch(position: string, signal: AbortSignal): AsyncGenerator<ObjectEvent> {
     const { clock, random } = this.#options;
-    const timeoutSeconds = `${WATCH_S + randomInt(random, WATCH_S)}`;
-    const cut = new AbortController();
-    const onStop = (): void => cut.abort(signal.reason);
-    signal.addEventListener('abort', onStop, { once: true });
-    const silent = (): void => cut.abort(new Error(`not a word for ${SILENCE_MS / 1000} s`));
-    let timer = clock.after(SILENCE_MS, silent);
+    const lines = clusterWatch({ api: this.#api, clock, random, position, signal, lost: () => new PositionLost() });
     try {
-      const query = { watch: '1', allowWatchBookmarks: 'true', resourceVersion: position, timeoutSeconds };
-      const { status, body } = await this.#told(() => this.#api.watch(query, cut.signal));
-      if (status === 410) throw new PositionLost();
-      for await (const { type, object } of watchLines(body)) {
-        timer.cancel();
-        timer = clock.after(SILENCE_MS, silent);
-        const event = eventOf(type, object);
+      for (;;) {
+        const { done, value } = await this.#told(() => lines.next());
+        if (done) return;
+        const event = eventOf(value.type, value.object);
         if (event !== undefined) yield event;
       }
     } finally {
-      timer.cancel();
-      signal.removeEventListener('abort', onStop);
-      cut.abort(new Error('the watch is over'));
+      await lines.return(undefined);
     }
   }
 

@@ -1,9 +1,10 @@
 /** Machines as Kubernetes objects, where [objects] says so. */
-import { CodedError, parseNodeName } from 'cdk8s-baremetal-contract';
+import { parseNodeName } from 'cdk8s-baremetal-contract';
 import { MountedCredentials } from '../machine/index.ts';
 import { MachineObjects, objectErrors } from '../objects/index.ts';
-import { type ApiAccess, serviceAccount } from '../store/kubernetes/service-account.ts';
+import { serviceAccount } from '../store/kubernetes/service-account.ts';
 import { ClusterObjects } from './cluster-objects.ts';
+import { insideCluster } from './inside-cluster.ts';
 import type { MachineRole } from './machine.ts';
 import { type Role, type Surroundings, startRole } from './role.ts';
 
@@ -16,8 +17,9 @@ export function startObjects(surroundings: Surroundings, machines: MachineRole):
     const site = config.objects.site ?? named?.site;
     const pod = config.objects.pod ?? named?.pod;
     if (site === undefined || pod === undefined) throw objectErrors.OBJECTS_WHOSE({ node: memberName });
-    const access = surroundings.cluster ?? accessOf(() => serviceAccount({ env: process.env, clock }));
-    const namespace = accessOf(() => access.namespace);
+    const of = <T>(read: () => T): T => insideCluster(read, (reason) => objectErrors.OBJECTS_OUTSIDE({ reason }));
+    const access = surroundings.cluster ?? of(() => serviceAccount({ env: process.env, clock }));
+    const namespace = of(() => access.namespace);
     const source = new ClusterObjects({ access, namespace, network, clock, random });
     closing(() => source.close());
     const mounted = new MountedCredentials(config.ipmi.credentials_dir, secrets);
@@ -42,13 +44,4 @@ export function startObjects(surroundings: Surroundings, machines: MachineRole):
     objects.start();
     return {};
   });
-}
-
-function accessOf<T extends ApiAccess | string>(read: () => T): T {
-  try {
-    return read();
-  } catch (cause) {
-    const reason = cause instanceof CodedError ? cause.message.replace(/^.*: /, '') : String(cause);
-    throw objectErrors.OBJECTS_OUTSIDE({ reason }, { cause });
-  }
 }

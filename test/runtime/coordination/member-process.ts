@@ -6,9 +6,15 @@ import { appendFileSync } from 'node:fs';
 import { openCoordination } from 'cdk8s-baremetal-runtime/coordination/index';
 import { sleep } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
+import { serviceAccount } from 'cdk8s-baremetal-runtime/store/kubernetes/service-account';
+import { openLeases } from './open-leases.ts';
 
 const [url = '', sessionMs, verb, name = '', rounds, journal = ''] = process.argv.slice(2);
-const group = openCoordination(url, { clock: nodeClock, sessionTimeoutMs: Number(sessionMs) });
+const directory = process.env.SERVICE_ACCOUNT_DIRECTORY;
+const group =
+  directory === undefined
+    ? openCoordination(url, { clock: nodeClock, sessionTimeoutMs: Number(sessionMs) })
+    : openLeases(url, serviceAccount({ env: process.env, clock: nodeClock, directory }), Number(sessionMs));
 
 if (verb === 'join') {
   const member = await group.join(name);
