@@ -17,14 +17,17 @@ export interface DebianOptions {
   readonly work: string;
 }
 
-/** cloud-init reads the config drive: name, keys, static network; cloud-guest-utils grows the root file system to its disk. */
+/**
+ * cloud-init reads the config drive: name, keys, static network; cloud-guest-utils grows the root file system to its disk. The network by netplan and
+ * networkd: where ifupdown is installed too, cloud-init takes it first, and writes routes and name servers for `route` and `resolvconf`, which are not.
+ */
 const PACKAGES = [
   'cloud-init',
   'cloud-guest-utils',
-  'ifupdown',
   'iproute2',
   'netplan.io',
   'openssh-server',
+  'sudo',
   'systemd-resolved',
   'initramfs-tools',
   'zstd',
@@ -41,12 +44,13 @@ export async function debianRoot({ arch, suite, mirror, packages, work }: Debian
     // found by its label on whatever disk it lands
     'echo "LABEL=root / ext4 errors=remount-ro 0 1" > "$1/etc/fstab"',
     'echo localhost > "$1/etc/hostname"; : > "$1/etc/machine-id"; rm -f "$1"/etc/ssh/ssh_host_*',
-    'mkdir -p "$1/etc/cloud/cloud.cfg.d"; echo "datasource_list: [ConfigDrive, NoCloud, None]" > "$1/etc/cloud/cloud.cfg.d/90-bms.cfg"',
-    // the console, and the line that says that the system is up
-    'mkdir -p "$1/etc/systemd/system/multi-user.target.wants"',
-    'printf "%s\\n" "[Unit]" "Description=Tell the console that this system is up" "After=cloud-final.service network.target" "[Service]" "Type=oneshot"' +
-      ' "ExecStart=/bin/sh -c \'echo BMS-MARKER \\$(hostname) is up > /dev/console\'" "[Install]" "WantedBy=multi-user.target" > "$1/etc/systemd/system/bms-marker.service"',
-    'ln -s ../bms-marker.service "$1/etc/systemd/system/multi-user.target.wants/bms-marker.service"',
+    // of locales, which have no files here, there is C.UTF-8 alone
+    'mkdir -p "$1/etc/cloud/cloud.cfg.d"; printf "%s\\n" "datasource_list: [ConfigDrive, NoCloud, None]" "locale: C.UTF-8" "system_info: { network: { renderers: [netplan] } }" > "$1/etc/cloud/cloud.cfg.d/90-bms.cfg"',
+    // The console says when all of the first boot is done. Not from multi-user.target, which cloud-init's last step waits for.
+    'mkdir -p "$1/etc/systemd/system/cloud-init.target.wants"',
+    'printf "%s\\n" "[Unit]" "Description=Tell the console that this system is up" "After=cloud-final.service" "[Service]" "Type=oneshot"' +
+      ` "ExecStart=/bin/sh -c 'echo BMS-MARKER \\$\\$(hostname) is up > /dev/console'" > "$1/etc/systemd/system/bms-marker.service"`,
+    'ln -s ../bms-marker.service "$1/etc/systemd/system/cloud-init.target.wants/bms-marker.service"',
   ];
   await run(
     'mmdebstrap',

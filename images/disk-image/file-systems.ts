@@ -60,7 +60,7 @@ export async function fat(folder: string, file: string, { sizeMib }: { sizeMib: 
  * debugfs sets both.
  */
 async function ageInodes(folder: string, file: string, scratch: string): Promise<void> {
-  const paths = ['', ...readdirSync(folder, { recursive: true, encoding: 'utf8' }), 'lost+found'];
+  const paths = ['', ...pathsBelow(folder), 'lost+found'];
   const commands = paths.flatMap((path) => ['ctime', 'atime'].map((field) => `set_inode_field "/${path}" ${field} @${EPOCH_SECONDS}`));
   writeFileSync(scratch, `${commands.join('\n')}\n`);
   await run('debugfs', ['-w', '-f', scratch, file], { env: { PATH, E2FSPROGS_FAKE_TIME: String(EPOCH_SECONDS) }, maxBuffer: 256 * MIB });
@@ -68,7 +68,13 @@ async function ageInodes(folder: string, file: string, scratch: string): Promise
 }
 
 function ageless(folder: string): void {
-  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }))
-    lutimesSync(join(folder, name), EPOCH_SECONDS, EPOCH_SECONDS);
-  lutimesSync(folder, EPOCH_SECONDS, EPOCH_SECONDS);
+  for (const path of ['', ...pathsBelow(folder)]) lutimesSync(join(folder, path), EPOCH_SECONDS, EPOCH_SECONDS);
+}
+
+/** Relative to `folder`. Not by readdir's own recursion, which walks through links, out of the folder: /dev/fd leads to /proc. */
+export function pathsBelow(folder: string, below = ''): string[] {
+  return readdirSync(join(folder, below), { withFileTypes: true }).flatMap((entry) => {
+    const path = join(below, entry.name);
+    return entry.isDirectory() ? [path, ...pathsBelow(folder, path)] : [path];
+  });
 }

@@ -8,12 +8,13 @@ export interface Profile {
   readonly about: string;
 }
 
-/** The iSCSI target, and what rescue needs to look at disks. */
+/** The iSCSI target, what rescue needs to look at disks, and what inspection hears switches with. */
 const EVERYWHERE = [
   'configfs',
   'target_core_mod',
   'target_core_iblock',
   'iscsi_target_mod',
+  'macvtap',
   'virtio_pci',
   'virtio_mmio',
   'virtio_blk',

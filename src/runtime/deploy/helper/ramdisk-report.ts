@@ -6,7 +6,7 @@
  */
 import { z } from 'zod';
 import type { ClaimOutcome } from './claim.ts';
-import { type HardwareFacts, hardwareFacts } from './facts.ts';
+import { type HardwareFacts, hardwareFacts, readLldp } from './facts.ts';
 
 export const RAMDISK_REPORT_PATH = '/v1/ramdisk';
 
@@ -55,5 +55,5 @@ export function parseReport(bytes: Uint8Array): ParsedReport {
     return { kind: 'invalid', reason: `"${issue?.path.join('.') ?? ''}" is missing or not valid` };
   }
   const { node, key, facts, error } = parsed.data;
-  return { kind: 'report', report: { id: node, key, ...(facts && { facts }), ...(error !== undefined && { error }) } };
+  return { kind: 'report', report: { id: node, key, ...(facts && { facts: readLldp(facts) }), ...(error !== undefined && { error }) } };
 }

@@ -26,6 +26,7 @@ facts() {
     printf '%s{"name":%s,"mac":%s' "$separator" "$(json_string "${folder##*/}")" "$(json_string "$(cat "$folder/address")")"
     # an interface that is down does not say whether it has a carrier
     case $(cat "$folder/carrier" 2> /dev/null) in 0) printf ',"linkUp":false' ;; 1) printf ',"linkUp":true' ;; esac
+    [ ! -s "$RUN/lldp/${folder##*/}" ] || printf ',"lldpFrame":"%s"' "$(cat "$RUN/lldp/${folder##*/}")"
     printf '}'
     separator=,
   done
@@ -37,10 +38,9 @@ memory_mb() {
   echo $(($(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' "$PROC/meminfo") / 1024))
 }
 
-# Every card up for a moment, so that each can say whether it has a carrier
+# Every card up, so that each can say whether it has a carrier, and what is at the other end
 raise_interfaces() {
-  for folder in "$SYS"/class/net/*; do
-    [ ! -e "$folder/device" ] || ip link set "${folder##*/}" up
+  for card in $(cards); do
+    ip link set "$card" up
   done
-  sleep 3
 }

@@ -31,8 +31,11 @@ deploy() {
 inspect() {
   needed deployment_id "$DEPLOYMENT_ID"
   needed deployment_key "$DEPLOYMENT_KEY"
-  configure_network
   raise_interfaces
+  start_listening
+  configure_network
+  say 'listening to what the switches say'
+  until_heard
   printf '{"node":%s,"key":%s,"facts":%s}' "$DEPLOYMENT_ID" "$(json_string "$DEPLOYMENT_KEY")" "$(facts)" > $RUN/report
   until_answered POST /v1/ramdisk application/json $RUN/report
   say 'inspected; waiting for the power to be cut'
