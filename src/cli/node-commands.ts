@@ -114,13 +114,33 @@ export async function explainMac({ api, asJson, print }: CommandContext, mac: st
 }
 
 export async function bootReport({ api, asJson, print }: CommandContext): Promise<void> {
-  const { problems, strangers, missingLoaders } = await api.ask('bootReport', {});
-  if (asJson) return print(JSON.stringify({ problems, strangers, missingLoaders }, undefined, 2));
+  const { problems, strangers, discovered, missingLoaders } = await api.ask('bootReport', {});
+  if (asJson) return print(JSON.stringify({ problems, strangers, discovered, missingLoaders }, undefined, 2));
   for (const line of missingLoaders) print(`- ${line}`);
   for (const { detail, cure, count, last } of problems) print(`- ${detail} (${count} times, last at ${last}).\n  → ${cure}`);
   if (problems.length + missingLoaders.length === 0) print('Nothing is wrong with the provisioning networks, as far as this replica sees.');
+  if (discovered.length > 0) {
+    print(`\nDiscovered, and waiting for somebody to complete them (${discovered.length}):`);
+    print(
+      table(
+        ['NAME', 'MAC', 'UUID', 'ARCHITECTURE', 'INTERFACE', 'SINCE'],
+        discovered.map(({ name, macs, uuid, arch, interface: heard, relay, since }) => [
+          name,
+          macs.join(', '),
+          uuid ?? '',
+          arch === undefined ? '' : String(arch),
+          relay === undefined ? heard : `${heard} by ${relay}`,
+          since,
+        ]),
+      ),
+    );
+    print(
+      '  → bmctl enrol NAME --mac MAC --bmc ADDRESS … under its own name; bmctl update NAME --bmc ADDRESS --user USER --password-file FILE as it is;',
+    );
+    print('    bmctl remove NAME when it is not yours');
+  }
   if (strangers.length === 0) return;
-  print('\nWanted to boot and are not enrolled:');
+  print('\nAsked to boot without being enrolled, since this replica started:');
   print(
     table(
       ['MAC', 'UUID', 'ARCHITECTURE', 'INTERFACE', 'TIMES', 'LAST'],

@@ -56,6 +56,11 @@ export const metrics = {
     help: 'What DHCP noticed: rival servers, address conflicts, relays that are unknown or silent, exhausted pools',
     labels: ['kind'],
   },
+  bms_discoveries_total: {
+    type: 'counter',
+    help: 'Unknown machines that wanted to boot, with [dhcp] unknown_machines = discover: enrolled, interface added, known, full, too fast, failed',
+    labels: ['outcome'],
+  },
   bms_boot_requests_total: { type: 'counter', help: 'Boot files and configurations asked for', labels: ['protocol', 'answer'] },
   bms_boot_loaders_missing: { type: 'gauge', help: 'Kinds of firmware whose boot loader was not there at the start' },
   bms_tftp_transfers: { type: 'gauge', help: 'TFTP transfers under way' },

@@ -22,7 +22,7 @@ export const nodeSummary = z.object({
   reason: z.string().describe('Why it is in this state'),
   since: time,
   macs: z.array(z.string()),
-  bmc: z.string().describe('driver://address'),
+  bmc: z.string().describe('driver://address; `none` of a machine that was discovered and not completed'),
   address: z.string().optional().describe('Its lease on the provisioning network'),
   instance: z.string().optional().describe('Name of its instance'),
   progress: z
@@ -47,7 +47,9 @@ export const historyEntry = z.object({
 
 export const nodeDetail = z.object({
   ...nodeSummary.shape,
-  properties: nodeProperties,
+  properties: nodeProperties
+    .extend({ cpus: z.int().nonnegative(), memoryMb: z.int().nonnegative(), localGb: z.int().nonnegative() })
+    .describe('Sizes of 0: discovered, and not known yet'),
   maintenance: z.boolean(),
   deadline: time.optional().describe('When the state must have ended'),
   step: z.string().optional(),

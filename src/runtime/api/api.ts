@@ -44,7 +44,7 @@ export interface ApiOptions {
   /** The lease of an interface, when the DHCP service knows one. */
   readonly leaseOfMac: (mac: string) => BootLease | undefined;
   /** What the boot plane noticed of the networks. @default nothing */
-  readonly bootReport?: () => BootReport;
+  readonly bootReport?: () => Promise<BootReport>;
   /** What it saw of an interface, a line each. */
   readonly bootSeen?: (mac: string) => readonly string[];
   /** Undefined: ready. Otherwise why not. */

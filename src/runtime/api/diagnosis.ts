@@ -1,7 +1,7 @@
 /** How a machine is, in a few sentences that people can act on: from its record, that is from what was observed and decided. */
 import type { Diagnosis } from 'cdk8s-baremetal-contract/api/index';
 import { isoTime } from '../core/iso-time.ts';
-import { diagnose, type Fault, lastObserved, type NodeRecord, states } from '../machine/index.ts';
+import { diagnose, type Fault, isIncomplete, lastObserved, type NodeRecord, states } from '../machine/index.ts';
 
 export function diagnosis(node: NodeRecord, now: number): Diagnosis {
   const { name, state, stateDeadline } = node;
@@ -15,6 +15,11 @@ export function diagnosis(node: NodeRecord, now: number): Diagnosis {
     const why = node.maintenanceReason === undefined ? '' : ` (${node.maintenanceReason})`;
     say(`It is in maintenance${why}: nothing changes its power or disks`, `bmctl maintenance off ${name}`);
   }
+  if (isIncomplete(node))
+    say(
+      'It was discovered as it asked for a boot file, and nobody has said where its BMC is: nothing is done to it',
+      `bmctl update ${name} --bmc ADDRESS --user USER --password-file FILE, or bmctl enrol with its MAC address; bmctl remove ${name} when it is not yours`,
+    );
   if (node.fault) say(`It has a fault since ${isoTime(node.fault.since)}: ${faultText(node.fault)}`, faultCure(node));
   if (overdue)
     say(

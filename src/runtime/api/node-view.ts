@@ -1,7 +1,7 @@
 /** A machine as the API shows it: everything but what only the controllers need. Passwords are not on the record at all. */
 import type { NodeDetail, NodeSummary, TimelineEntry } from 'cdk8s-baremetal-contract/api/index';
 import { isoTime } from '../core/iso-time.ts';
-import type { Deployment, NodeRecord, TimelineEvent } from '../machine/index.ts';
+import { type Deployment, isIncomplete, type NodeRecord, type TimelineEvent } from '../machine/index.ts';
 
 export type { NodeDetail, NodeSummary, TimelineEntry };
 
@@ -15,7 +15,7 @@ export function nodeSummary(node: NodeRecord): NodeSummary {
     reason: node.reason,
     since: isoTime(node.stateSince),
     macs: node.interfaces.map(({ mac }) => mac),
-    bmc: `${node.bmc.driver}://${node.bmc.address}${node.bmc.port === undefined ? '' : `:${node.bmc.port}`}`,
+    bmc: isIncomplete(node) ? 'none' : `${node.bmc.driver}://${node.bmc.address}${node.bmc.port === undefined ? '' : `:${node.bmc.port}`}`,
     ...(node.lease && { address: node.lease.address }),
     ...(node.instance && { instance: node.instance.name }),
     ...(progress && { progress: progressView(progress) }),

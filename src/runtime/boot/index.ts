@@ -2,6 +2,7 @@ export * from './boot-content.ts';
 export * from './decide-boot.ts';
 export * from './device-sockets.ts';
 export * from './dhcp/index.ts';
+export * from './discovery.ts';
 export * from './http-boot.ts';
 export * from './journal.ts';
 export * from './loader/index.ts';

@@ -6,7 +6,7 @@ import type { Clock } from '../core/clock.ts';
 import type { BootExchange } from './boot-content.ts';
 import { type DhcpProblem, PROBLEM_CURES } from './dhcp/problems.ts';
 import type { DhcpExchange } from './dhcp/reply.ts';
-import type { DiscoveredMachine } from './dhcp/server.ts';
+import type { DiscoveredMachine } from './dhcp/strangers.ts';
 import type { BootLease } from './machine.ts';
 import type { TransferReport } from './tftp/server.ts';
 

@@ -10,6 +10,8 @@ export interface BootMachine {
   readonly firmware?: 'bios' | 'uefi';
   readonly arch?: 'x86' | 'x86_64' | 'arm' | 'arm64';
   readonly boot: BootIntent;
+  /** It enrolled itself by asking, and nobody has completed it: DHCP treats it as unknown. @default false */
+  readonly incomplete?: boolean;
 }
 
 export interface BootInterface {

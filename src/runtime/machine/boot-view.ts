@@ -3,7 +3,7 @@ import { kernelArguments, resolveNetwork } from 'cdk8s-baremetal-contract/instan
 import type { BootIntent, BootMachine, BootMachines } from '../boot/machine.ts';
 import type { Store, Stored, WatchEvent } from '../store/index.ts';
 import { deployKeyName } from './deploy-key.ts';
-import { type NodeRecord, nodeKind } from './node-record.ts';
+import { isIncomplete, type NodeRecord, nodeKind } from './node-record.ts';
 import { findNodeByMac } from './nodes.ts';
 import { mayHavePosted } from './ramdisk-session.ts';
 import type { SecretSource } from './secrets.ts';
@@ -76,10 +76,12 @@ export class BootView implements BootMachines {
       interfaces: node.interfaces.map(({ mac, address }) => ({ mac, ...(address !== undefined && { address }), hostname })),
       ...(ARCHITECTURES[node.properties.cpuArch] && { arch: ARCHITECTURES[node.properties.cpuArch] }),
       boot: await this.#intent(node),
+      ...(isIncomplete(node) && { incomplete: true }),
     };
   }
 
   async #intent(node: NodeRecord): Promise<BootIntent> {
+    if (isIncomplete(node)) return { kind: 'none', reason: 'it was discovered, and nobody has completed it (bmctl enrol, bmctl update)' };
     const { deployment } = node;
     const directory = bootDirectory(node);
     if (node.state === 'deploy complete' || node.state === 'active' || node.state === 'unrescuing') {

@@ -2,6 +2,7 @@ export { BootView, type BootViewOptions, bootDirectory } from './boot-view.ts';
 export { acceptReport, type ClaimOptions, type ClaimPolicy, claimDeployment, claimPolicy } from './claim-deployment.ts';
 export { chapSecret, deployKeyHash, deployKeyName, doneToken, keyMatches, newDeployKey } from './deploy-key.ts';
 export { describeEvent, diagnose, lastObserved } from './diagnosis.ts';
+export { type DiscoveryResult, discoveredMachines, enrolDiscovered } from './discovered.ts';
 export type { CommandRunner } from './drivers/command-runner.ts';
 export { limitedSwitch, type SwitchLimits } from './drivers/limited-switch.ts';
 export { RecordingSwitch, type SwitchDriver, type SwitchPort, SwitchVifs } from './drivers/switch-vifs.ts';

@@ -77,7 +77,8 @@ const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const mac = z.string().regex(/^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/);
 
 const bmcShape = {
-  driver: z.enum(['ipmi', 'redfish', 'iboot', 'virtual']),
+  /** `none`: discovered, and nobody has said yet where its BMC is. */
+  driver: z.enum(['ipmi', 'redfish', 'iboot', 'virtual', 'none']),
   address: z.string().min(1),
   port: z.number().int().min(1).max(65535).optional(),
   username: z.string(),
@@ -305,14 +306,28 @@ const shape = {
       }),
     )
     .min(1),
+  /** Sizes of 0: discovered, and not known yet. */
   properties: z.object({
-    cpus: z.number().int().positive(),
-    memoryMb: z.number().int().positive(),
-    localGb: z.number().int().positive(),
+    cpus: z.number().int().nonnegative(),
+    memoryMb: z.number().int().nonnegative(),
+    localGb: z.number().int().nonnegative(),
     cpuArch: z.string().min(1),
     capabilities: z.record(z.string(), z.string()).optional(),
   }),
   bmc,
+  /** It asked for a boot file before anybody had enrolled it: what its firmware said then. */
+  discovered: z
+    .looseObject({
+      at: time,
+      /** SMBIOS UUID (DHCP option 97): the same on all its interfaces. */
+      systemUuid: z.string().optional(),
+      /** DHCP option 93. */
+      arch: z.number().int().optional(),
+      /** Of the management node, that heard it. */
+      interface: z.string(),
+      relay: z.string().optional(),
+    })
+    .optional(),
   /** Serial of the disk that may be written; any disk while absent. */
   rootDiskSerial: z.string().optional(),
   /** Keeps the controllers from changing its power or disks. */
@@ -405,6 +420,11 @@ export type Fault = z.infer<typeof fault>;
 export type DiskIdentity = z.infer<typeof diskIdentity>;
 export type TimelineEvent = z.infer<typeof event>;
 export type Transition = z.infer<typeof transition>;
+
+/** Discovered, and not completed: without a BMC nothing is ever done to it. */
+export function isIncomplete({ bmc: { driver } }: { readonly bmc: Pick<NodeRecord['bmc'], 'driver'> }): boolean {
+  return driver === 'none';
+}
 
 export const nodeKind: Kind<NodeRecord> = { name: 'node', parse: (value) => loose.parse(value) };
 

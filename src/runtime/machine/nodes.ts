@@ -6,7 +6,16 @@ import type { Clock } from '../core/clock.ts';
 import { type Random, randomUuid } from '../core/random.ts';
 import { modify, type Store, type Stored } from '../store/index.ts';
 import { machineErrors } from './errors.ts';
-import { counterKind, type Instance, type NodeRecord, nodeKind, RECORD_VERSION, reservationKind, type WipeMode } from './node-record.ts';
+import {
+  counterKind,
+  type Instance,
+  isIncomplete,
+  type NodeRecord,
+  nodeKind,
+  RECORD_VERSION,
+  reservationKind,
+  type WipeMode,
+} from './node-record.ts';
 import type { SecretStore } from './secrets.ts';
 import { defaultSettings } from './settings.ts';
 import { states } from './states.ts';
@@ -16,7 +25,7 @@ export interface EnrolRequest {
   /** Any common form; the first one boots. */
   readonly macs: readonly string[];
   readonly properties: NodeRecord['properties'];
-  readonly bmc: Omit<NodeRecord['bmc'], 'passwordRef'> & ({ readonly password: Secret } | { readonly passwordRef: string });
+  readonly bmc: BmcOnRecord & ({ readonly password: Secret } | { readonly passwordRef: string });
   readonly rootDiskSerial?: string;
   /** Where it shall end by itself. Default `available`; `manageable` holds it until `provide` or an adoption. */
   readonly target?: 'manageable' | 'available';
@@ -31,6 +40,13 @@ export interface EnrolRequest {
   readonly uuid?: string;
 }
 
+type BmcOnRecord = Omit<NodeRecord['bmc'], 'passwordRef' | 'driver'> & { readonly driver: Exclude<NodeRecord['bmc']['driver'], 'none'> };
+
+/** Of a machine that nobody has enrolled: without its BMC, and perhaps its sizes, it rests as `enrolled` until somebody completes it. */
+export interface DiscoveredRequest extends Pick<EnrolRequest, 'name' | 'macs' | 'properties' | 'uuid'> {
+  readonly discovered: NonNullable<NodeRecord['discovered']>;
+}
+
 export interface NodesContext {
   readonly store: Store;
   readonly secrets: SecretStore;
@@ -43,9 +59,24 @@ const ABANDONED_MS = 60_000;
 
 /**
  * Adds a machine. Its name and hardware addresses are reserved first, as records of their own; an enrolment that fails gives them back, one that
- * dies leaves reservations that the next one takes over. The password goes into the secret store and is never given out again.
+ * dies leaves reservations that the next one takes over. The password goes into the secret store and is never given out again. A record that was only
+ * discovered makes way for the enrolment of its interface.
  */
-export async function enrol(context: NodesContext, request: EnrolRequest): Promise<Stored<NodeRecord>> {
+export function enrol(context: NodesContext, request: EnrolRequest): Promise<Stored<NodeRecord>> {
+  return add(context, request);
+}
+
+/** The same for a machine that asked by itself. MACHINE_TAKEN when it is there already. */
+export function enrolIncomplete(context: NodesContext, request: DiscoveredRequest): Promise<Stored<NodeRecord>> {
+  return add(context, { ...request, bmc: { driver: 'none', address: 'none', username: '', passwordRef: 'none' }, target: 'manageable' });
+}
+
+type AddRequest = Omit<EnrolRequest, 'bmc'> & {
+  readonly bmc: EnrolRequest['bmc'] | NodeRecord['bmc'];
+  readonly discovered?: NodeRecord['discovered'];
+};
+
+async function add(context: NodesContext, request: AddRequest): Promise<Stored<NodeRecord>> {
   const { store, secrets, clock, random } = context;
   const uuid = request.uuid ?? randomUuid(random);
   const macs = request.macs.map((text) => {
@@ -60,6 +91,8 @@ export async function enrol(context: NodesContext, request: EnrolRequest): Promi
   const { adopt } = request;
   const todo = adopt === undefined ? [...(request.inspect ? ['inspect'] : []), ...(request.clean ? ['clean'] : [])] : [];
   const now = clock.now();
+  let { discovered } = request;
+  const incomplete = isIncomplete(request);
   const draft = (number: number): NodeRecord =>
     nodeKind.parse({
       uuid,
@@ -74,16 +107,21 @@ export async function enrol(context: NodesContext, request: EnrolRequest): Promi
       todo,
       ...(request.clean && { wipe: request.clean }),
       ...(adopt && { adopt }),
+      ...(discovered && { discovered }),
       state: 'enrolled',
       stateSince: now,
-      stateDeadline: now + (states.enrolled.deadline(defaultSettings) ?? 0),
-      reason: 'enrolled',
+      ...(!incomplete && { stateDeadline: now + (states.enrolled.deadline(defaultSettings) ?? 0) }),
+      reason: incomplete ? 'discovered; nobody has said yet where its BMC is' : 'enrolled',
     });
   validated(() => draft(1));
+  if (!incomplete) requireSizes(request.properties);
 
   const taken: string[] = [];
   try {
-    for (const { what, value } of identities(draft(1))) {
+    // what a discovery may hold comes last: an enrolment that is refused for something else leaves it as it is
+    for (const { what, value } of identities(draft(1)).toSorted((a, b) => Number(a.what === 'mac') - Number(b.what === 'mac'))) {
+      const before = what === 'mac' && !incomplete ? await makeWay(context, value) : undefined;
+      discovered ??= before;
       await reserve(context, what, value, uuid);
       taken.push(`${what}.${value}`);
     }
@@ -104,12 +142,17 @@ export async function enrol(context: NodesContext, request: EnrolRequest): Promi
 }
 
 /**
- * Removes a machine, its reservations and its password. False when there is none. A machine with an instance is refused: destroy that
- * first. Nothing is powered off or wiped.
+ * Removes a machine, its reservations and its password. False when there is none, or none that `mayGo`. A machine with an instance is refused:
+ * destroy that first. Nothing is powered off or wiped.
  */
-export async function unenrol({ store, secrets }: Pick<NodesContext, 'store' | 'secrets'>, nodeId: string): Promise<boolean> {
+export async function unenrol(
+  { store, secrets }: Pick<NodesContext, 'store' | 'secrets'>,
+  nodeId: string,
+  mayGo: (node: NodeRecord) => boolean = () => true,
+): Promise<boolean> {
   let record = await store.get(nodeKind, nodeId);
   while (record !== undefined) {
+    if (!mayGo(record.value)) return false;
     const { name, instance, bmc } = record.value;
     if (instance !== undefined) throw machineErrors.MACHINE_IN_USE({ node: name, instance: instance.uuid });
     if (record.value.ramdisk !== undefined) throw machineErrors.MACHINE_BUSY({ node: name, doing: record.value.state });
@@ -161,6 +204,18 @@ function identities({ name, interfaces, bmc }: Pick<NodeRecord, 'name' | 'interf
     ...interfaces.map(({ mac }) => ({ what: 'mac', value: mac })),
     ...(own ? [{ what: 'bmc', value: `${bmc.address.toLowerCase()}_${bmc.port ?? (bmc.driver === 'ipmi' ? 623 : 443)}` }] : []),
   ];
+}
+
+/** Removes the record of a machine that was discovered by this interface, and resolves to what the discovery knew. */
+async function makeWay(context: NodesContext, mac: string): Promise<NodeRecord['discovered']> {
+  const there = await findNodeByMac(context.store, mac);
+  if (there === undefined || !isIncomplete(there.value)) return undefined;
+  return (await unenrol(context, there.id, isIncomplete)) ? there.value.discovered : undefined;
+}
+
+function requireSizes({ cpus, memoryMb, localGb }: NodeRecord['properties']): void {
+  for (const [field, size] of Object.entries({ cpus, memoryMb, localGb }))
+    if (size < 1) throw machineErrors.MACHINE_INVALID({ reason: `properties.${field}: it is ${size}` });
 }
 
 /** Ids of the reservations that a machine holds. */

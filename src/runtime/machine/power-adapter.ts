@@ -93,6 +93,7 @@ export class PowerAdapter implements MachinePower {
 
   async #manager(node: NodeRecord): Promise<PowerManager> {
     const { driver, address, port, username, passwordRef } = node.bmc;
+    if (driver === 'none') throw Object.assign(new Error('nobody has said where its BMC is'), { permanent: true });
     const factory = this.#options.drivers[driver];
     if (factory === undefined) throw Object.assign(new Error(`there is no power driver "${driver}" here`), { permanent: true });
     const password = await this.#options.secrets.read(passwordRef);

@@ -23,7 +23,7 @@ import { initializing } from './handlers/initializing.ts';
 import { prepared } from './handlers/prepared.ts';
 import { cleaning, inspecting, rescuing, unrescuing } from './handlers/ramdisk-work.ts';
 import { rescue } from './handlers/rescue.ts';
-import type { NodeRecord, NodeState, RequestArgs, Verb } from './node-record.ts';
+import { isIncomplete, type NodeRecord, type NodeState, type RequestArgs, type Verb } from './node-record.ts';
 import type { Change } from './results.ts';
 import type { Duration, StateRules } from './transition.ts';
 
@@ -90,11 +90,12 @@ export const states: StateTable = {
   enrolled: {
     ...common,
     handler: enrolled,
-    deadline: (settings) => settings.verifyTimeoutMs,
+    deadline: (settings, node) => (node !== undefined && isIncomplete(node) ? undefined : settings.verifyTimeoutMs),
     awaited: 'the start of the verification',
     next: ['verifying', 'error'],
     onFailure: 'error',
-    onRequest: recoverable,
+    onRequest: (node, verb, args) => (isIncomplete(node) ? undefined : recoverable(node, verb, args)),
+    rests: isIncomplete,
   },
   verifying: {
     ...common,
@@ -113,7 +114,7 @@ export const states: StateTable = {
     next: ['inspecting', 'cleaning', 'initializing', 'adopting', 'error'],
     onFailure: 'error',
     onRequest: firstOf(preparable, (node, verb) => {
-      if (verb === 'provide' && node.adopt === undefined) {
+      if (verb === 'provide' && node.adopt === undefined && node.properties.cpus > 0) {
         return { kind: 'move', to: 'initializing', change: (latest) => ({ ...latest, provide: true }) };
       }
       return undefined;

@@ -21,6 +21,7 @@ import {
 import { isoTime } from '../core/iso-time.ts';
 import { BootObserver } from '../machine/boot-observer.ts';
 import { leaseRecords } from '../machine/lease-records.ts';
+import { discoveredEntries, discovering } from './boot-discovery.ts';
 import { joinBootServers } from './boot-peers.ts';
 import { coreErrors } from './errors.ts';
 import { listening, type Role, type Surroundings, startRole } from './role.ts';
@@ -34,7 +35,7 @@ export interface BootRole extends Role {
   readonly leaseOfMac: (mac: string) => Lease;
   readonly settings: { readonly http: boolean };
   /** What it noticed of the networks. */
-  readonly report: () => BootReport;
+  readonly report: () => Promise<BootReport>;
   /** What it saw of an interface, a line each, oldest first. */
   readonly seen: (mac: string) => readonly string[];
 }
@@ -115,9 +116,10 @@ export function startBoot(surroundings: Surroundings): Promise<BootRole> {
     return {
       leaseOfMac,
       settings,
-      report: () => ({
+      report: async () => ({
         problems: journal.seenProblems.map(times),
         strangers: journal.seenStrangers.map(times),
+        discovered: await discoveredEntries(store),
         missingLoaders: lacking,
       }),
       seen: (mac) => journal.of(mac).map(({ atMs, text, count }) => `${isoTime(atMs)} ${text}${count > 1 ? ` (${count} times)` : ''}`),
@@ -126,11 +128,12 @@ export function startBoot(surroundings: Surroundings): Promise<BootRole> {
 }
 
 async function dhcpServer(
-  { config, memberName, serverAddress, provisioningInterfaces = [], store, machines, network, clock, logger, metrics }: Surroundings,
+  surroundings: Surroundings,
   journal: BootJournal,
   closing: (close: () => unknown) => void,
   onExchange: (exchange: DhcpExchange) => void,
 ): Promise<DhcpServer | undefined> {
+  const { config, memberName, serverAddress, provisioningInterfaces = [], store, machines, network, clock, logger, metrics } = surroundings;
   const { dhcp } = config;
   if (!dhcp.enabled) return undefined;
   if (dhcp.mode === 'server' && dhcp.subnet === undefined && dhcp.networks.length === 0)
@@ -178,6 +181,6 @@ async function dhcpServer(
       journal.problem(problem);
       metrics.add('bms_dhcp_problems_total', { kind: problem.kind });
     },
-    onDiscovered: (found) => journal.discovered(found),
+    onDiscovered: discovering(surroundings, journal, closing),
   });
 }

@@ -2,6 +2,7 @@
 import { isoTime } from '../../core/iso-time.ts';
 import type { BmcStatus } from '../../power/index.ts';
 import type { HandlersOf } from '../call.ts';
+import { apiErrors, Refusal } from '../errors.ts';
 import { nodeOf } from '../find-node.ts';
 import type { HandlerContext } from './context.ts';
 
@@ -40,7 +41,8 @@ export function bmcHandlers({ bmcs, index, store }: HandlerContext): HandlersOf<
       return { answer: { bmcs: answer } };
     },
     retryBmc: async ({ parameters }) => {
-      const { bmc } = (await nodeOf(store, parameters.node)).value;
+      const { name, bmc } = (await nodeOf(store, parameters.node)).value;
+      if (bmc.driver === 'none') throw new Refusal(apiErrors.API_REFUSED({ reason: `nobody has said where the BMC of ${name} is` }));
       const endpoint = endpointOf(
         `${bmc.driver}://${bmc.address.includes(':') ? `[${bmc.address}]` : bmc.address}:${bmc.port ?? IPMI_PORT}`,
       );

@@ -1,8 +1,8 @@
 import type { HandlersOf } from '../call.ts';
 import type { HandlerContext } from './context.ts';
 
-const NOTHING = { problems: [], strangers: [], missingLoaders: [] };
+const NOTHING = { problems: [], strangers: [], discovered: [], missingLoaders: [] };
 
 export function bootHandlers({ bootReport }: HandlerContext): HandlersOf<'bootReport'> {
-  return { bootReport: async () => ({ answer: bootReport?.() ?? NOTHING }) };
+  return { bootReport: async () => ({ answer: (await bootReport?.()) ?? NOTHING }) };
 }

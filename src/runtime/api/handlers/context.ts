@@ -27,7 +27,7 @@ export interface HandlerContext {
   readonly bootSettings: BootSettings;
   readonly leaseOfMac: (mac: string) => BootLease | undefined;
   /** What the boot plane noticed; absent where it does not run. */
-  readonly bootReport?: (() => BootReport) | undefined;
+  readonly bootReport?: (() => Promise<BootReport>) | undefined;
   /** What it saw of an interface, a line each. */
   readonly bootSeen?: ((mac: string) => readonly string[]) | undefined;
   readonly notReady: () => string | undefined;

@@ -3,7 +3,7 @@
 import { unicastMac } from 'cdk8s-baremetal-contract/addresses';
 import type { NodeUpdate } from 'cdk8s-baremetal-contract/api/index';
 import { Secret } from 'cdk8s-baremetal-contract/secret';
-import { enrol, type NodeRecord, nodeKind, unenrol } from '../../machine/index.ts';
+import { enrol, isIncomplete, type NodeRecord, nodeKind, unenrol } from '../../machine/index.ts';
 import { modify, type Store, type Stored } from '../../store/index.ts';
 import { atVersion, etagOf } from '../at-version.ts';
 import { recordedBmc } from '../bmc-address.ts';
@@ -62,6 +62,9 @@ export function nodeHandlers(context: HandlerContext): HandlersOf<NodeOperation>
       const { id, value } = await nodeOf(store, parameters.node);
       const password = body.bmc?.password;
       const passwordRef = password === undefined ? undefined : `bmc.${id}`;
+      // Nobody reads it before the record names it, and then at once: a machine that was discovered is verified.
+      if (isIncomplete(value) && password !== undefined && passwordRef !== undefined)
+        await secrets.write(passwordRef, new Secret(password));
       const result = await reserving({ store, clock }, updated(value, body, passwordRef), () =>
         modify(guarded(store, id, ifMatch), nodeKind, id, (node) => updated(node, body, passwordRef)),
       );
@@ -136,10 +139,16 @@ export function guarded(store: Store, id: string, ifMatch: string | undefined): 
 export function updated(node: NodeRecord, update: NodeUpdate, passwordRef: string | undefined): NodeRecord {
   const { properties, bmc, rootDiskSerial } = update;
   const { password: _password, ...access } = recordedBmc(bmc ?? {});
+  const first = isIncomplete(node) && bmc !== undefined;
+  if (first && (access.address === undefined || access.username === undefined || passwordRef === undefined))
+    throw new Refusal(
+      apiErrors.API_INVALID({ problems: ['bmc: of a machine that was discovered, address, username and password come together'] }),
+    );
   return {
     ...node,
     properties: { ...node.properties, ...properties },
-    bmc: { ...node.bmc, ...access, ...(passwordRef !== undefined && { passwordRef }) },
+    bmc: { ...node.bmc, ...(first && { driver: 'ipmi' }), ...access, ...(passwordRef !== undefined && { passwordRef }) },
+    ...(first && { reason: 'its BMC is known now' }),
     ...(rootDiskSerial !== undefined && { rootDiskSerial: rootDiskSerial ?? undefined }),
   };
 }

@@ -76,7 +76,7 @@ export function handleDhcp(message: DhcpMessage, context: DhcpContext, observed:
     withdrawOffer(mac, context);
     return ignore(`it chose another server, ${rival.serverId}`, rival);
   }
-  if (!context.machine && context.settings.unknownMachines !== 'offer') return ignore(`no machine has MAC ${mac}`);
+  if (!isEnrolled(context) && context.settings.unknownMachines !== 'offer') return ignore(unknown(mac, context));
   const subnet = selectSubnet(message, context);
   if (typeof subnet === 'string') {
     const relayed = message.giaddr !== NO_ADDRESS;
@@ -96,6 +96,15 @@ export function handleDhcp(message: DhcpMessage, context: DhcpContext, observed:
     ...(answer.problem && { problem: answer.problem }),
     exchange: { ...subject, ...(answer.address && { address: answer.address }), answer: answer.answer ?? 'none', reason: answer.reason },
   };
+}
+
+/** Discovered is not enrolled: an address is given to machines that somebody answers for. */
+function isEnrolled({ machine }: DhcpContext): boolean {
+  return machine !== undefined && machine.incomplete !== true;
+}
+
+function unknown(mac: string, { machine }: DhcpContext): string {
+  return machine === undefined ? `no machine has MAC ${mac}` : `it was discovered as ${machine.id}, and nobody has completed it`;
 }
 
 interface Answer extends Pick<DhcpExchange, 'reason'>, Pick<DhcpOutcome, 'unproven' | 'problem'> {

@@ -10,3 +10,4 @@ export * from './proxy.ts';
 export * from './reply.ts';
 export * from './server.ts';
 export * from './settings.ts';
+export * from './strangers.ts';

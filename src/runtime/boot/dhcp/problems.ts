@@ -10,7 +10,9 @@ export type DhcpProblemKind =
   | 'silent-relay'
   | 'pool-exhausted'
   /** Requests come from an interface whose network is not served. */
-  | 'unserved-interface';
+  | 'unserved-interface'
+  /** More unknown machines want to boot than are enrolled by themselves. */
+  | 'discovery-limited';
 
 export interface DhcpProblem {
   readonly kind: DhcpProblemKind;
@@ -31,4 +33,6 @@ export const PROBLEM_CURES: Readonly<Record<DhcpProblemKind, string>> = {
     'Look at the router’s helper address (ip helper-address, dhcp relay) and at what lies between; or no machine there has booted.',
   'pool-exhausted': 'Widen the range, shorten [dhcp] lease_time, or reserve addresses.',
   'unserved-interface': 'Add the network of this interface to [dhcp] networks, or take the interface out of [dhcp] interfaces.',
+  'discovery-limited':
+    'Look at who asks (bmctl boot): a flood, or a room full of new machines? Complete or remove what is discovered; [dhcp] discover_limit and discover_rate allow more.',
 };

@@ -1,14 +1,17 @@
 /** The DHCP service on a network: sockets around the functional core, leases stored before they are promised. */
-import { type Clock, type Endpoint, type Logger, type Network, silentLogger, sleep, type UdpSocket } from '../../core/index.ts';
+import { type Clock, type Endpoint, type Logger, type Network, silentLogger, type UdpSocket } from '../../core/index.ts';
 import type { BootLease, BootMachines } from '../machine.ts';
-import { DhcpCodecError, type DhcpMessage, decodeDhcp, encodeDhcp, NO_ADDRESS } from './codec.ts';
+import { AddressProbe } from './address-probe.ts';
+import { DhcpCodecError, type DhcpMessage, decodeDhcp, encodeDhcp } from './codec.ts';
 import { handleDhcp } from './handle.ts';
-import { type Lease, LeaseBook, type LeaseStore, MemoryLeaseStore } from './lease.ts';
-import { addressOption, clientArch, clientGuid, clientKind, macOf, messageType, OPTION } from './options.ts';
+import { type Lease, type LeaseStore, MemoryLeaseStore } from './lease.ts';
+import { LeaseKeeper } from './lease-keeper.ts';
+import { addressOption, macOf, messageType, OPTION } from './options.ts';
 import type { DhcpProblem } from './problems.ts';
 import { ObservedBindings } from './proxy.ts';
 import { type DhcpBootSettings, type DhcpContext, type DhcpExchange, type RivalServer, subnetMaskText } from './reply.ts';
 import { type CompiledDhcpSettings, compileDhcpSettings, type DhcpInterface, type DhcpSettings, subnetOf } from './settings.ts';
+import { type DiscoveredMachine, Strangers } from './strangers.ts';
 
 export interface DhcpServerOptions {
   readonly settings: DhcpSettings;
@@ -31,51 +34,24 @@ export interface DhcpServerOptions {
   readonly peers?: () => ReadonlySet<string>;
 }
 
-/** What a machine that nobody has enrolled says of itself. */
-export interface DiscoveredMachine {
-  readonly mac: string;
-  /** SMBIOS UUID (option 97). */
-  readonly uuid?: string;
-  /** Option 93. */
-  readonly arch?: number;
-  /** The interface that heard it. */
-  readonly interface: string;
-  readonly relay?: string;
-}
-
 /** Datagrams under way at once; a flood beyond it is dropped, and honest clients repeat themselves. */
 const MOST_IN_FLIGHT = 256;
 /** Replicas and squatters may each spoil an answer; then the client asks again. */
 const MOST_TRIES = 4;
-/** Somebody who was not there a moment ago is not there now. */
-const PROVEN_MS = 60_000;
-const MOST_REMEMBERED = 4096;
-const DISCOVERED_AGAIN_MS = 60_000;
 const SILENT_RELAY_MS = 3_600_000;
-/** ARP answers take a millisecond or so; a sleeping management controller takes longer. */
-const PROBE_STEPS_MS = [5, 15, 30, 50, 100, 100];
-const DISCARD_PORT = 9; // RFC 863; whoever listens there throws it away
-
 type Received = DhcpContext['received'];
 
 export class DhcpServer {
   private readonly settings: CompiledDhcpSettings;
   private readonly logger: Logger;
-  private readonly store: LeaseStore;
+  private readonly keeper: LeaseKeeper;
+  private readonly probe: AddressProbe;
+  private readonly strangers: Strangers | undefined;
   private readonly observed = new ObservedBindings();
   private readonly sockets: UdpSocket[] = [];
   private readonly inFlight = new Set<Promise<void>>();
-  private leases = new LeaseBook();
-  private unsaved: Lease[] = [];
-  private saving: Promise<readonly Lease[]> = Promise.resolve([]);
-  private nextSave: Promise<readonly Lease[]> | undefined;
   private ports: CompiledDhcpSettings['ports'];
   private closed = false;
-  /** Addresses that nobody answered for, and until when that is believed. */
-  private readonly proven = new Map<string, number>();
-  private readonly discovered = new Map<string, number>();
-  /** What was stored from here lately. */
-  private readonly saved = new Map<string, number>();
   private readonly knownRelays: ReadonlySet<string>;
   private readonly heardRelays = new Set<string>();
   private readonly closing: (() => void)[] = [];
@@ -86,23 +62,17 @@ export class DhcpServer {
     this.ports = this.settings.ports;
     this.knownRelays = new Set(this.settings.subnets.flatMap((subnet) => [...subnet.relays]));
     this.logger = options.logger ?? silentLogger;
-    this.store = options.store ?? new MemoryLeaseStore();
+    this.keeper = new LeaseKeeper(options.store ?? new MemoryLeaseStore());
+    this.probe = new AddressProbe({ ...options, probeMs: this.settings.probeMs });
+    const { onDiscovered } = options;
+    if (onDiscovered && this.settings.unknownMachines === 'discover') this.strangers = new Strangers(options.clock, onDiscovered);
   }
 
   /** Resolves when listening. Rejects when a port is taken or the lease store does not answer; nothing stays open then. */
   async start(): Promise<void> {
-    // watched before it is read, so that nothing falls between
-    const meanwhile: Lease[] = [];
-    let loaded = false;
-    const watch = this.store.watch?.((lease) => {
-      if (loaded) this.takeOver(lease);
-      else meanwhile.push(lease);
-    });
-    this.closing.push(() => watch?.close());
+    this.closing.push(() => this.keeper.close());
     try {
-      this.leases = new LeaseBook(await this.store.load());
-      loaded = true;
-      for (const lease of meanwhile) this.takeOver(lease);
+      await this.keeper.open();
       this.watchRelays();
       for (const boot of this.settings.interfaces) await this.listen(boot);
       if (this.settings.watchReplies) await this.watchReplies();
@@ -132,7 +102,7 @@ export class DhcpServer {
   /** The machine interface behind a source address, while it holds the address. */
   leaseOf(address: string): BootLease | undefined {
     const nowMs = this.options.clock.now();
-    const mac = this.settings.mode === 'proxy' ? this.observedAt(address, nowMs) : this.leases.holder(address, nowMs)?.mac;
+    const mac = this.settings.mode === 'proxy' ? this.observedAt(address, nowMs) : this.keeper.book.holder(address, nowMs)?.mac;
     if (mac === undefined) return undefined;
     const subnet = subnetOf(this.settings, address);
     const near = this.settings.interfaces.find((boot) => subnet !== undefined && subnetOf(this.settings, boot.address) === subnet);
@@ -150,7 +120,7 @@ export class DhcpServer {
   addressOf(mac: string): string | undefined {
     const nowMs = this.options.clock.now();
     if (this.settings.mode === 'proxy') return this.observed.addressOf(mac, nowMs);
-    return this.leases.ofMac(mac).findLast((lease) => this.leases.holder(lease.address, nowMs) === lease)?.address;
+    return this.keeper.book.ofMac(mac).findLast((lease) => this.keeper.book.holder(lease.address, nowMs) === lease)?.address;
   }
 
   private async listen(boot: DhcpInterface): Promise<void> {
@@ -247,19 +217,19 @@ export class DhcpServer {
     try {
       if (this.knownRelays.has(message.giaddr)) this.heardRelays.add(message.giaddr); // no others: anybody can make them up
       const machine = mac && message.op === 'request' ? await machines.findMachine(mac) : undefined;
-      if (mac && !machine && message.op === 'request') this.discover(message, mac, received);
+      if (mac && !machine && message.op === 'request') this.strangers?.saw(message, mac, received.interface);
       const settings = { ...this.settings, ports: this.ports };
       const peers = this.options.peers?.();
       for (let tries = 1; ; tries++) {
         doing = 'the request could not be handled';
         const nowMs = clock.now();
-        const context = { settings, boot, leases: this.leases, nowMs, machine, received, ...(peers && { peers }) };
+        const context = { settings, boot, leases: this.keeper.book, nowMs, machine, received, ...(peers && { peers }) };
         const outcome = handleDhcp(message, context, this.observed);
         if (outcome.rival) this.reportRival(outcome.rival);
         if (outcome.problem) this.reportProblem(outcome.problem);
         if (outcome.unproven !== undefined && tries < MOST_TRIES && (await this.isTaken(outcome.unproven, mac, received))) continue;
         doing = 'the lease could not be stored';
-        if (outcome.changed.length > 0 && (await this.wasOvertaken(outcome.changed)) && tries < MOST_TRIES) continue;
+        if (outcome.changed.length > 0 && (await this.keeper.wasOvertaken(outcome.changed)) && tries < MOST_TRIES) continue;
         doing = 'the reply could not be written';
         for (const { message: answer, to, maxBytes } of outcome.replies) socket.send(encodeDhcp(answer, { maxBytes }), to);
         this.report(outcome.exchange, received.source);
@@ -272,54 +242,16 @@ export class DhcpServer {
     }
   }
 
-  /** The store tells of a change. Another replica's stands, also against what was offered here and not taken yet; ours comes back late and says nothing new. */
-  private takeOver(lease: Lease): void {
-    if (!this.saved.has(keyOf(lease))) this.leases.put(lease);
-  }
-
-  /** Stores; true when another replica had given one of the addresses away meanwhile, which is known here from then on. */
-  private async wasOvertaken(changed: readonly Lease[]): Promise<boolean> {
-    for (const lease of changed) remember(this.saved, keyOf(lease), Number.POSITIVE_INFINITY);
-    const inTheWay = await this.persist(changed);
-    const overtaken = inTheWay.filter(({ address, mac }) => changed.some((lease) => lease.address === address && lease.mac !== mac));
-    for (const lease of overtaken) this.leases.put(lease);
-    return overtaken.length > 0;
-  }
-
-  /**
-   * Whether somebody uses the address who should not. A datagram to its discard port makes the system ask by ARP, for which no privilege is needed; the
-   * answer is read from its table. An address that is taken goes into quarantine, and the problem is reported.
-   */
+  /** An address that is taken goes into quarantine, and the problem is reported. */
   private async isTaken(address: string, mac: string | undefined, { interface: { name } }: Received): Promise<boolean> {
-    const { clock, network } = this.options;
-    const { probeMs } = this.settings;
-    if (probeMs === 0 || !network.hardwareAddressOf || (this.proven.get(address) ?? 0) > clock.monotonic()) return false;
-    const prober = await network.udp({}, { onMessage: () => undefined });
-    let user: string | undefined;
-    try {
-      prober.send(new Uint8Array(1), { address, port: DISCARD_PORT });
-      for (let step = 0, waited = 0; user === undefined && waited < probeMs; step++) {
-        const wait = Math.min(PROBE_STEPS_MS[step] ?? 100, probeMs - waited);
-        await sleep(clock, wait);
-        waited += wait;
-        user = network.hardwareAddressOf(address);
-      }
-    } finally {
-      await prober.close();
-    }
-    if (user === undefined || user === mac) {
-      remember(this.proven, address, clock.monotonic() + PROVEN_MS);
-      return false;
-    }
-    const declined: Lease = { address, mac: user, state: 'declined', untilMs: clock.now() + this.settings.declineMs };
-    this.leases.put(declined);
-    await this.persist([declined]);
-    this.reportProblem({
-      kind: 'address-conflict',
-      subject: address,
-      mac: user,
-      detail: `${user} answers for ${address} on ${name} and has no lease of it`,
-    });
+    const user = await this.probe.userOf(address, mac);
+    if (user === undefined) return false;
+    const untilMs = this.options.clock.now() + this.settings.declineMs;
+    const declined: Lease = { address, mac: user, state: 'declined', untilMs };
+    this.keeper.book.put(declined);
+    await this.keeper.save([declined]);
+    const detail = `${user} answers for ${address} on ${name} and has no lease of it`;
+    this.reportProblem({ kind: 'address-conflict', subject: address, mac: user, detail });
     return true;
   }
 
@@ -337,22 +269,6 @@ export class DhcpServer {
     return seen ?? told;
   }
 
-  private discover(message: DhcpMessage, mac: string, received: Received): void {
-    const { clock, onDiscovered } = this.options;
-    if (!onDiscovered || this.settings.unknownMachines !== 'discover' || messageType(message) !== 'discover') return;
-    if (clientKind(message) === 'other' || (this.discovered.get(mac) ?? 0) > clock.monotonic()) return;
-    remember(this.discovered, mac, clock.monotonic() + DISCOVERED_AGAIN_MS);
-    const guid = clientGuid(message);
-    const arch = clientArch(message);
-    onDiscovered({
-      mac,
-      interface: received.interface.name,
-      ...(guid.state === 'ok' && { uuid: guid.uuid }),
-      ...(arch !== undefined && { arch }),
-      ...(message.giaddr !== NO_ADDRESS && { relay: message.giaddr }),
-    });
-  }
-
   private watchRelays(): void {
     const relays = this.knownRelays;
     if (relays.size === 0) return;
@@ -368,19 +284,6 @@ export class DhcpServer {
     };
     let timer = this.options.clock.after(SILENT_RELAY_MS, look);
     this.closing.push(() => timer.cancel());
-  }
-
-  /** One save at a time, in order; what comes meanwhile goes together into the next. */
-  private persist(changed: readonly Lease[]): Promise<readonly Lease[]> {
-    this.unsaved.push(...changed);
-    this.nextSave ??= this.saving
-      .catch(() => []) // told to those whose leases were in it
-      .then(() => {
-        this.nextSave = undefined;
-        this.saving = this.store.save(this.unsaved.splice(0));
-        return this.saving;
-      });
-    return this.nextSave;
   }
 
   private report(exchange: DhcpExchange, source: Endpoint): void {
@@ -403,18 +306,6 @@ export class DhcpServer {
     this.logger.warn({ ...problem }, problem.detail);
     this.options.onProblem?.(problem);
   }
-}
-
-function keyOf({ address, mac, state, untilMs }: Lease): string {
-  return `${address} ${mac} ${state} ${untilMs}`;
-}
-
-/** Drops the oldest: what a flood of made-up addresses fills must not grow. */
-function remember(map: Map<string, number>, key: string, untilMs: number): void {
-  map.delete(key);
-  map.set(key, untilMs);
-  const oldest = map.size > MOST_REMEMBERED ? map.keys().next().value : undefined;
-  if (oldest !== undefined) map.delete(oldest);
 }
 
 function subjectOf(message: DhcpMessage): Pick<DhcpExchange, 'mac' | 'type'> {

@@ -1,9 +1,11 @@
 /** From the enrolment to a machine that may be used: the BMC answers, the record is alone, what was asked for first is done. */
 import type { Handler } from '../handler.ts';
+import { isIncomplete } from '../node-record.ts';
 import { done, failed, waitFor } from '../results.ts';
 import { takeOver } from './adopting.ts';
 
-export const enrolled: Handler = async () => done('verifying', 'to be verified');
+/** A machine that was discovered stays until somebody says where its BMC is. */
+export const enrolled: Handler = async ({ node }) => (isIncomplete(node) ? waitFor() : done('verifying', 'to be verified'));
 
 /** The BMC answers to the enrolled address and password, and no other machine claims the same interfaces or the same BMC. */
 export const verifying: Handler = async ({ node, ports, signal, clock, takenBy }) => {

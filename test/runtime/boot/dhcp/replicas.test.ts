@@ -7,7 +7,8 @@ import { decodeDhcp, encodeDhcp } from '../../../../src/runtime/boot/dhcp/codec.
 import { type Lease, type LeaseStore, standsInTheWay } from '../../../../src/runtime/boot/dhcp/lease.ts';
 import { addressOption, messageType, OPTION, uint16Value } from '../../../../src/runtime/boot/dhcp/options.ts';
 import type { DhcpProblem } from '../../../../src/runtime/boot/dhcp/problems.ts';
-import { DhcpServer, type DhcpServerOptions, type DiscoveredMachine } from '../../../../src/runtime/boot/dhcp/server.ts';
+import { DhcpServer, type DhcpServerOptions } from '../../../../src/runtime/boot/dhcp/server.ts';
+import type { DiscoveredMachine } from '../../../../src/runtime/boot/dhcp/strangers.ts';
 import { MAC, machine, message, OTHER_MAC, SITE } from './world.ts';
 
 const A = '192.168.50.20';

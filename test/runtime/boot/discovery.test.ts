@@ -1,0 +1,77 @@
+/** How fast strangers become records, and what is said when it is too fast. */
+import { VirtualClock } from 'cdk8s-baremetal-simulator/clock';
+import { describe, expect, it } from 'vitest';
+import type { DhcpProblem } from '../../../src/runtime/boot/dhcp/problems.ts';
+import { Discovery, type DiscoveryOutcome } from '../../../src/runtime/boot/discovery.ts';
+import { BootJournal } from '../../../src/runtime/boot/journal.ts';
+import { silentLogger } from '../../../src/runtime/core/index.ts';
+
+function world(perMinute: number, enrol: (mac: string) => Promise<DiscoveryOutcome> = async (node) => ({ outcome: 'enrolled', node })) {
+  const clock = new VirtualClock();
+  const outcomes: string[] = [];
+  const problems: DhcpProblem[] = [];
+  const discovery = new Discovery({
+    clock,
+    logger: silentLogger,
+    perMinute,
+    enrol: ({ mac }) => enrol(mac),
+    onOutcome: (outcome) => outcomes.push(outcome),
+    onProblem: (problem) => problems.push(problem),
+  });
+  let next = 0;
+  const flood = async (count: number): Promise<string[]> => {
+    outcomes.length = 0;
+    for (let index = 0; index < count; index++) discovery.found({ mac: `02:00:00:00:00:${next++}`, interface: 'eth0' });
+    await discovery.settled();
+    return [...outcomes].sort();
+  };
+  return { clock, discovery, problems, flood, outcomes };
+}
+
+describe('unknown machines, as they are found', () => {
+  it('002-5: of a flood so many in a minute become records; the rest is counted and said once a minute, with a cure', async () => {
+    const { clock, problems, flood } = world(3);
+    expect(await flood(100)).toEqual([...Array(3).fill('enrolled'), ...Array(97).fill('too fast')]);
+    expect(problems).toMatchObject([{ kind: 'discovery-limited', subject: 'rate', detail: expect.stringContaining('more than 3') }]);
+    await clock.runFor(20_000);
+    expect(await flood(5)).toEqual(['enrolled', ...Array(4).fill('too fast')]);
+    expect(problems).toHaveLength(1);
+    await clock.runFor(120_000); // an hour of quiet would give no more than a minute's worth
+    expect(await flood(5)).toEqual([...Array(3).fill('enrolled'), ...Array(2).fill('too fast')]);
+    expect(problems).toHaveLength(2);
+    const journal = new BootJournal({ clock, leaseOf: () => undefined });
+    for (const problem of problems) journal.problem(problem);
+    expect(journal.seenProblems).toMatchObject([{ count: 2, cure: expect.stringContaining('discover_limit') }]);
+  });
+
+  it('one enrolment is under way at a time, in the order in which they were heard', async () => {
+    let running = 0;
+    let most = 0;
+    const order: string[] = [];
+    const { flood } = world(5, async (mac) => {
+      most = Math.max(most, ++running);
+      order.push(mac);
+      await Promise.resolve();
+      running--;
+      return { outcome: 'enrolled', node: mac };
+    });
+    await flood(5);
+    expect(most).toBe(1);
+    expect(order).toEqual(order.toSorted());
+  });
+
+  it('a store that fails costs this one only, and a full house is said', async () => {
+    const answers: (() => DiscoveryOutcome)[] = [
+      () => {
+        throw new Error('the store is away');
+      },
+      () => ({ outcome: 'full', limit: 64 }),
+      () => ({ outcome: 'known', node: 'n' }),
+    ];
+    const { discovery, outcomes, problems } = world(10, async () => answers.shift()?.() ?? { outcome: 'known', node: 'n' });
+    for (const mac of ['a', 'b', 'c']) discovery.found({ mac, interface: 'eth0' });
+    await discovery.settled();
+    expect(outcomes).toEqual(['failed', 'full', 'known']);
+    expect(problems).toMatchObject([{ kind: 'discovery-limited', subject: 'number', detail: expect.stringContaining('64 discovered') }]);
+  });
+});
