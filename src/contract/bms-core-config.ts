@@ -373,6 +373,16 @@ export const bmsCoreConfig = defineConfig({
         unit: 'GB',
         help: 'What the copies may take; the one that was not used for the longest time goes first, one in use never.',
       }),
+      largest_disk_gb: option(integer({ min: 1, max: 70_368 }), {
+        default: 1000,
+        unit: 'GB',
+        help: 'Largest disk that an image may describe, holes included. One that claims more is refused before any of it is unpacked.',
+      }),
+      largest_stored_gb: option(integer({ min: 1, max: 1_000_000 }), {
+        default: 50,
+        unit: 'GB',
+        help: 'What one image may store, fetched, unpacked or converted, holes left out. One that wants more is refused, so that it pushes no others out.',
+      }),
     },
   },
   sectionHelp: {

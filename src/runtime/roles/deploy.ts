@@ -29,6 +29,8 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
     const shared = new ImageCache({
       directory: cache.dir,
       maxBytes: cache.size_gb * 1e9,
+      maxVirtualSizeBytes: cache.largest_disk_gb * 1e9,
+      maxStoredBytes: cache.largest_stored_gb * 1e9,
       sources: [config.pxe.user_image_dir],
       network,
       clock,

@@ -26,7 +26,7 @@ export const imageErrors = defineErrors('IMAGE', {
   }),
   IMAGE_TOO_LARGE: entry<{ path: string; bytes: bigint | number; limit: number }>({
     message: ({ path, bytes, limit }) => `${path} holds a disk of ${bytes} bytes, more than the ${limit} allowed`,
-    cure: 'Shrink the image, or raise the limit if the disk is that large',
+    cure: 'Shrink the image, or raise [image_cache] largest_disk_gb if its disk is meant to be that large',
   }),
   IMAGE_TRUNCATED: entry<{ path: string; what: string; offset: number; fileSizeBytes: number }>({
     message: ({ path, what, offset, fileSizeBytes }) => `${path} ends at byte ${fileSizeBytes}, but its ${what} reaches to byte ${offset}`,

@@ -155,7 +155,7 @@ class ChunkWriter {
     const { chunkBytes, sizeBytes } = options.manifest;
     const buffers = Math.max(2, Math.floor((options.memoryBytes ?? DEFAULT_MEMORY_BYTES) / chunkBytes));
     this.pool = new BufferPool(buffers, Math.min(chunkBytes, roundUp(sizeBytes, disk.blockBytes)));
-    this.queue = new CommandQueue(buffers);
+    this.queue = new CommandQueue(2 * buffers); // as many again for zeros, which need no buffer
   }
 
   /** Whatever boots from the disk now ends here: its table is gone before anything else changes. */

@@ -208,7 +208,6 @@ class Disk implements IscsiDisk {
     const unmapping = provisioning.writeSameUnmap && provisioning.unmappedReadZero;
     const limit = limits.maxWriteSameBlocks > 0 ? limits.maxWriteSameBlocks * blockBytes : ZERO_COMMAND_BYTES;
     const block = Buffer.alloc(blockBytes);
-    const zeros = Buffer.alloc(this.commandBytes);
     await this.each(offset, bytes, wholeBlocks(Math.min(limit, ZERO_COMMAND_BYTES), blockBytes), async (at, length) => {
       if (this.canWriteSame) {
         const named = writeSame16(at / blockBytes, length / blockBytes, unmapping);
@@ -222,6 +221,7 @@ class Disk implements IscsiDisk {
         }
       }
       // inside one slot, so one after the other: slots may all be taken by such extents
+      const zeros = Buffer.alloc(Math.min(this.commandBytes, length));
       for (let done = 0; done < length; done += zeros.length)
         await this.put(at + done, zeros.subarray(0, Math.min(zeros.length, length - done)));
     });

@@ -30,6 +30,11 @@ export const imageCacheErrors = defineErrors('Image cache', {
     message: ({ directory }) => `the disk under the image cache ${directory} is full`,
     cure: 'Free some of it, or lower [image_cache] size_gb to what it really has',
   }),
+  IMAGE_STORED_TOO_LARGE: entry<{ source: string; bytes: number; limitBytes: number }>({
+    message: ({ source, bytes, limitBytes }) =>
+      `${source} wants ${bytes} bytes of the image cache or more, and one image may have ${limitBytes}`,
+    cure: 'Look at what it is where it was made; if it is meant to be that large, raise [image_cache] largest_stored_gb, and size_gb with it',
+  }),
   IMAGE_UNPACK: entry<{ source: string; packing: string; reason: string }>({
     message: ({ source, packing, reason }) => `${source} cannot be unpacked as ${packing}: ${reason}`,
     cure: 'Check the file where it was made, with `gzip -t`, `zstd -t` or `xz -t`, and upload it again',

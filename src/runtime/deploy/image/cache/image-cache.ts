@@ -61,6 +61,8 @@ export interface ImageCacheOptions {
   readonly ca?: string;
   /** Largest raw form. Default 64 TiB. */
   readonly maxVirtualSizeBytes?: number;
+  /** What one image may store: the file as fetched, as unpacked, and its raw form, each without its holes. Default: no limit but `maxBytes`. */
+  readonly maxStoredBytes?: number;
   /** Opens images; the simulator has its own. */
   readonly openImage?: (options: OpenImageOptions) => Promise<DiskImage>;
 }
@@ -224,29 +226,33 @@ export class ImageCache {
   }
 
   private async make(plan: Plan, wanted: ImageWanted, part: string, claim: Claim, signal: AbortSignal): Promise<ImageManifest> {
-    const { openImage = openImageFile, maxVirtualSizeBytes = DEFAULT_MAX_VIRTUAL_BYTES } = this.options;
+    const { openImage = openImageFile, maxVirtualSizeBytes = DEFAULT_MAX_VIRTUAL_BYTES, maxStoredBytes = Infinity } = this.options;
     const { checksum, format } = wanted;
     const source = shown(wanted.source);
     const published = plan.source.kind === 'file' ? plan.source.path : join(part, FETCHED);
     let taken = 0;
+    /** Before the room is made for it: an image that will be refused must push nobody out. */
+    const claimed = async (bytes: number): Promise<void> => {
+      if (bytes > maxStoredBytes) throw imageCacheErrors.IMAGE_STORED_TOO_LARGE({ source, bytes, limitBytes: maxStoredBytes });
+      await claim.upTo(taken + bytes);
+    };
     if (plan.source.kind === 'http') {
-      const onSize = (totalBytes: number): Promise<void> => claim.upTo(totalBytes);
-      taken = (await fetchFile(plan.source.url, published, { ...this.fetching(signal), onSize })).totalBytes;
-      await claim.upTo(taken); // of a fetch that went on
+      const { totalBytes } = await fetchFile(plan.source.url, published, { ...this.fetching(signal), onSize: claimed });
+      await claimed(totalBytes); // of a fetch that went on
+      taken = totalBytes;
     }
     if (checksum) await verifyFile(published, source, checksum, signal);
-    const onStored = (bytes: number): Promise<void> => claim.upTo(taken + bytes);
     let stored = published;
     const packing = plan.inPlace ? undefined : packingOf(await firstBytes(published, signal));
     if (packing !== undefined) {
       stored = join(part, UNPACKED);
-      await unpack(packing, published, stored, { source, maxBytes: maxVirtualSizeBytes, onStored, signal });
+      await unpack(packing, published, stored, { source, maxBytes: maxVirtualSizeBytes, onStored: claimed, signal });
       taken += (await stat(stored)).blocks * 512;
     }
     const image = await openImage({ path: stored, ...(format && { format }), maxVirtualSizeBytes, signal });
     try {
       if (plan.inPlace) return await buildManifest(image, { signal });
-      if (image.format !== 'raw') return await convert(image, join(part, RAW), onStored, signal);
+      if (image.format !== 'raw') return await convert(image, join(part, RAW), claimed, signal);
       const manifest = await buildManifest(image, { signal });
       await rename(stored, join(part, RAW));
       return manifest;

@@ -74,7 +74,13 @@ describe('the image cache', () => {
   let cache: ImageCache;
   const URL_A = 'https://images.example/a.img';
   const start = (
-    options: { maxBytes?: number; clock?: VirtualClock; maxVirtualSizeBytes?: number; openImage?: typeof openImage } = {},
+    options: {
+      maxBytes?: number;
+      clock?: VirtualClock;
+      maxVirtualSizeBytes?: number;
+      maxStoredBytes?: number;
+      openImage?: typeof openImage;
+    } = {},
   ): ImageCache => {
     const { maxBytes = 256 * MIB, clock = nodeClock, ...more } = options;
     cache = new ImageCache({
@@ -364,15 +370,72 @@ describe('the image cache', () => {
       expect(readdirSync(folder.path('cache'))).toEqual([]);
     });
 
+    describe.each([
+      ['gzip', (data: Uint8Array): Uint8Array => gzipSync(data)],
+      ['zstd', (data: Uint8Array): Uint8Array => zstdCompressSync(data)],
+      ...(noXz ? [] : [['xz', (data: Uint8Array): Uint8Array => execFileSync('xz', ['-c', '-0'], { input: data })] as const]),
+    ] as const)('a %s bomb', (name, pack) => {
+      /** Zeros cost no room, and would never end. */
+      const ofZeros = (): string => file(`zeros.${name}`, pack(Buffer.alloc(64 * MIB)));
+      const ofOnes = (): string => file(`ones.${name}`, pack(Buffer.alloc(64 * MIB, 1)));
+
+      it('that would be a larger disk than is allowed is stopped there', async () => {
+        start({ maxVirtualSizeBytes: 8 * MIB });
+        expect(await codeOf(get({ source: ofZeros() }))).toBe('IMAGE_TOO_LARGE');
+        expect(cache.usedBytes).toBeLessThan(65_536);
+      });
+
+      it('that would store more than one image may is stopped there, and pushes nobody out', async () => {
+        start({ maxBytes: 12 * MIB, maxStoredBytes: 8 * MIB });
+        web.put(URL_A, Buffer.alloc(3 * MIB, 2));
+        (await get({ source: URL_A })).release();
+        const before = cache.usedBytes;
+        expect(await codeOf(get({ source: ofOnes() }))).toBe('IMAGE_STORED_TOO_LARGE');
+        expect(cache.usedBytes).toBe(before);
+        expect(before).toBeGreaterThan(3 * MIB);
+        expect(readdirSync(folder.path('cache')).length).toBe(1);
+      });
+
+      it('that is within that and more than the cache has is stopped as well', async () => {
+        start({ maxBytes: 8 * MIB });
+        expect(await codeOf(get({ source: ofOnes() }))).toBe('IMAGE_CACHE_FULL');
+        expect(cache.usedBytes).toBeLessThan(65_536);
+      });
+    });
+
     it.each([
-      ['gzip', gzipSync],
-      ['zstd', zstdCompressSync],
-    ] as const)('a %s file that unpacks to more than is allowed is stopped', async (name, pack) => {
+      ['64 TiB', 2n ** 46n],
+      ['a sector more than is allowed', BigInt(8 * MIB + 512)],
+    ])('a qcow2 header that claims %s is refused before anything is converted, packed or not', async (_, virtualSize) => {
       start({ maxVirtualSizeBytes: 8 * MIB });
-      expect(await codeOf(get({ source: file(`bomb.${name}`, pack(Buffer.alloc(64 * MIB))) }))).toBe('IMAGE_TOO_LARGE');
-      start({ maxBytes: 8 * MIB });
-      expect(await codeOf(get({ source: file(`bomb2.${name}`, pack(Buffer.alloc(64 * MIB, 1))) }))).toBe('IMAGE_CACHE_FULL');
-      expect(cache.usedBytes).toBeLessThan(65_536);
+      const image = handMade({ clusterBits: 21, virtualSize, l1: [0n] });
+      for (const source of [file('a.qcow2', image), file('a.gz', gzipSync(image))])
+        expect(await codeOf(get({ source, format: 'qcow2' }))).toBe('IMAGE_TOO_LARGE');
+      expect(readdirSync(folder.path('cache'))).toEqual([]);
+    });
+
+    it('a raw file with a hole of terabytes is refused where it lies', async () => {
+      start({ maxVirtualSizeBytes: 8 * MIB });
+      const path = file('hole.img', new Uint8Array(1));
+      truncateSync(path, 2 ** 42);
+      expect(await codeOf(get({ source: path }))).toBe('IMAGE_TOO_LARGE');
+    });
+
+    it('a file on the web that is larger than one image may be is refused before it is fetched', async () => {
+      start({ maxStoredBytes: MIB });
+      web.put(URL_A, diskContent(20 * MIB));
+      expect(await codeOf(get({ source: URL_A }))).toBe('IMAGE_STORED_TOO_LARGE');
+      expect(web.requests.length).toBeLessThanOrEqual(2);
+      expect(readdirSync(folder.path('cache'))).toEqual([]);
+    });
+
+    it('a qcow2 whose raw form is larger than one image may store is refused', async () => {
+      start({ maxStoredBytes: MIB });
+      const dataClusters = 24;
+      const l2 = Array.from({ length: dataClusters }, (_, index) => (BigInt(3 + index) << 16n) | (1n << 63n));
+      const image = handMade({ clusterBits: 16, virtualSize: BigInt(dataClusters) << 16n, l2, dataClusters });
+      expect(await codeOf(get({ source: file('a.qcow2', image), format: 'qcow2' }))).toBe('IMAGE_STORED_TOO_LARGE');
+      expect(readdirSync(folder.path('cache'))).toEqual([]);
     });
 
     it('an archive in an archive is no image', async () => {
