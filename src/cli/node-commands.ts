@@ -37,7 +37,7 @@ export async function nodeList({ api, asJson, print }: CommandContext, filters: 
         node.address ?? '-',
         node.bmc,
         node.instance ?? '-',
-        node.reason,
+        node.maintenanceReason ?? node.reason,
       ]),
     ),
   );
@@ -70,7 +70,10 @@ export async function nodeShow({ api, asJson, print }: CommandContext, key: stri
       'Last failure',
       lastFailure && `${lastFailure.at} ${lastFailure.reason}${lastFailure.cleanupErrors.map((error) => `; cleanup: ${error}`).join('')}`,
     ],
-    ['Maintenance', node.maintenance ? 'yes: nothing changes its power or disks' : undefined],
+    [
+      'Maintenance',
+      node.maintenance ? `${node.maintenanceReason ?? 'no reason was given'}: nothing changes its power or disks` : undefined,
+    ],
     ['Owner', node.owner === undefined ? undefined : `${node.owner}, epoch ${node.epoch}`],
   ];
   for (const [name, value] of facts) if (value !== undefined) print(`${name.padEnd(13)} ${value}`);
@@ -156,8 +159,8 @@ export async function bootReport({ api, asJson, print }: CommandContext): Promis
   );
 }
 
-function state({ state: name, progress }: NodeSummary): string {
-  return progress?.totalBytes ? `${name} ${progressText(progress)}` : name;
+function state({ state: name, maintenance, progress }: NodeSummary): string {
+  return `${name}${progress?.totalBytes ? ` ${progressText(progress)}` : ''}${maintenance ? ', maintenance' : ''}`;
 }
 
 function seconds(milliseconds: number): string {

@@ -4,6 +4,7 @@ import {
   BMS_CORE,
   bareMetalNode,
   bmsCoreConfig,
+  MACHINE_EVENT_VERBS,
   MACHINE_OBJECT_VERBS,
   MACHINE_STATUS_VERBS,
   type PodSpec,
@@ -15,7 +16,7 @@ import { Construct } from 'constructs';
 
 const ROLE = `${BMS_CORE}-objects`;
 
-/** bms-core's service account may read machines, and write what is known of them; it cannot make, change or delete one. */
+/** bms-core's service account may read machines, write what is known of them, and tell events of them; it cannot make, change or delete one. */
 export class MachineObjectsAccess extends Construct {
   constructor(scope: Construct, id: string, { namespace }: { readonly namespace: string }) {
     super(scope, id);
@@ -24,6 +25,7 @@ export class MachineObjectsAccess extends Construct {
       rules: [
         { apiGroups: [API_GROUP], resources: [bareMetalNode.plural], verbs: [...MACHINE_OBJECT_VERBS] },
         { apiGroups: [API_GROUP], resources: [`${bareMetalNode.plural}/status`], verbs: [...MACHINE_STATUS_VERBS] },
+        { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: [...MACHINE_EVENT_VERBS] },
       ],
     });
     new k8s.KubeRoleBinding(this, 'role-binding', {

@@ -17,6 +17,8 @@ export interface OperatorInstallationProps extends Omit<ChartProps, 'namespace'>
   readonly watchNamespaces?: readonly string[];
   /** Secrets for the image's registry, in `namespace`. @default - none */
   readonly imagePullSecrets?: readonly string[];
+  /** What it asks of the API server at most, twice that for a moment. @default operatorProgram.requestsPerSecond */
+  readonly requestsPerSecond?: number;
 }
 
 export const OPERATOR_NAMESPACE = 'onecloud-system';
@@ -37,13 +39,18 @@ export const operatorProgram = {
     watchNamespaces: 'WATCH_NAMESPACES',
     /** The init containers of the clusters run the same image. */
     image: 'OPERATOR_IMAGE',
+    /** At the API server, 10 or more; twice that for a moment. */
+    requestsPerSecond: 'API_REQUESTS_PER_SECOND',
   },
+  /** A cluster of 30 components is 150 writes and wants to be there in seconds; the server has its own fairness for when it is busy. */
+  requestsPerSecond: 100,
   /** Longer than the operator takes to let running reconciles end and release its lease. */
   graceSeconds: 45,
 } as const;
 
 /**
- * Namespace, accounts, least-privilege roles, two replicas with leader election, a disruption budget and a Service for metrics.
+ * Namespace, accounts, least-privilege roles, two replicas with leader election, a disruption budget, a Service for metrics and a policy that lets nobody in
+ * elsewhere.
  * The kinds that it serves are not in here: `kubectl apply` wants them established before the first object of them.
  */
 export class OperatorInstallation extends Chart {
@@ -54,8 +61,10 @@ export class OperatorInstallation extends Chart {
       replicas = 2,
       watchNamespaces = [],
       imagePullSecrets = [],
+      requestsPerSecond = operatorProgram.requestsPerSecond,
       ...chart
     } = props;
+    if (!(requestsPerSecond >= 10)) throw new Error(`requestsPerSecond is ${requestsPerSecond}; give 10 or more`);
     super(scope, id, { ...chart, namespace });
     this.addNamespace(namespace);
     const metadata = { name: OPERATOR_NAME, labels: LABELS };
@@ -71,7 +80,10 @@ export class OperatorInstallation extends Chart {
           type: 'RollingUpdate',
           rollingUpdate: { maxUnavailable: k8s.IntOrString.fromNumber(0), maxSurge: k8s.IntOrString.fromNumber(1) },
         },
-        template: { metadata: { labels: LABELS }, spec: podSpec({ image, watchNamespaces, imagePullSecrets, labels: LABELS }) },
+        template: {
+          metadata: { labels: LABELS },
+          spec: podSpec({ image, watchNamespaces, imagePullSecrets, requestsPerSecond, labels: LABELS }),
+        },
       },
     });
     new k8s.KubeService(this, 'service', {
@@ -79,6 +91,15 @@ export class OperatorInstallation extends Chart {
       spec: {
         selector: LABELS,
         ports: [{ name: 'http', port: operatorProgram.port, targetPort: k8s.IntOrString.fromString('http') }],
+      },
+    });
+    // where it goes (API server, database servers, Keystone) is not known here; that nobody comes but for its health and metrics is
+    new k8s.KubeNetworkPolicy(this, 'network-policy', {
+      metadata,
+      spec: {
+        podSelector: { matchLabels: LABELS },
+        policyTypes: ['Ingress'],
+        ingress: [{ ports: [{ protocol: 'TCP', port: k8s.IntOrString.fromString('http') }] }],
       },
     });
     if (replicas > 1) {
@@ -110,7 +131,7 @@ export class OperatorInstallation extends Chart {
     ])
       object.addJsonPatch(JsonPatch.remove('/metadata/namespace'));
     const name = `${OPERATOR_NAME}-leader-election`;
-    new k8s.KubeRole(this, 'lease-role', { metadata: { name, labels: LABELS }, rules: operatorLeaseRules() });
+    new k8s.KubeRole(this, 'lease-role', { metadata: { name, labels: LABELS }, rules: operatorLeaseRules(OPERATOR_NAME) });
     new k8s.KubeRoleBinding(this, 'lease-role-binding', {
       metadata: { name, labels: LABELS },
       roleRef: roleRef('Role', name),
@@ -128,11 +149,13 @@ function podSpec({
   image,
   watchNamespaces,
   imagePullSecrets,
+  requestsPerSecond,
   labels,
 }: {
   readonly image: string;
   readonly watchNamespaces: readonly string[];
   readonly imagePullSecrets: readonly string[];
+  readonly requestsPerSecond: number;
   readonly labels: Readonly<Record<string, string>>;
 }): k8s.PodSpec {
   const { command, port, user, variables, graceSeconds } = operatorProgram;
@@ -145,6 +168,7 @@ function podSpec({
     priorityClassName: 'system-cluster-critical',
     terminationGracePeriodSeconds: graceSeconds,
     ...(imagePullSecrets.length > 0 && { imagePullSecrets: imagePullSecrets.map((name) => ({ name })) }),
+    nodeSelector: { 'kubernetes.io/os': 'linux' },
     tolerations: ['master', 'control-plane'].map((role) => ({ key: `node-role.kubernetes.io/${role}`, effect: 'NoSchedule' })),
     affinity: {
       podAntiAffinity: {
@@ -158,13 +182,15 @@ function podSpec({
       {
         name: 'operator',
         image,
-        imagePullPolicy: image.includes('@sha256:') ? 'IfNotPresent' : 'Always',
+        // a replica that starts while the registry is away takes what its node has, unless the name may mean something else by now
+        imagePullPolicy: /@sha256:|:(?!latest$)[^/]+$/.test(image) ? 'IfNotPresent' : 'Always',
         command: [...command],
         env: [
           field(variables.podName, 'metadata.name'),
           field(variables.podNamespace, 'metadata.namespace'),
           { name: variables.watchNamespaces, value: watchNamespaces.join(',') },
           { name: variables.image, value: image },
+          { name: variables.requestsPerSecond, value: String(requestsPerSecond) },
         ],
         ports: [{ name: 'http', containerPort: port }],
         resources: {

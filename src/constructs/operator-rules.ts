@@ -38,9 +38,11 @@ export function operatorClusterRules(): k8s.PolicyRule[] {
 }
 
 /** In its own namespace. */
-export function operatorLeaseRules(): k8s.PolicyRule[] {
+export function operatorLeaseRules(lease: string): k8s.PolicyRule[] {
   return [
-    { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['get', 'create', 'update'] },
+    { apiGroups: ['coordination.k8s.io'], resources: ['leases'], resourceNames: [lease], verbs: ['get', 'update'] },
+    // what does not exist yet has no name that a rule could go by
+    { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
     { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch', 'update'] },
   ];
 }

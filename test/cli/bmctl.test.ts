@@ -85,6 +85,14 @@ describe('bmctl', () => {
     expect((await bmctl(['list'])).out).toBe((await bmctl(['node', 'list'])).out);
     expect((await bmctl(['list', '--state', 'active'])).out).not.toContain('bm-2');
     expect(JSON.parse((await bmctl(['--json', 'list'])).out).nodes).toHaveLength(2);
+    await bmctl(['maintenance', 'on', 'bm-2', '--reason', 'a new fan']);
+    expect((await bmctl(['list'])).out).toMatch(/bm-2 +available, maintenance .*a new fan/);
+    expect((await bmctl(['show', 'bm-2'])).out).toMatch(/Maintenance +a new fan: nothing changes/);
+    expect(JSON.parse((await bmctl(['--json', 'list', '--maintenance'])).out).nodes).toMatchObject([
+      { name: 'bm-2', maintenance: true, maintenanceReason: 'a new fan' },
+    ]);
+    await bmctl(['maintenance', 'off', 'bm-2']);
+    expect((await bmctl(['list'])).out).not.toContain('maintenance');
     expect((await bmctl(['show', 'bm-1'])).out).toContain('Instance      host-1');
     expect((await bmctl(['diagnose', 'bm-1'])).out).toContain('bm-1 is active: it is well.');
     expect((await bmctl(['timeline', '1'])).code).toBe(exitCode.done);

@@ -96,6 +96,10 @@ describe.skipIf(withoutCluster('machines as objects of an API server'))('002-6 0
   };
   const status = (name: string): Manifest => JSON.parse(kubectl('get', 'bmn', name, '-n', peer.namespace, '-o', 'json')).status;
   const condition = (name: string, type: string): Manifest => status(name)?.conditions?.find((one: Manifest) => one.type === type);
+  const events = (name: string): string[] =>
+    JSON.parse(kubectl('get', 'events', '-n', peer.namespace, '--field-selector', `involvedObject.name=${name}`, '-o', 'json'))
+      .items.map(({ type, reason, message }: Manifest) => `${type} ${reason} ${message}`)
+      .sort();
   const node = async (name: string): Promise<NodeRecord | undefined> =>
     (await store.list(nodeKind)).find(({ value }) => value.name === name)?.value;
   const eventually = async (check: () => Promise<unknown> | unknown): Promise<void> => {
@@ -135,12 +139,16 @@ describe.skipIf(withoutCluster('machines as objects of an API server'))('002-6 0
       }),
     );
     expect(await node('twin')).toBeUndefined();
+    await eventually(() => expect(events('twin')).toEqual([expect.stringMatching(/^Warning Refused MACHINE_TAKEN: .*Correct the typo/)]));
+    expect(events(name)).toEqual([expect.stringMatching(/^Normal Enrolled enrolled as the machine /)]);
+    expect(kubectl('describe', 'bmn', 'twin', '-n', peer.namespace)).toContain('MACHINE_TAKEN');
     kubectl('delete', 'bmn', 'twin', '-n', peer.namespace);
   }, 60_000);
 
   it('a change of the spec is applied, also one made while the API server could not be reached', async () => {
     apply(first, { properties: { ...first.spec.properties, cpus: 7 } });
     await eventually(async () => expect((await node(name))?.properties.cpus).toBe(7));
+    await eventually(() => expect(events(name)).toContainEqual(expect.stringMatching(/^Normal Corrected generation 2 .* properties$/)));
     cut.abort(new Error('no route to host'));
     apply(first, { properties: { ...first.spec.properties, cpus: 9 } });
     await sleep(nodeClock, 1_000);
@@ -156,6 +164,7 @@ describe.skipIf(withoutCluster('machines as objects of an API server'))('002-6 0
     await modify(store, nodeKind, uuid, (value) => ({ ...value, state: 'active' as const, stateDeadline: undefined, instance }));
     kubectl('delete', 'bmn', name, '-n', peer.namespace);
     await eventually(async () => expect(await node(name)).toMatchObject({ maintenance: true, instance }));
+    await eventually(() => expect(events(name)).toContainEqual(expect.stringMatching(/^Warning Held .*with its instance web/)));
     await sleep(nodeClock, 3_000);
     expect(await node(name)).toMatchObject({ maintenance: true, instance });
     apply(first);
@@ -164,5 +173,6 @@ describe.skipIf(withoutCluster('machines as objects of an API server'))('002-6 0
     await modify(store, nodeKind, uuid, ({ instance: _, ...value }) => ({ ...value, maintenance: true, maintenanceReason: 'by hand' }));
     kubectl('delete', 'bmn', name, '-n', peer.namespace);
     await eventually(async () => expect(await node(name)).toBeUndefined());
+    await eventually(() => expect(events(name)).toContainEqual(expect.stringMatching(/^Normal Withdrawn /)));
   }, 60_000);
 });

@@ -14,7 +14,8 @@ describe('machines as objects, where the management nodes share a store', () => 
     const manifests = synthSite({ ...seedSite(), namespace: 'bms', bmsCore: { store, secretsKey } });
     expect(find(manifests, 'Role', 'bms-core-objects').rules).toEqual([
       { apiGroups: ['baremetal.bms.io'], resources: ['baremetalnodes'], verbs: ['get', 'list', 'watch'] },
-      { apiGroups: ['baremetal.bms.io'], resources: ['baremetalnodes/status'], verbs: ['get', 'update', 'patch'] },
+      { apiGroups: ['baremetal.bms.io'], resources: ['baremetalnodes/status'], verbs: ['update'] },
+      { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create'] },
     ]);
     expect(find(manifests, 'RoleBinding', 'bms-core-objects')).toMatchObject({
       roleRef: { kind: 'Role', name: 'bms-core-objects' },

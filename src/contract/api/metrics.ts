@@ -61,6 +61,16 @@ export const metrics = {
     help: 'Unknown machines that wanted to boot, with [dhcp] unknown_machines = discover: enrolled, interface added, known, full, too fast, failed',
     labels: ['outcome'],
   },
+  bms_objects: { type: 'gauge', help: 'BareMetalNodes of the own pod, by whether they are accepted', labels: ['accepted'] },
+  bms_objects_reading: {
+    type: 'gauge',
+    help: '1 while BareMetalNodes are watched; 0 without [objects], or while the API server cannot be read',
+  },
+  bms_object_changes_total: {
+    type: 'counter',
+    help: 'What this replica did about BareMetalNodes: Enrolled, Corrected, Refused, Held, Released, Withdrawn',
+    labels: ['change'],
+  },
   bms_boot_requests_total: { type: 'counter', help: 'Boot files and configurations asked for', labels: ['protocol', 'answer'] },
   bms_boot_loaders_missing: { type: 'gauge', help: 'Kinds of firmware whose boot loader was not there at the start' },
   bms_tftp_transfers: { type: 'gauge', help: 'TFTP transfers under way' },

@@ -25,6 +25,8 @@ export const nodeSummary = z.object({
   bmc: z.string().describe('driver://address; `none` of a machine that was discovered and not completed'),
   address: z.string().optional().describe('Its lease on the provisioning network'),
   instance: z.string().optional().describe('Name of its instance'),
+  maintenance: z.boolean().describe('Nothing changes its power or disks'),
+  maintenanceReason: z.string().optional(),
   progress: z
     .object({
       bytes: z.number(),
@@ -50,7 +52,6 @@ export const nodeDetail = z.object({
   properties: nodeProperties
     .extend({ cpus: z.int().nonnegative(), memoryMb: z.int().nonnegative(), localGb: z.int().nonnegative() })
     .describe('Sizes of 0: discovered, and not known yet'),
-  maintenance: z.boolean(),
   deadline: time.optional().describe('When the state must have ended'),
   step: z.string().optional(),
   attempts: z.int(),

@@ -115,7 +115,9 @@ export const bareMetalNode: CrdDefinition<typeof spec, typeof status> = defineCr
 
 /** What bms-core does with them, and so what its Role allows; the second list is for their status. */
 export const MACHINE_OBJECT_VERBS = ['get', 'list', 'watch'] as const;
-export const MACHINE_STATUS_VERBS = ['get', 'update', 'patch'] as const;
+export const MACHINE_STATUS_VERBS = ['update'] as const;
+/** Events (events.k8s.io) on them. */
+export const MACHINE_EVENT_VERBS = ['create'] as const;
 
 export type BareMetalNodeSpec = z.infer<typeof spec>;
 export type BareMetalNodeStatus = z.infer<typeof status>;

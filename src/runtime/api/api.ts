@@ -133,7 +133,7 @@ async function collect({ index, metrics, clock, notifications, version }: Handle
   const states = new Map<string, number>();
   for (const { summary } of nodes) states.set(summary.state, (states.get(summary.state) ?? 0) + 1);
   for (const [state, count] of states) metrics.set('bms_nodes', { state }, count);
-  metrics.set('bms_nodes_maintenance', {}, nodes.filter(({ maintenance }) => maintenance).length);
+  metrics.set('bms_nodes_maintenance', {}, nodes.filter(({ summary }) => summary.maintenance).length);
   metrics.set('bms_nodes_overdue', {}, nodes.filter(({ deadline }) => deadline !== undefined && deadline < now).length);
   metrics.set('bms_node_records_invalid', {}, index.invalid);
   if (notifications) {

@@ -11,7 +11,6 @@ import { nodeSummary } from './node-view.ts';
 export interface IndexedNode {
   readonly summary: NodeSummary;
   readonly version: string;
-  readonly maintenance: boolean;
   readonly deadline: number | undefined;
   readonly instanceUuid: string | undefined;
   /** The image of a deployment under way. */
@@ -121,7 +120,6 @@ function indexed({ value, version }: Stored<NodeRecord>): IndexedNode {
   return {
     summary: nodeSummary(value),
     version,
-    maintenance: value.maintenance,
     deadline: value.stateDeadline,
     instanceUuid: value.instance?.uuid,
     imageInUse: value.state === 'active' ? undefined : value.instance?.imageId,

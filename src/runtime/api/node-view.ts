@@ -18,6 +18,8 @@ export function nodeSummary(node: NodeRecord): NodeSummary {
     bmc: isIncomplete(node) ? 'none' : `${node.bmc.driver}://${node.bmc.address}${node.bmc.port === undefined ? '' : `:${node.bmc.port}`}`,
     ...(node.lease && { address: node.lease.address }),
     ...(node.instance && { instance: node.instance.name }),
+    maintenance: node.maintenance,
+    ...(node.maintenance && node.maintenanceReason !== undefined && { maintenanceReason: node.maintenanceReason }),
     ...(progress && { progress: progressView(progress) }),
   };
 }
@@ -31,7 +33,6 @@ export function nodeDetail(node: NodeRecord): NodeDetail {
   return {
     ...nodeSummary(node),
     properties: node.properties,
-    maintenance: node.maintenance,
     ...(node.stateDeadline !== undefined && { deadline: isoTime(node.stateDeadline) }),
     ...(node.step !== undefined && { step: node.step }),
     attempts: node.attempts,

@@ -10,21 +10,28 @@ import { modify } from '../store/index.ts';
 import { MAINTENANCE_BY_SPEC } from './decide.ts';
 import type { WantedMachine } from './wanted.ts';
 
+/** Of a machine's record: what an object's spec says. */
+const FIELDS = ['interfaces', 'bmc', 'properties', 'maintenance'] as const;
+type Field = (typeof FIELDS)[number];
+
 export async function enrolWanted(context: NodesContext, uuid: string, { name, macs, properties, bmc }: WantedMachine): Promise<void> {
   const there = await context.store.get(nodeKind, uuid);
   if (there === undefined) await enrol(context, { uuid, name, macs, properties, bmc });
 }
 
-/** Brings a machine's record to what is wanted: what can be refused first, and nothing that changes power or disks. */
-export async function applyWanted(context: NodesContext, uuid: string, wanted: WantedMachine): Promise<void> {
+/** Brings a machine's record to what is wanted: what can be refused first, and nothing that changes power or disks. Tells what is different now. */
+export async function applyWanted(context: NodesContext, uuid: string, wanted: WantedMachine): Promise<readonly Field[]> {
   const { store, clock } = context;
-  let node = await nodeOf(context, uuid);
+  const before = await nodeOf(context, uuid);
+  let node = before;
   for (const mac of wanted.macs) if (!has(node, mac)) node = (await addInterface({ store, clock }, uuid, { mac })).value;
   for (const { mac } of node.interfaces) if (!wanted.macs.includes(mac)) node = (await removeInterface({ store, clock }, uuid, mac)).value;
   await orderInterfaces(context, uuid, wanted);
   await correct(context, uuid, wanted);
   if (wanted.maintenance && !node.maintenance) await setMaintenance({ store, clock }, uuid, true, MAINTENANCE_BY_SPEC);
   if (!wanted.maintenance && node.maintenanceReason === MAINTENANCE_BY_SPEC) await setMaintenance({ store, clock }, uuid, false);
+  const after = await nodeOf(context, uuid);
+  return FIELDS.filter((field) => JSON.stringify(before[field]) !== JSON.stringify(after[field]));
 }
 
 /** The user name alone: it is in the Secret, which changes without the object. */

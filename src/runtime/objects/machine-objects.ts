@@ -13,6 +13,7 @@ import { nextStep, type Step } from './decide.ts';
 import { objectErrors } from './errors.ts';
 import type { MachineObject } from './machine-object.ts';
 import { ObjectFeed } from './object-feed.ts';
+import type { ObjectChange, ObjectNews } from './object-news.ts';
 import type { ObjectSource } from './object-source.ts';
 import { sameStatus, statusOf, type Verdict } from './status.ts';
 import { type WantedMachine, wantedMachine } from './wanted.ts';
@@ -32,6 +33,8 @@ export interface MachineObjectsOptions extends NodesContext {
   /** This replica's life in the group. */
   readonly memberId: () => string | undefined;
   readonly isAlive: (memberId: string) => Promise<boolean>;
+  /** Told once for each thing that is done or refused. */
+  readonly onNews: (news: ObjectNews) => void;
 }
 
 /** All is looked at again in this time: what was refused, Secrets that changed, machines whose object is gone. */
@@ -53,6 +56,8 @@ export class MachineObjects {
   readonly #names = new Map<string, string>();
   readonly #refused = new Map<string, { readonly uid: string; readonly generation: number; readonly verdict: Verdict }>();
   readonly #writtenAt = new Map<string, number>();
+  /** Enrolled here a moment ago: what is applied first is part of that. */
+  readonly #fresh = new Set<string>();
   #wake: (() => void) | undefined;
   #watch: Watch | undefined;
   #running: Promise<unknown> | undefined;
@@ -70,6 +75,16 @@ export class MachineObjects {
       onChange: (name) => this.#mark(name),
       onListed: () => void this.#markAll(),
     });
+  }
+
+  /** How many objects there are for this pair, how many of them are refused, and whether that is what the API server says now. */
+  get summary(): { readonly objects: number; readonly refused: number; readonly reading: boolean } {
+    const names = this.#feed.names();
+    const refused = names.filter((name) => {
+      const object = this.#feed.get(name);
+      return object !== undefined && !this.#verdict(object).accepted;
+    });
+    return { objects: names.length, refused: refused.length, reading: this.#feed.reading };
   }
 
   start(): void {
@@ -182,7 +197,10 @@ export class MachineObjects {
           return;
         }
         const known = this.#refused.get(name);
-        if (known?.verdict.accepted !== false || known.verdict.message !== message) logger.warn({ object: name, code, cure }, message);
+        if (known?.verdict.accepted !== false || known.verdict.message !== message) {
+          logger.warn({ object: name, code, cure }, message);
+          this.#tell('Refused', object, `${code}: ${message}. ${cure}.`, true);
+        }
         this.#refused.set(name, { uid: object.uid, generation: object.generation, verdict: { accepted: false, code, message, cure } });
         return this.#report(name, object, node);
       }
@@ -230,17 +248,26 @@ export class MachineObjects {
         await this.#setBinding(id, { generation: 0 });
         await enrolWanted(this.#options, nodeUuid, this.#wanted(object, username));
         logger.info({ object: name, node: nodeUuid }, 'a machine is enrolled by its object');
+        this.#fresh.add(name);
+        this.#tell('Enrolled', object, `enrolled as the machine ${nodeUuid}`);
         return;
-      case 'apply':
+      case 'apply': {
         if (object === undefined) return;
-        await applyWanted(this.#options, nodeUuid, this.#wanted(object, username));
+        const changed = await applyWanted(this.#options, nodeUuid, this.#wanted(object, username));
         await this.#setBinding(id, { generation: object.generation });
+        const isFirst = this.#fresh.delete(name);
+        if (changed.length > 0 && !isFirst)
+          this.#tell('Corrected', object, `generation ${object.generation} of the spec has changed the machine's ${changed.join(', ')}`);
         return;
+      }
       case 'rename user':
-        return renameUser(this.#options, nodeUuid, step.username);
+        await renameUser(this.#options, nodeUuid, step.username);
+        if (object) this.#tell('Corrected', object, `the user of its BMC is ${step.username} now, as its Secret says`);
+        return;
       case 'release':
         await setMaintenance({ store, clock }, nodeUuid, false);
         logger.info({ object: name, node: nodeUuid }, 'the object is there again, and its machine is no longer held');
+        if (object) this.#tell('Released', object, 'the object is there again, and its machine is no longer held');
         return;
       case 'note gone':
         return this.#setBinding(id, { goneSince: clock.now() });
@@ -250,10 +277,12 @@ export class MachineObjects {
           { object: name, node: nodeUuid, instance: node?.instance?.uuid },
           'the object was deleted: its machine is held, and nothing of it is changed',
         );
+        this.#tellGone('Held', binding, `the object was deleted: ${this.#heldUntil(node)}`, true);
         return;
       case 'unenrol':
         await unenrol(this.#options, nodeUuid);
         logger.info({ object: name, node: nodeUuid }, 'the object was deleted, and the record of its machine is removed');
+        this.#tellGone('Withdrawn', binding, 'the object was deleted, and the record of its machine is removed');
         return;
       case 'forget': {
         const known = await store.get(bindingKind, id);
@@ -261,9 +290,25 @@ export class MachineObjects {
         this.#names.delete(nodeUuid);
         this.#writtenAt.delete(name);
         this.#refused.delete(name);
+        this.#fresh.delete(name);
         return;
       }
     }
+  }
+
+  #heldUntil(node: NodeRecord | undefined): string {
+    const { instance } = node ?? {};
+    if (instance)
+      return `its machine is held in maintenance with its instance ${instance.name}, until the object is made again or the instance is deleted`;
+    return `its machine is held in maintenance, and its record removed after ${this.#options.forgetAfterMs / 1000} s, once nothing is under way`;
+  }
+
+  #tell(change: ObjectChange, { name, uid }: { readonly name: string; readonly uid: string }, message: string, warning = false): void {
+    this.#options.onNews({ change, object: { namespace: this.#options.namespace, name, uid }, message, warning });
+  }
+
+  #tellGone(change: ObjectChange, binding: Binding | undefined, message: string, warning = false): void {
+    if (binding) this.#tell(change, binding, message, warning);
   }
 
   async #setBinding(id: string, change: Partial<Pick<Binding, 'generation' | 'goneSince'>>): Promise<void> {

@@ -26,6 +26,7 @@ export class ObjectFeed {
   readonly #options: ObjectFeedOptions;
   readonly #objects = new Map<string, MachineObject>();
   #listed = false;
+  #reading = false;
 
   constructor(options: ObjectFeedOptions) {
     this.#options = options;
@@ -34,6 +35,11 @@ export class ObjectFeed {
   /** Whether what `get` does not know is not there. */
   get listed(): boolean {
     return this.#listed;
+  }
+
+  /** Whether what `get` knows is what the API server says now, as far as anybody can tell. */
+  get reading(): boolean {
+    return this.#reading;
   }
 
   get(name: string): MachineObject | undefined {
@@ -63,6 +69,7 @@ export class ObjectFeed {
           const listing = await source.list(signal);
           this.#replace(listing.objects);
           position = listing.position;
+          this.#reading = true;
           if (failures > 0) logger.info('BareMetalNode objects are read again');
           failures = 0;
           pauseMs = FIRST_PAUSE_MS;
@@ -76,6 +83,7 @@ export class ObjectFeed {
         if (signal.aborted) return;
         position = undefined;
         if (error instanceof PositionLost) continue;
+        this.#reading = false;
         failures += 1;
         const code = error instanceof Error && 'code' in error ? { code: error.code } : {};
         if (failures === 1) logger.warn({ error: String(error), ...code }, 'BareMetalNode objects cannot be read; trying again');

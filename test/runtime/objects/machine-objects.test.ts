@@ -27,6 +27,7 @@ class World {
   readonly users = new Map([['credentials.rack-1', 'admin']]);
   readonly replicas: MachineObjects[] = [];
   readonly logged: string[] = [];
+  readonly news: string[] = [];
 
   async start(memberId = 'mgmt-1'): Promise<MachineObjects> {
     const { clock, random, store, secrets, cluster } = this;
@@ -46,6 +47,7 @@ class World {
       cipherSuite: '17',
       forgetAfterMs: 600_000,
       memberId: () => memberId,
+      onNews: ({ change, object, message, warning }) => this.news.push(`${warning ? 'Warning ' : ''}${change} ${object.name}: ${message}`),
       isAlive: async (member) => member === 'mgmt-1' || member === 'mgmt-2',
       username: async (name) => {
         const user = this.users.get(name);
@@ -188,6 +190,76 @@ describe('002-9: machines enrolled by their objects', () => {
       expect(writes.length).toBeLessThanOrEqual(21); // one in 5 s
       await site.run();
       expect(site.cluster.get('bm-1').status).toMatchObject({ reason: 'step 99', owner: 'mgmt-2', epoch: 1 });
+    }));
+});
+
+describe('news of objects, for events and metrics', () => {
+  const uuid = '00000000-0000-4000-8000-000000000001';
+
+  it('enrolled, corrected, held, let go, withdrawn: each once, and the first spec is no correction', () =>
+    world(async (site) => {
+      site.cluster.put('bm-1', spec(1, { address: '192.168.50.77', maintenance: true }));
+      const replica = await site.start();
+      await site.run();
+      expect(site.news.splice(0)).toEqual([`Enrolled bm-1: enrolled as the machine ${uuid}`]);
+      expect(replica.summary).toEqual({ objects: 1, refused: 0, reading: true });
+      site.cluster.put('bm-1', spec(1, { properties: { ...properties, cpus: 8 } }));
+      await site.run();
+      expect(site.news.splice(0)).toEqual([
+        "Corrected bm-1: generation 2 of the spec has changed the machine's interfaces, properties, maintenance",
+      ]);
+      site.cluster.put('bm-1', spec(1, { properties: { ...properties, cpus: 8 }, interfaces: [{ mac: '52:54:00:00:00:01', vlan: 401 }] }));
+      await site.run();
+      expect(site.news.splice(0)).toEqual([]); // nothing that concerns the machine
+      site.users.set('credentials.rack-1', 'operator');
+      await site.run(70_000);
+      expect(site.news.splice(0)).toEqual(['Corrected bm-1: the user of its BMC is operator now, as its Secret says']);
+      site.cluster.remove('bm-1');
+      await site.run();
+      expect(site.news.splice(0)).toEqual([
+        'Warning Held bm-1: the object was deleted: its machine is held in maintenance, and its record removed after 600 s, once nothing is under way',
+      ]);
+      site.cluster.put('bm-1', spec(1, { properties: { ...properties, cpus: 8 } }));
+      await site.run();
+      expect(site.news.splice(0)).toEqual(['Released bm-1: the object is there again, and its machine is no longer held']);
+      site.cluster.remove('bm-1');
+      await site.run(700_000);
+      expect(site.news.splice(0).slice(1)).toEqual(['Withdrawn bm-1: the object was deleted, and the record of its machine is removed']);
+      expect(replica.summary).toEqual({ objects: 0, refused: 0, reading: true });
+    }));
+
+  it('a refusal has code and cure, is told once while it stays the same, and counts; so does an API server that is away', () =>
+    world(async (site) => {
+      site.users.clear();
+      site.cluster.put('bm-1', spec(1));
+      site.cluster.put('bm-2', spec(2, { interfaces: [] }));
+      const replica = await site.start();
+      await site.run(600_000);
+      expect(site.news).toHaveLength(2);
+      expect(site.news[0]).toMatch(
+        /^Warning Refused bm-1: OBJECT_CREDENTIALS: the Secret rack-1 .* is not mounted .*\. Create the Secret rack-1 .*\.$/,
+      );
+      expect(site.news[1]).toMatch(/^Warning Refused bm-2: OBJECT_INVALID: .*spec\.interfaces.*kubectl apply -f crds/);
+      expect(replica.summary).toEqual({ objects: 2, refused: 2, reading: true });
+      site.cluster.goAway();
+      await site.run(1_000);
+      expect(replica.summary).toEqual({ objects: 2, refused: 2, reading: false });
+      site.cluster.away = false;
+      await site.run(60_000);
+      expect([replica.summary.reading, site.news.length]).toEqual([true, 2]);
+    }));
+
+  it('a machine that is deleted with its instance says what it waits for', () =>
+    world(async (site) => {
+      site.cluster.put('bm-1', spec(1));
+      await site.start();
+      await site.run();
+      await site.change('bm-1', { state: 'active', instance });
+      site.cluster.remove('bm-1');
+      await site.run();
+      expect(site.news.at(-1)).toContain(
+        'held in maintenance with its instance web, until the object is made again or the instance is deleted',
+      );
     }));
 });
 

@@ -43,6 +43,12 @@ export function bmsCoreDashboard(): Dashboard {
             limits: { warning: 1, critical: 1 },
           }),
           stat({
+            title: 'Objects refused',
+            description: 'BareMetalNodes that are wrong or collide: kubectl describe says why',
+            queries: [{ expression: highest('bms_objects', [], where('bms_objects', 'accepted', 'false')) }],
+            limits: { warning: 1, critical: 5 },
+          }),
+          stat({
             title: 'Notifications waiting',
             queries: [{ expression: highest('bms_notifications_pending') }],
             limits: { warning: 10, critical: 100 },

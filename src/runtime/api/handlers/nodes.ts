@@ -43,7 +43,7 @@ export function nodeHandlers(context: HandlerContext): HandlersOf<NodeOperation>
           (node) =>
             (states === undefined || states.includes(node.summary.state)) &&
             (name === undefined || node.summary.name.includes(name)) &&
-            (maintenance === undefined || node.maintenance === (maintenance === 'true')) &&
+            (maintenance === undefined || node.summary.maintenance === (maintenance === 'true')) &&
             (free === undefined || (node.instanceUuid === undefined) === (free === 'true')),
         );
       const { entries, next } = page(wanted, ({ summary }) => summary.number, { limit, cursor });
