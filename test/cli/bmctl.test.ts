@@ -233,9 +233,9 @@ describe('bmctl', () => {
     for (const part of ['boot', 'boot/deploy', 'boot/images']) mkdirSync(folder.path(part));
     for (const file of ['pxelinux.0', 'ldlinux.c32', 'deploy/deploy_kernel', 'deploy/deploy_ramdisk'])
       writeFileSync(folder.path('boot', file), 'x');
-    const ports = { dhcp: 41067, tftp: 41069, http: 41082, helper: 41000 };
+    const ports = { dhcp: 41067, tftp: 21069, http: 21082, helper: 21000 };
     const ini = (extra = '') =>
-      `[DEFAULT]\nserver_port = 41081\n[pxe]\ntftpboot_dir = ${folder.path('boot')}\ndeploy_image_dir = ${folder.path('boot/deploy')}\nuser_image_dir = ${folder.path('boot/images')}\n` +
+      `[DEFAULT]\nserver_port = 21081\n[pxe]\ntftpboot_dir = ${folder.path('boot')}\ndeploy_image_dir = ${folder.path('boot/deploy')}\nuser_image_dir = ${folder.path('boot/images')}\n` +
       `[sw_coordination]\nbackend_url = memory://\n[api]\naddress = 127.0.0.1\n[dhcp]\nenabled = false\nserver_ip = 127.0.0.1\nport = ${ports.dhcp}\n${extra}` +
       `[tftp]\naddress = 127.0.0.1\nport = ${ports.tftp}\n[http_boot]\naddress = 127.0.0.1\nport = ${ports.http}\n[deploy_helper]\naddress = 127.0.0.1\nport = ${ports.helper}\n`;
     const config = folder.path('core.ini');
@@ -251,7 +251,7 @@ describe('bmctl', () => {
     for (const said of [
       'there is no interface vlan1800x',
       'pxelinux.0 is empty',
-      'deploy-helper on 127.0.0.1:41000/tcp cannot be used (EADDRINUSE)',
+      'deploy-helper on 127.0.0.1:21000/tcp cannot be used (EADDRINUSE)',
     ])
       expect(found.out).toContain(said);
   });
