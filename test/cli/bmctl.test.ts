@@ -233,7 +233,7 @@ describe('bmctl', () => {
     for (const part of ['boot', 'boot/deploy', 'boot/images']) mkdirSync(folder.path(part));
     for (const file of ['pxelinux.0', 'ldlinux.c32', 'deploy/deploy_kernel', 'deploy/deploy_ramdisk'])
       writeFileSync(folder.path('boot', file), 'x');
-    const ports = { dhcp: 41067, tftp: 21069, http: 21082, helper: 21000 };
+    const ports = { dhcp: 21067, tftp: 21069, http: 21082, helper: 21000 };
     const ini = (extra = '') =>
       `[DEFAULT]\nserver_port = 21081\n[pxe]\ntftpboot_dir = ${folder.path('boot')}\ndeploy_image_dir = ${folder.path('boot/deploy')}\nuser_image_dir = ${folder.path('boot/images')}\n` +
       `[sw_coordination]\nbackend_url = memory://\n[api]\naddress = 127.0.0.1\n[dhcp]\nenabled = false\nserver_ip = 127.0.0.1\nport = ${ports.dhcp}\n${extra}` +
