@@ -69,11 +69,22 @@ async function intoGpt(
   const { blockBytes } = disk;
   const { primary, backup, backupOffset } = encodeGpt({ diskGuid, entries: [...entries, partition] }, { blockBytes, diskBlocks });
   await disk.write(backupOffset, backup);
-  // block 0 as the image has it: a BIOS finds its boot code there
   const table = Uint8Array.from(primary);
-  table.set(start.subarray(0, blockBytes));
+  table.set(bootBlock(start.slice(0, blockBytes), primary));
   await disk.write(0, table);
   await disk.flush();
+}
+
+/**
+ * Block 0 as the image has it, where a BIOS finds its boot code; but a protective entry spans the disk that it is on (UEFI 2.10 table 5-4), and not the
+ * image's. Beside other entries (a hybrid table) it spans what those leave, and stays.
+ */
+function bootBlock(block: Uint8Array, primary: Uint8Array): Uint8Array {
+  const entries = decodeMbr(block)?.entries ?? [];
+  const slot = entries.findIndex((entry) => entry?.type === MBR_TYPE.protective);
+  if (slot < 0 || entries.filter((entry) => entry !== undefined).length > 1) return block;
+  block.set(primary.subarray(446 + 12, 446 + 16), 446 + 16 * slot + 12); // of an entry: its blocks
+  return block;
 }
 
 async function intoMbr(

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
 import {
@@ -68,13 +68,30 @@ describe('002-16: a config drive behind a whole-disk image', () => {
     const before = await disk.read(0, blockBytes);
     const appended = await appendPartition(disk, DRIVE, OPTIONS);
     expect(appended.number).toBe(2);
-    expect(Buffer.compare(await disk.read(0, blockBytes), before)).toBe(0);
+    const after = await disk.read(0, blockBytes);
+    expect(decodeMbr(after)?.entries[0]).toMatchObject({ type: 0xee, firstBlock: 1, blocks: (64 * MIB) / blockBytes - 1 });
+    expect(Buffer.compare(after.subarray(0, 458), before.subarray(0, 458))).toBe(0);
+    expect(Buffer.compare(after.subarray(462), before.subarray(462))).toBe(0);
     const gpt = decodeGpt(await disk.read(0, MIB), blockBytes);
     expect(gpt?.entries.map(({ number }) => number)).toEqual([1, 2, 14, 15]);
     expect(gpt?.entries.find(({ number }) => number === 14)?.attributes).toBe(4n);
     expect((appended.firstBlock + appended.blocks) * blockBytes).toBeLessThanOrEqual(63 * MIB);
     const onDisk = await disk.read(appended.firstBlock * blockBytes, Math.ceil(DRIVE.length / blockBytes) * blockBytes);
     expect(Buffer.compare(onDisk.subarray(0, DRIVE.length), DRIVE)).toBe(0);
+  });
+
+  it('GPT beside an MBR of its own (hybrid): block 0 stays as it is', async () => {
+    const disk = await gptDisk(64 * MIB, 512);
+    const hybrid = encodeMbr({
+      diskSignature: 7,
+      entries: [
+        { type: 0xee, firstBlock: 1, blocks: 2047 },
+        { type: 0x83, firstBlock: 4096, blocks: 20_480 },
+      ],
+    });
+    await disk.write(0, hybrid);
+    await appendPartition(disk, DRIVE, OPTIONS);
+    expect(Buffer.compare(await disk.read(0, 512), hybrid)).toBe(0);
   });
 
   it('MBR: takes a free place and changes no other byte', async () => {
@@ -120,6 +137,7 @@ describe('002-16: a config drive behind a whole-disk image', () => {
     const { firstBlock } = await appendPartition(disk, DRIVE, OPTIONS);
     const path = await save(disk);
     expect(execFileSync('sgdisk', ['--verify', path], { encoding: 'utf8' })).toContain('No problems found');
+    expect(spawnSync('sfdisk', ['--verify', path], { encoding: 'utf8' }).stderr).not.toContain('mismatch');
     expect(execFileSync('sgdisk', ['--info=14', path], { encoding: 'utf8' })).toMatch(/Attribute flags: 0000000000000004/);
     const probed = execFileSync('blkid', ['-p', '-O', String(firstBlock * 512), '-o', 'export', path], { encoding: 'utf8' });
     expect(probed).toContain('LABEL=config-2');
