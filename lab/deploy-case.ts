@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BmcKind, startBmc } from './support/bmc.ts';
 import { Core, type CoreOptions } from './support/core.ts';
+import { checkDisk } from './support/disk-check.ts';
 import { LabMachine } from './support/machine.ts';
 import { LabNetwork } from './support/namespace.ts';
 import type { Phase, RunPicture } from './support/timeline.ts';
@@ -43,6 +44,11 @@ interface NodeView {
 const STATIC = '10.77.0.50';
 export const MAC = '52:54:00:77:00:01';
 const LIMIT_MS = 300_000;
+/** What a deployed disk holds, in the words of blkid. */
+const ON_DISK: Readonly<Record<DeployCase['layout'], readonly string[]>> = {
+  'whole-disk': ['no file system', 'vfat', 'ext4 "root"', 'iso9660 "config-2"'], // first comes the partition for GRUB's core
+  partition: ['ext4 "root"', 'swap "swap1"', 'iso9660 "config-2"'],
+};
 const DISK_BYTES = 256 * 1024 * 1024;
 export const INSTANCE = '9b1f9a54-7d7c-4a0e-8a4e-5c1f7be6b001';
 
@@ -151,7 +157,8 @@ export async function runCase(one: DeployCase, files: LabFiles, tell: (what: str
     });
     const bmc = startBmc(one.bmc, lab.network, machine, folder, 9001);
     core = await startCore(lab, files, bmc.cipherSuite);
-    await prepare(core, one, bmc);
+    const phonesHome = one.method === 'direct' || one.layout === 'partition'; // and the others show the way without
+    await prepare(core, { ...one, phonesHome }, bmc);
     await core.api('POST', '/v1/instances', instance(one.layout));
     const watching = [
       watch(machine, 'deploy ramdisk', /bms: deploy ramdisk/, seen, note, signal),
@@ -163,7 +170,7 @@ export async function runCase(one: DeployCase, files: LabFiles, tell: (what: str
     void failure(core, signal).then((why) => why !== undefined && gaveUp.abort(new Error(why)));
     const either = AbortSignal.any([signal, gaveUp.signal]);
     const marker = await watch(machine, 'marker', /BMS-MARKER booted from (\S+) by (BIOS|UEFI)/, seen, note, either);
-    await watch(machine, 'first boot', /BMS-MARKER (instance \S+ is \S+|no config drive)/, seen, note, either);
+    await watch(machine, 'first boot', /BMS-MARKER (instance \S+ is \S+|no config drive)(?=\s)/, seen, note, either);
     if (!marker) {
       void Promise.all(watching);
       const { state, reason, lastFailure } = await core.api<NodeView>('GET', '/v1/nodes/m1');
@@ -171,16 +178,22 @@ export async function runCase(one: DeployCase, files: LabFiles, tell: (what: str
         `no marker; the machine is ${state} (${lastFailure?.reason ?? reason}); the console ends with\n${tail(machine.console)}`,
       );
     }
+    if (phonesHome) await watch(machine, 'phone home', /BMS-MARKER (reported home|nobody answered at \S+)/, seen, note, either);
     const node = await settled(core, signal);
     const history = await core.api<{ history: { to: string; at: string }[] }>('GET', '/v1/nodes/m1/history');
     const at = new Map(history.history.map(({ to, at }) => [to, Date.parse(at)]));
     const start = poweredAt ?? 0;
     const phases = phasesOf(start, { console: (what) => seen.get(what), history: (state) => at.get(state) });
     const picture = { title: name, phases, events: events.map(({ at: when, what }) => ({ atS: (when - start) / 1000, what })) };
-    const problem =
+    note(`${node.state}: ${node.reason}`);
+    const running =
       node.state === 'active'
-        ? (wrongFirmware(one, marker) ?? (await unreachable(lab, machine)))
-        : `the machine is ${node.state}: ${node.reason}`;
+        ? (wrongFirmware(one, marker) ?? unreported(phonesHome, node) ?? (await unreachable(lab, machine)))
+        : `the machine is ${node.state}: ${node.lastFailure?.reason ?? node.reason}`;
+    await machine.cut();
+    const verdict = await checkDisk(disk, ON_DISK[one.layout]);
+    note(`on the disk: ${verdict.found}`);
+    const problem = running ?? verdict.problem;
     const seconds = ((seen.get('marker') ?? start) - start) / 1000;
     return { name, ok: problem === undefined, ...(problem && { problem }), seconds, picture };
   } catch (error) {
@@ -221,7 +234,7 @@ export function startCore(
 /** Image, flavor and machine as a person would register them. */
 export async function prepare(
   core: Core,
-  { method, layout }: Pick<DeployCase, 'method' | 'layout'>,
+  { method, layout, phonesHome = false }: Pick<DeployCase, 'method' | 'layout'> & { readonly phonesHome?: boolean },
   bmc: ReturnType<typeof startBmc>,
   rootDiskSerial?: string,
 ): Promise<void> {
@@ -231,7 +244,7 @@ export async function prepare(
       ? { id: 'root-image', layout, boot: 'kernel', kernelId: 'the-kernel', ramdiskId: 'the-ramdisk' }
       : { id: 'disk-image' }),
   });
-  const extraSpecs = { 'baremetal:deploy_method': method };
+  const extraSpecs = { 'baremetal:deploy_method': method, 'baremetal:wait_for_phone_home': String(phonesHome) };
   await core.api('POST', '/v1/flavors', { id: 'lab', cpus: 1, memoryMb: 256, localGb: 0, swapMb: 16, extraSpecs });
   await core.api('POST', '/v1/nodes', {
     name: 'm1',
@@ -306,6 +319,10 @@ export function phasesOf(start: number, milestones: Milestones): Phase[] {
 function wrongFirmware({ firmware }: DeployCase, marker: RegExpExecArray): string | undefined {
   const wanted = firmware === 'uefi' ? 'UEFI' : 'BIOS';
   return marker[2] === wanted ? undefined : `the system was started by ${marker[2]}`;
+}
+
+function unreported(phonesHome: boolean, { reason = '' }: NodeView): string | undefined {
+  return phonesHome && !reason.includes('has reported that it is up') ? `it did not report itself: ${reason}` : undefined;
 }
 
 /** Whether the system has the address that its instance was given. */

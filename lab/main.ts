@@ -17,6 +17,8 @@ import { buildRamdisk } from '../images/ramdisk/build.ts';
 import { caseName, type DeployCase, type LabFiles, runCase } from './deploy-case.ts';
 import { faultCases, runFault } from './fault-cases.ts';
 import type { BmcKind } from './support/bmc.ts';
+import { DISK_CHECKERS } from './support/disk-check.ts';
+import { withWorkingWget } from './support/first-boot.ts';
 import { missingForNamespaces } from './support/namespace.ts';
 import { drawRun } from './support/timeline.ts';
 
@@ -42,6 +44,7 @@ const missing =
     { name: 'mformat', debian: 'mtools' },
     { name: 'depmod', debian: 'kmod' },
     { name: 'curl', debian: 'curl' },
+    ...DISK_CHECKERS,
   ]) ??
   ['/usr/share/OVMF/OVMF_CODE_4M.fd', '/usr/lib/ipxe/qemu', '/usr/lib/PXELINUX/pxelinux.0']
     .filter((path) => !existsSync(path))
@@ -132,6 +135,7 @@ async function prepareFiles(): Promise<LabFiles> {
     mirror: 'http://deb.debian.org',
     packages: [],
   });
+  withWorkingWget(image, out);
   console.log(`deploy ramdisk ${(ramdisk.ramdisk.bytes / 1e6).toFixed(1)} MB, Linux ${ramdisk.release}; image: ${image.about}`);
   const loaders = (folder: string): void => {
     execFileSync(join(PROJECT, 'images/bms-core/loaders'), [folder, 'bios', 'efi-x64'], { stdio: ['ignore', 'ignore', 'pipe'] });

@@ -7,10 +7,8 @@ import { copyFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { LabNetwork } from './namespace.ts';
+import { CPU, OVMF } from './qemu.ts';
 
-/** Debian's 6.1 kernels copy strings wrongly when cx16 is taken away; 6.12 ones die under QEMU 7.2 unless it is. */
-const CPU = process.env.LAB_CPU ?? 'max';
-const OVMF = { code: '/usr/share/OVMF/OVMF_CODE_4M.fd', vars: '/usr/share/OVMF/OVMF_VARS_4M.fd' };
 /** How soon a command of the BMC is carried out. */
 const LOOK_MS = 20;
 
