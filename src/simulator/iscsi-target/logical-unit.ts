@@ -12,6 +12,10 @@ export interface LogicalUnitOptions {
   readonly thin?: boolean;
   /** Serves WRITE SAME(16). Default true. */
   readonly writeSame?: boolean;
+  /** UNMAP gives up whole granules of so many blocks only, and leaves the rest of an extent as it is (SBC-4 section 4.7.3.4). Default 1. */
+  readonly unmapGranuleBlocks?: number;
+  /** Promises that unmapped blocks read as zeros (LBPRZ); else they keep what they held. Default true. */
+  readonly unmappedReadZero?: boolean;
   readonly readOnly?: boolean;
   /** Serves persistent reservations. Default true. */
   readonly reservations?: boolean;
@@ -139,11 +143,16 @@ export class LogicalUnit {
         return body;
       }
       case VPD.provisioning:
-        // LBPU, LBPWS, LBPRZ; provisioning type 2: thin
-        return this.thin ? Buffer.from([0, 0xc4, 2, 0]) : Buffer.alloc(4);
+        return this.thin ? Buffer.from([0, this.provisioning(), 2, 0]) : Buffer.alloc(4); // type 2: thin
       default:
         return undefined;
     }
+  }
+
+  /** LBPU; LBPWS; LBPRZ. */
+  private provisioning(): number {
+    const { writeSame = true, unmappedReadZero = true } = this.options;
+    return 0x80 | (writeSame ? 0x40 : 0) | (unmappedReadZero ? 0x04 : 0);
   }
 
   /** The caching page, with the write cache on, is the only one. */
@@ -162,7 +171,7 @@ export class LogicalUnit {
     const data = Buffer.alloc(32);
     data.writeBigUInt64BE(BigInt(blocks - 1), 0);
     data.writeUInt32BE(this.options.device.blockBytes, 8);
-    if (this.thin) data.writeUInt8(0xc0, 14); // LBPME, LBPRZ
+    if (this.thin) data.writeUInt8(0x80 | ((this.options.unmappedReadZero ?? true) ? 0x40 : 0), 14); // LBPME, LBPRZ
     return { status: 0, data: data.subarray(0, cdb.readUInt32BE(10)) };
   }
 
@@ -207,14 +216,16 @@ export class LogicalUnit {
     if (this.options.readOnly) return WRITE_PROTECTED;
     const list = Buffer.from(parameters.buffer, parameters.byteOffset, parameters.length);
     if (list.length < 8) return checkCondition(SENSE_KEY.illegalRequest, 0x1a);
-    const { device } = this.options;
+    const { device, unmapGranuleBlocks = 1, unmappedReadZero = true } = this.options;
     const end = Math.min(list.length, 8 + list.readUInt16BE(2));
     for (let at = 8; at + 16 <= end; at += 16) {
       const lba = Number(list.readBigUInt64BE(at));
       const count = list.readUInt32BE(at + 8);
       const refusal = this.refuse(lba, count, 0);
       if (refusal) return refusal;
-      if (mayWrite()) await device.zero(lba * device.blockBytes, count * device.blockBytes);
+      const first = Math.ceil(lba / unmapGranuleBlocks) * unmapGranuleBlocks;
+      const blocks = Math.floor((lba + count) / unmapGranuleBlocks) * unmapGranuleBlocks - first;
+      if (blocks > 0 && unmappedReadZero && mayWrite()) await device.zero(first * device.blockBytes, blocks * device.blockBytes);
     }
     return GOOD;
   }

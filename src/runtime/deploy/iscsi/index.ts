@@ -1,7 +1,7 @@
 /** An iSCSI initiator in user space (RFC 7143), for writing images to the disk that a deploy ramdisk exports. */
 export { type ChapAlgorithm, type ChapCredentials, ChapSecret } from './chap.ts';
 export { type DiscoveredTarget, discoverTargets } from './discovery.ts';
-export { type DiskOptions, type IscsiDisk, listLuns, openDisk, type WritePipeline } from './disk.ts';
+export { type DiskOptions, type IscsiDisk, listLuns, openDisk } from './disk.ts';
 export { iscsiErrors } from './errors.ts';
 export type { DigestName, OperationalParameters, Preferences } from './negotiation.ts';
 export { makeIsid, openSession, type SessionOptions } from './open-session.ts';

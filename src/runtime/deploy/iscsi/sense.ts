@@ -1,5 +1,5 @@
 /** Sense data (SPC-5 section 4.4): what a disk says about a failed command, in both of its formats, and its name in our errors. */
-import type { CodedError } from 'cdk8s-baremetal-contract';
+import { CodedError } from 'cdk8s-baremetal-contract';
 import { iscsiErrors } from './errors.ts';
 
 export interface Sense {
@@ -127,4 +127,9 @@ export function fixedSense(key: number, asc: number, ascq: number): Uint8Array {
   sense.writeUInt8(asc, 12);
   sense.writeUInt8(ascq, 13);
   return sense;
+}
+
+/** The disk does not know the command, or not in this form. */
+export function isIllegalRequest(error: unknown): boolean {
+  return error instanceof CodedError && error.code === 'ISCSI_SCSI_ILLEGAL_REQUEST';
 }

@@ -2,7 +2,7 @@ import { discoverTargets, listLuns } from 'cdk8s-baremetal-runtime/deploy/iscsi/
 import type { Preferences } from 'cdk8s-baremetal-runtime/deploy/iscsi/negotiation';
 import { seededRandom } from 'cdk8s-baremetal-simulator/index';
 import { describe, expect, it } from 'vitest';
-import { codeOf, Lab, MIB, TARGET_NAME, withLab } from './lab.ts';
+import { codeOf, Lab, type LabOptions, MIB, TARGET_NAME, withLab } from './lab.ts';
 
 const sizes = [
   { name: 'tiny bursts', maxBurstLength: 1024, firstBurstLength: 512, maxRecvDataSegmentLength: 512 },
@@ -103,43 +103,121 @@ describe('openDisk', () => {
     }));
 });
 
-describe('zero, discard, flush', () => {
+const WRITE_10 = 0x2a;
+
+describe('zero, flush', () => {
   const dirty = async (lab: Lab): Promise<void> => lab.disk.write(0, seededRandom('dirt').bytes(8 * MIB));
   const isZero = async (lab: Lab, from: number, bytes: number): Promise<boolean> =>
     (await lab.disk.read(from, bytes)).every((byte) => byte === 0);
 
-  it.each([
-    ['WRITE SAME with UNMAP', { thin: true, writeSame: true }, 0x08],
-    ['WRITE SAME', { thin: false, writeSame: true }, 0x00],
-    ['writing, where there is no WRITE SAME', { thin: false, writeSame: false }, undefined],
-  ])('zeroes by %s', async (_, unit, flags) => {
+  const WRITE_SAME = 0x93;
+  const UNMAP = 0x42;
+  const READ = 0x28;
+
+  interface ZeroCase {
+    readonly title: string;
+    readonly unit: NonNullable<LabOptions['unit']>;
+    /** WRITE SAMEs with these flags, … */
+    readonly writeSame: readonly number[];
+    /** … UNMAPs, and whether anything is written, for 5 MiB from the second block on; then for another MiB. */
+    readonly unmaps: number;
+    readonly writes: 'nothing' | 'the edges' | 'all';
+    readonly again: readonly [writeSames: number, unmaps: number];
+  }
+  const MUTE = { thin: true, writeSame: false };
+  const zeroCases: ZeroCase[] = [
+    { title: 'WRITE SAME with UNMAP', unit: {}, writeSame: [8], unmaps: 0, writes: 'nothing', again: [2, 0] },
+    {
+      title: 'WRITE SAME without UNMAP on a thick disk',
+      unit: { thin: false },
+      writeSame: [0],
+      unmaps: 0,
+      writes: 'nothing',
+      again: [2, 0],
+    },
+    {
+      title: 'WRITE SAME without UNMAP where unmapped blocks may hold anything',
+      unit: { unmappedReadZero: false },
+      writeSame: [0],
+      unmaps: 0,
+      writes: 'nothing',
+      again: [2, 0],
+    },
+    // one refusal is enough to know that the disk has no WRITE SAME
+    { title: 'UNMAP alone', unit: MUTE, writeSame: [0], unmaps: 1, writes: 'nothing', again: [1, 2] },
+    {
+      title: 'UNMAP alone, of whole granules, and writing the edges',
+      unit: { ...MUTE, unmapGranuleBlocks: 2048 },
+      writeSame: [0],
+      unmaps: 1,
+      writes: 'the edges',
+      again: [1, 2],
+    },
+    {
+      title: 'writing, where UNMAP does nothing',
+      unit: { ...MUTE, unmapGranuleBlocks: 2 ** 30 },
+      writeSame: [0],
+      unmaps: 1,
+      writes: 'all',
+      again: [1, 2],
+    },
+    {
+      title: 'writing, where unmapped blocks may hold anything',
+      unit: { ...MUTE, unmappedReadZero: false },
+      writeSame: [0],
+      unmaps: 0,
+      writes: 'all',
+      again: [1, 0],
+    },
+    {
+      title: 'writing, where there is neither',
+      unit: { thin: false, writeSame: false },
+      writeSame: [0],
+      unmaps: 0,
+      writes: 'all',
+      again: [1, 0],
+    },
+  ];
+
+  it.each(zeroCases)('zeroes by $title', async ({ unit, writeSame, unmaps, writes, again }) => {
     const lab = new Lab({ unit });
     await lab.run(async () => {
       await dirty(lab);
-      const seen: number[] = [];
+      const seen = new Map<number, Uint8Array[]>();
+      const count = (opcode: number): number => seen.get(opcode)?.length ?? 0;
       const disk = await lab.open();
       lab.target.faults.onCommand = ({ opcode, cdb }) => {
-        if (opcode === 0x93) seen.push(cdb[1] ?? 0);
+        seen.set(opcode, [...(seen.get(opcode) ?? []), Uint8Array.from(cdb)]);
         return undefined;
       };
       await disk.zero(512, 5 * MIB);
       expect(await isZero(lab, 512, 5 * MIB)).toBe(true);
       expect(await isZero(lab, 0, 512)).toBe(false);
       expect(await isZero(lab, 512 + 5 * MIB, 512)).toBe(false);
-      // one try is enough to know that the disk has none
-      expect(seen).toEqual(flags === undefined ? [0] : [flags]);
+      expect((seen.get(WRITE_SAME) ?? []).map((cdb) => cdb[1])).toEqual(writeSame);
+      expect(count(UNMAP)).toBe(unmaps);
+      const writtenBlocks = (seen.get(WRITE_10) ?? []).reduce((sum, cdb) => sum + Buffer.from(cdb).readUInt16BE(7), 0);
+      if (writes === 'all') expect(writtenBlocks).toBe((5 * MIB) / 512);
+      else if (writes === 'nothing') expect(writtenBlocks).toBe(0);
+      else expect([writtenBlocks > 0, writtenBlocks <= (2 * MIB) / 512]).toEqual([true, true]);
+      expect(count(READ) > 0).toBe(unmaps > 0); // what was unmapped is looked at
       await disk.zero(6 * MIB, MIB);
-      expect(seen).toHaveLength(flags === undefined ? 1 : 2);
+      expect(await isZero(lab, 6 * MIB, MIB)).toBe(true);
+      expect([count(WRITE_SAME), count(UNMAP)]).toEqual(again);
       await disk.close();
     });
   });
 
-  it('discards only where the disk has UNMAP', () =>
-    withLab({}, async (lab) => {
+  it('takes a disk at its word no more that tells of UNMAP and refuses it', () =>
+    withLab({ unit: MUTE }, async (lab) => {
       await dirty(lab);
       const disk = await lab.open();
-      await disk.discard(MIB, MIB);
-      expect(await isZero(lab, MIB, MIB)).toBe(true);
+      let refused = 0;
+      lab.target.faults.onCommand = ({ opcode }) => (opcode === UNMAP && ++refused ? { sense: [5, 0x20, 0] } : undefined);
+      await disk.zero(0, MIB);
+      await disk.zero(MIB, MIB);
+      expect(await isZero(lab, 0, 2 * MIB)).toBe(true);
+      expect(refused).toBe(1);
       await disk.flush();
       await disk.close();
     }));
@@ -154,39 +232,37 @@ describe('zero, discard, flush', () => {
     }));
 });
 
-describe('the pipeline', () => {
-  it('writes a stream of pieces with many commands at once, and holds back a fast source', () =>
+describe('many commands at once', () => {
+  it('writes as many as the queue is deep, and no more', () =>
     withLab({ target: { windowCommands: 64 } }, async (lab) => {
       const disk = await lab.open({ queueDepth: 4 });
       let running = 0;
       let most = 0;
       lab.target.faults.onCommand = ({ opcode }) => {
-        if (opcode !== 0x2a) return undefined;
+        if (opcode !== WRITE_10) return undefined;
         most = Math.max(most, ++running);
         lab.clock.after(20, () => running--);
         return { delayMs: 20 };
       };
-      const pipeline = disk.pipeline();
       const image = seededRandom('image').bytes(16 * MIB);
-      for (let at = 0; at < image.length; at += 700 * 512) await pipeline.write(at, image.subarray(at, at + 700 * 512));
-      await pipeline.finish();
+      await Promise.all([disk.write(0, image.subarray(0, 8 * MIB)), disk.write(8 * MIB, image.subarray(8 * MIB))]);
       expect(most).toBe(4);
       expect(Buffer.compare(await lab.disk.read(0, image.length), image)).toBe(0);
       await disk.close();
     }));
 
-  it('tells the first failure and writes no further', () =>
+  it('tells a failure when nothing is under way any more, and writes no further', () =>
     withLab({}, async (lab) => {
       const disk = await lab.open({ queueDepth: 2 });
-      lab.target.faults.onCommand = ({ opcode, cdb }) =>
-        opcode === 0x2a && Buffer.from(cdb).readUInt32BE(2) === 4096 ? { sense: [3, 0x0c, 0] } : undefined;
-      const pipeline = disk.pipeline();
-      const piece = new Uint8Array(MIB).fill(1);
-      const work = (async () => {
-        for (let at = 0; at < 32 * MIB; at += MIB) await pipeline.write(at, piece);
-      })();
-      expect(await codeOf(work)).toBe('ISCSI_SCSI_MEDIUM_ERROR');
-      expect(await codeOf(pipeline.finish())).toBe('ISCSI_SCSI_MEDIUM_ERROR');
+      let running = 0;
+      lab.target.faults.onCommand = ({ opcode, cdb }) => {
+        if (opcode !== WRITE_10) return undefined;
+        running++;
+        lab.clock.after(20, () => running--);
+        return { delayMs: 20, ...(Buffer.from(cdb).readUInt32BE(2) === 4096 && { sense: [3, 0x0c, 0] as const }) };
+      };
+      expect(await codeOf(disk.write(0, new Uint8Array(32 * MIB).fill(1)))).toBe('ISCSI_SCSI_MEDIUM_ERROR');
+      expect(running).toBe(0);
       expect((await lab.disk.read(16 * MIB, MIB)).every((byte) => byte === 0)).toBe(true);
       await disk.close();
     }));
