@@ -1,6 +1,6 @@
 /** Runs the demo as a test: on a pod and ports of its own, in a folder of its own, and looks at what it leaves. */
 import { readdirSync } from 'node:fs';
-import { Testing } from 'cdk8s';
+import { App } from 'cdk8s';
 import type { SiteInput } from 'cdk8s-baremetal-contract';
 import { type Logger, silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
@@ -91,5 +91,5 @@ export function demoFolders(temporary: string): string[] {
 
 /** The example site under another pod's name, and so on other addresses. */
 function site(): SiteInput {
-  return JSON.parse(JSON.stringify(wuxi2(Testing.app()).input).replaceAll('pod45', POD)) as SiteInput;
+  return JSON.parse(JSON.stringify(wuxi2(new App()).input).replaceAll('pod45', POD)) as SiteInput;
 }

@@ -1,5 +1,5 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { Testing } from 'cdk8s';
+import { App } from 'cdk8s';
 import { Site } from 'cdk8s-baremetal';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
@@ -53,7 +53,7 @@ describe.skipIf(withoutCluster('applying manifests to an API server'))('a real A
   describe("the original's form", () => {
     beforeAll(() => {
       const site = { ...seedSite(), namespace: NAMESPACE, bmsCore: { form: 'seed' as const } };
-      const manifests = Site.fromInput(Testing.app(), site).toJson();
+      const manifests = Site.fromInput(new App(), site).toJson();
       writeFileSync(folder.path('seed.yaml'), manifests.map((manifest: unknown) => stringify(manifest, { version: '1.1' })).join('---\n'));
       kubectl('apply', '-f', folder.path('seed.yaml'));
     });

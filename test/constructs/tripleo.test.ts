@@ -1,5 +1,5 @@
 /** Row 002-15: physical and virtual compute in one site, synthesized by examples/tripleo. */
-import { App, Testing } from 'cdk8s';
+import { App } from 'cdk8s';
 import { bmsCoreConfig } from 'cdk8s-baremetal-contract';
 import { flavorRegistration } from 'cdk8s-baremetal-contract/api/index';
 import { type FlavorRecord, type NodeRecord, nodeKind, schedule } from 'cdk8s-baremetal-runtime/machine/index';
@@ -8,8 +8,8 @@ import { FLAVORS, physical, type Role, virtual } from '../../examples/tripleo/ap
 import { schemaProblems } from '../support/kubernetes-schema.ts';
 import { type AnyManifest, find, manifestsOf } from '../support/synth.ts';
 
-const servers = manifestsOf(physical(Testing.app()));
-const hypervisors = manifestsOf(virtual(Testing.app()));
+const servers = manifestsOf(physical(new App()));
+const hypervisors = manifestsOf(virtual(new App()));
 
 describe('002-15: an example that synthesizes physical and virtual compute', () => {
   it('synthesizes both from one app, and Kubernetes knows every field', () => {

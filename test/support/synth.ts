@@ -1,4 +1,4 @@
-import { App, type Chart, Testing } from 'cdk8s';
+import { App, type Chart } from 'cdk8s';
 import { Site } from 'cdk8s-baremetal';
 import type { SiteInput } from 'cdk8s-baremetal-contract';
 import type { Manifest } from './kubernetes-schema.ts';
@@ -9,7 +9,7 @@ export type AnyManifest = Manifest & { readonly spec: any; readonly data: any; r
 
 /** The manifests of a site, in the order of its file. */
 export function synthSite(input: SiteInput): AnyManifest[] {
-  return manifestsOf(Site.fromInput(Testing.app(), input));
+  return manifestsOf(Site.fromInput(new App(), input));
 }
 
 export function manifestsOf(chart: Chart): AnyManifest[] {

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { App, Chart, Testing } from 'cdk8s';
+import { App, Chart } from 'cdk8s';
 import { EnvironmentService } from 'cdk8s-baremetal';
 import {
   FULL_REVISION,
@@ -28,7 +28,7 @@ const PROGRAMS = fileURLToPath(new URL('../../../images/launch/', import.meta.ur
 type Env = readonly { readonly name: string; readonly value: string }[];
 const variables = (env: Env): Record<string, string> => Object.fromEntries(env.map(({ name, value }) => [name, value]));
 const podFor = (runenv: string) => {
-  const chart = new Chart(Testing.app(), 'test');
+  const chart = new Chart(new App(), 'test');
   EnvironmentService.fromValues(chart, 'service', VALUES.replace('runenv: "pre"', `runenv: "${runenv}"`), { release: 'accp' });
   return find(manifestsOf(chart), 'Deployment', 'posp-accp').spec.template.spec;
 };
@@ -112,7 +112,7 @@ describe.skipIf(!hasGit)('003-4: the checkout, with what the manifest says', () 
   /** The manifest's variables, but for where the project is: this machine's disk, which no manifest may name. */
   const run = async (revision: string): Promise<{ exitCode: number; log: string }> => {
     const values = VALUES.replace(/revision:.*/, `revision: "${revision}"`);
-    const chart = new Chart(Testing.app(), 'test');
+    const chart = new Chart(new App(), 'test');
     EnvironmentService.fromValues(chart, 'service', values, { release: 'accp' });
     const [, checkout] = find(manifestsOf(chart), 'Deployment', 'posp-accp').spec.template.spec.initContainers;
     let log = '';

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { App, Chart, Testing } from 'cdk8s';
+import { App, Chart } from 'cdk8s';
 import { EnvironmentService, type EnvironmentServiceProps, NoGitRepoVolumes, ValuesError } from 'cdk8s-baremetal';
 import { dockerfileInstructions } from 'cdk8s-baremetal/kolla/image-layers';
 import { RUN_ENVIRONMENTS } from 'cdk8s-baremetal-contract/launch/index';
@@ -24,7 +24,7 @@ const PROPS: EnvironmentServiceProps = {
   filebeat: { image: { repository: 'registry.example.net/filebeat', tag: '9.2.1' }, tags: ['posp_trade_c'] },
 };
 const synth = (changes: Partial<EnvironmentServiceProps> = {}): AnyManifest[] => {
-  const chart = new Chart(Testing.app(), 'test');
+  const chart = new Chart(new App(), 'test');
   new EnvironmentService(chart, 'service', { ...PROPS, ...changes });
   return manifestsOf(chart);
 };
@@ -37,7 +37,7 @@ const problems = (changes: Partial<EnvironmentServiceProps>): string[] =>
   });
 const refusedValues = (text: string): string[] => {
   try {
-    EnvironmentService.fromValues(new Chart(Testing.app(), 'test'), 'service', text, { release: 'accp' });
+    EnvironmentService.fromValues(new Chart(new App(), 'test'), 'service', text, { release: 'accp' });
   } catch (error) {
     if (error instanceof ValuesError) return error.message.split('\n');
     throw error;
@@ -159,7 +159,7 @@ describe('003-5: the Deployment', () => {
     });
   });
   it('nfs.*, declared and unused by the original, holds the logs when asked to', () => {
-    const chart = new Chart(Testing.app(), 'test');
+    const chart = new Chart(new App(), 'test');
     EnvironmentService.fromValues(chart, 'service', VALUES, { release: 'accp', logsOnNfs: true });
     const spec = podOf(find(manifestsOf(chart), 'Deployment', 'posp-accp'));
     expect(spec.volumes).toContainEqual({ name: 'app-logs', nfs: { server: '10.0.116.71', path: '/data/log' } });
@@ -320,7 +320,7 @@ describe("003-8: the seed's values.yaml as input", () => {
 });
 
 describe('no-gitrepo-volumes', () => {
-  const chart = new Chart(Testing.app(), 'test', { namespace: 'posp' });
+  const chart = new Chart(new App(), 'test', { namespace: 'posp' });
   new NoGitRepoVolumes(chart, 'policy');
   const manifests = manifestsOf(chart);
   it('is cluster-wide, bound, and refuses pods with such a volume', () => {

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { Ajv } from 'ajv';
-import { Chart, Testing } from 'cdk8s';
+import { App, Chart } from 'cdk8s';
 import { EnvironmentService, type HelmChartOptions, helmChart, writeHelmChart } from 'cdk8s-baremetal';
 import { VALUES as KEYS } from 'cdk8s-baremetal/environment/values';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -35,7 +35,7 @@ const rendered = (options: HelmChartOptions, over: Values, release = RELEASE): A
   });
 };
 const synthesized = (options: HelmChartOptions, over: Values, release = RELEASE): AnyManifest[] => {
-  const chart = new Chart(Testing.app(), 'test');
+  const chart = new Chart(new App(), 'test');
   EnvironmentService.fromValues(chart, 'service', stringify(merged(parse(file(options, 'values.yaml')), over)), { release });
   return manifestsOf(chart);
 };

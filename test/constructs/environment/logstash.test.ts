@@ -1,4 +1,4 @@
-import { App, Chart, Testing } from 'cdk8s';
+import { App, Chart } from 'cdk8s';
 import { LogstashPipeline, type LogstashPipelineProps } from 'cdk8s-baremetal';
 import { describe, expect, it } from 'vitest';
 import { pospCluster } from '../../../examples/posp/app.ts';
@@ -11,7 +11,7 @@ const PROPS: LogstashPipelineProps = {
   elasticsearch: { hosts: ['https://e1:9200', 'https://e2:9200'] },
 };
 const synth = (changes: Partial<LogstashPipelineProps> = {}): AnyManifest[] => {
-  const chart = new Chart(Testing.app(), 'test');
+  const chart = new Chart(new App(), 'test');
   new LogstashPipeline(chart, 'logstash', { ...PROPS, ...changes });
   return manifestsOf(chart);
 };

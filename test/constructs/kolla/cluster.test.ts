@@ -1,7 +1,7 @@
 /** The waiting container against a real API server, with the rights that its manifests give it. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { Chart, Testing } from 'cdk8s';
+import { App, Chart } from 'cdk8s';
 import { KollaService } from 'cdk8s-baremetal';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
@@ -16,7 +16,7 @@ if (noCurl) console.warn('test/constructs/kolla: curl is missing (Debian package
 
 describe.skipIf(withoutCluster('jobs around a rollout') || noCurl)('001-10: on a real API server', () => {
   const folder = temporaryFolder();
-  const chart = new Chart(Testing.app(), 'test', { namespace: NAMESPACE });
+  const chart = new Chart(new App(), 'test', { namespace: NAMESPACE });
   new KollaService(chart, 'nova-api', propsWith({ stopped: true, jobs: { before: ['upgrade'], after: ['online-migration'] } }));
   const manifests = manifestsOf(chart);
   const job = (kind: string): AnyManifest =>

@@ -1,6 +1,6 @@
 /** What the pages show has to work: their examples are run as they are printed, and what they list is what there is. */
 import { readFileSync } from 'node:fs';
-import { Chart, Testing } from 'cdk8s';
+import { App, Chart } from 'cdk8s';
 import { EnvironmentService, KollaService, kollaErrors } from 'cdk8s-baremetal';
 import { VALUES } from 'cdk8s-baremetal/environment/values';
 import { KOLLA_JOB_VARIABLE } from 'cdk8s-baremetal/kolla/jobs';
@@ -22,7 +22,7 @@ const run = (text: string): Chart => {
     'nova.conf': readFileSync('examples/nova-api/nova.conf', 'utf8'),
   };
   const body = new Function('app', 'Chart', 'KollaService', 'EnvironmentService', 'readFileSync', 'BASE_C', `${code}\nreturn chart;`);
-  return body(Testing.app(), Chart, KollaService, EnvironmentService, (name: string) => files[name], `sha256:${'a'.repeat(64)}`);
+  return body(new App(), Chart, KollaService, EnvironmentService, (name: string) => files[name], `sha256:${'a'.repeat(64)}`);
 };
 
 describe('docs/kolla.md', () => {

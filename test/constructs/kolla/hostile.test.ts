@@ -1,5 +1,5 @@
 /** Whatever somebody writes into a definition, a values file or a volume: problems by name, never another error, never a hang. */
-import { Chart, Testing } from 'cdk8s';
+import { App, Chart } from 'cdk8s';
 import { EnvironmentService, KollaDefaultsError, parseKollaDefaults, ValuesError } from 'cdk8s-baremetal';
 import { parseVolume, volumeName } from 'cdk8s-baremetal/kolla/volume-string';
 import fc from 'fast-check';
@@ -56,7 +56,7 @@ describe('hostile input', () => {
   it('values', () => {
     fc.assert(
       fc.property(soup, (text) => {
-        const chart = new Chart(Testing.app(), 'test');
+        const chart = new Chart(new App(), 'test');
         only(() => EnvironmentService.fromValues(chart, 'service', text, { release: 'r' }), ValuesError);
       }),
       { numRuns: Math.ceil(RUNS / 10) },

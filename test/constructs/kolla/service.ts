@@ -1,5 +1,5 @@
 /** A small kolla service for tests, and what is synthesized of it. */
-import { type App, Chart, Testing } from 'cdk8s';
+import { App, Chart } from 'cdk8s';
 import { type KollaDefinition, KollaService, type KollaServiceProps } from 'cdk8s-baremetal/kolla/index';
 import { type AnyManifest, find, manifestsOf, problemsOf } from '../../support/synth.ts';
 
@@ -31,7 +31,7 @@ export function propsWith({ definition, ...rest }: Changes): KollaServiceProps {
 }
 
 export function synth(changes: Changes = {}): AnyManifest[] {
-  const chart = new Chart(Testing.app(), 'test', { namespace: 'openstack' });
+  const chart = new Chart(new App(), 'test', { namespace: 'openstack' });
   new KollaService(chart, 'nova-api', propsWith(changes));
   return manifestsOf(chart);
 }

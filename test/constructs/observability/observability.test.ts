@@ -1,4 +1,4 @@
-import { App, Testing } from 'cdk8s';
+import { App } from 'cdk8s';
 import { Observability, type ObservabilityProps } from 'cdk8s-baremetal/observability/index';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -6,7 +6,7 @@ import { observability } from '../../../examples/observability/app.ts';
 import { schemaProblems } from '../../support/kubernetes-schema.ts';
 import { type AnyManifest, find, manifestsOf, problemsOf } from '../../support/synth.ts';
 
-const synth = (props: ObservabilityProps = {}): AnyManifest[] => manifestsOf(new Observability(Testing.app(), 'observability', props));
+const synth = (props: ObservabilityProps = {}): AnyManifest[] => manifestsOf(new Observability(new App(), 'observability', props));
 const podOf = (manifests: AnyManifest[], kind: string, name: string) => find(manifests, kind, name).spec.template.spec;
 
 describe('004-14: Loki and Grafana', () => {

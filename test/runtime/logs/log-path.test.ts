@@ -4,7 +4,7 @@
  * Debian. What they exchange is the real thing.
  */
 import { appendFileSync, mkdirSync, truncateSync } from 'node:fs';
-import { Chart, Testing } from 'cdk8s';
+import { App, Chart } from 'cdk8s';
 import { EnvironmentService, LogstashPipeline, type RedisList } from 'cdk8s-baremetal';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Plugin, parsePipeline, pluginsFor } from '../../support/logstash-config.ts';
@@ -39,7 +39,7 @@ describe.skipIf(redisMissing !== undefined)('003-6 003-7: from a log file to its
 
   const redis = (): RedisList => ({ hosts: [`127.0.0.1:${server.port}`], key: LIST, passwordSecret: 'logstash-redis' });
   const filebeatYml = (tag = 'posp_trade_c'): string => {
-    const chart = new Chart(Testing.app(), 'test');
+    const chart = new Chart(new App(), 'test');
     new EnvironmentService(chart, 'service', {
       release: 'accp',
       containerName: 'account-confirm',
@@ -124,7 +124,7 @@ describe.skipIf(redisMissing !== undefined)('003-6 003-7: from a log file to its
 
   describe('and out of it again, as the pipeline says', () => {
     const pipeline = () => {
-      const chart = new Chart(Testing.app(), 'test');
+      const chart = new Chart(new App(), 'test');
       new LogstashPipeline(chart, 'logstash', {
         redis: redis(),
         indices: { posp_trade_c: 'posp-trade-c' },
