@@ -34,6 +34,8 @@ export interface OperatorOptions {
   readonly databases?: Databases;
   /** Makes their accounts and endpoints in Keystone. Absent: somebody else does. */
   readonly identity?: Identity;
+  /** At the API server, twice that for a moment. Default 50. */
+  readonly requestsPerSecond?: number;
   /** Of /healthz, /readyz and /metrics. */
   readonly listen: { readonly address?: string; readonly port: number };
   /** Only for tests that cannot wait for the defaults. */
@@ -68,9 +70,10 @@ export async function startOperator(options: OperatorOptions, signal: AbortSigna
     electionTimes,
     databases,
     identity,
+    requestsPerSecond = 50,
   } = options;
   const metrics = createMetrics();
-  const api = httpApi({ transport, clock, metrics });
+  const api = httpApi({ transport, clock, metrics, throttle: { perSecond: requestsPerSecond, burst: 2 * requestsPerSecond } });
   const common = { api, clock, random, logger, metrics };
   const events = createEventRecorder({ api, clock, logger, controller: 'onecloud.yunion.io/operator', instance: podName });
   const places = watchNamespaces.length === 0 ? [{}] : watchNamespaces.map((namespace) => ({ namespace }));

@@ -293,6 +293,7 @@ function registerBundle(program: Command): void {
     .option('--replicas <number>', 'of it; one leads', number)
     .option('--watch-namespaces <names>', 'only these, by commas: it then has no rights in others', list)
     .option('--image-pull-secrets <names>', 'by commas', list)
+    .option('--requests-per-second <number>', 'at the API server, 10 or more', requestRate)
     .option('--no-validation-rules', 'for Kubernetes before 1.25: the kind without its rules in CEL')
     .action(async (flags: BundleOptions) => {
       const { bundleYaml } = await import('./bundle.ts');
@@ -356,6 +357,12 @@ function list(value: string): string[] {
 function number(value: string): number {
   const parsed = Number(value);
   if (!Number.isFinite(parsed) || parsed <= 0) throw new InvalidArgumentError('It must be a number above 0.');
+  return parsed;
+}
+
+function requestRate(value: string): number {
+  const parsed = number(value);
+  if (parsed < 10) throw new InvalidArgumentError('It must be 10 or more.');
   return parsed;
 }
 

@@ -23,8 +23,12 @@ export async function clusterStatus(context: ClusterContext, key: ClusterKey): P
   print(`Phase       ${status.phase ?? 'not reported yet'}`);
   if (status.observedGeneration !== undefined && status.observedGeneration < generation)
     print(`            the operator has seen generation ${status.observedGeneration} of ${generation}`);
-  for (const { type, status: state, reason, message } of status.conditions ?? [])
-    print(`${type.padEnd(11)} ${state} (${reason})${message === undefined ? '' : `: ${message}`}`);
+  const told = new Map<string, string>();
+  for (const { type, status: state, reason, message } of status.conditions ?? []) {
+    const as = message && told.get(message);
+    print(`${type.padEnd(11)} ${state} (${reason})${message === undefined ? '' : as === undefined ? `: ${message}` : `: as ${as}`}`);
+    if (message !== undefined && as === undefined) told.set(message, type);
+  }
 
   const components = Object.entries(status.components ?? {});
   if (components.length > 0) {

@@ -8,6 +8,7 @@ import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
 import { pino } from 'pino';
 import { clientNodeTransport, loadKubeConfig } from '../engine/client-node-transport.ts';
+import { operatorErrors } from '../engine/errors.ts';
 import { startOperator } from '../main.ts';
 import { keystoneIdentity } from '../onecloud/keystone-identity.ts';
 import { mysqlDatabases } from '../onecloud/mysql-databases.ts';
@@ -25,7 +26,10 @@ async function run(): Promise<void> {
     [variables.podName]: podName = hostname(),
     [variables.podNamespace]: podNamespace = 'onecloud-system',
     [variables.image]: image,
+    [variables.requestsPerSecond]: requests = String(operatorProgram.requestsPerSecond),
   } = process.env;
+  const requestsPerSecond = Number(requests);
+  if (!(requestsPerSecond >= 10)) throw operatorErrors.OPERATOR_REQUESTS_INVALID({ name: variables.requestsPerSecond, value: requests });
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
     process.once(name, () => {
@@ -47,6 +51,7 @@ async function run(): Promise<void> {
         .map((name) => name.trim())
         .filter((name) => name !== ''),
       ...(image !== undefined && image !== '' && { image }),
+      requestsPerSecond,
       listen: { port },
       databases: mysqlDatabases({ clock: nodeClock }),
       identity: keystoneIdentity({ network: nodeNetwork, clock: nodeClock }),

@@ -6,6 +6,10 @@ export const operatorErrors = defineErrors('OPERATOR', {
     message: ({ apiVersion, kind }) => `The operator does not know where ${kind} of ${apiVersion} is served`,
     cure: 'Add the kind to the operator’s table of resource types.',
   }),
+  OPERATOR_REQUESTS_INVALID: entry<{ name: string; value: string }>({
+    message: ({ name, value }) => `${name} is ${JSON.stringify(value)}: it is a number of requests a second, 10 or more`,
+    cure: 'Correct the variable of the operator’s Deployment (bmctl bundle --requests-per-second).',
+  }),
   OPERATOR_KIND_NOT_SERVED: entry<{ object: string; apiVersion: string }>({
     message: ({ object, apiVersion }) => `The API server does not serve ${apiVersion}, needed for ${object}`,
     cure: ({ apiVersion }) =>

@@ -81,17 +81,12 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
   const pending = results.filter(({ state, held }) => (state === 'progressing' || state === 'waiting') && !held);
   const failed = results.filter(({ state, error }) => state === 'failed' || error !== undefined);
   const rolledBack = last?.outcome === 'RolledBack';
-  const list = (found: readonly ComponentResult[]): string =>
-    found
-      .map(({ component, message }) => (message ? `${component}: ${message}` : component))
-      .join('; ')
-      .slice(0, 2000);
   // what waits with the image that it has serves
   const ready = results.every(({ state, held }) => state === 'ready' || state === 'disabled' || held);
   const next: NewCondition[] = [
     ready
       ? { type: 'Ready', status: 'True', reason: 'AllReady' }
-      : { type: 'Ready', status: 'False', reason: 'NotReady', message: list([...failed, ...pending]) },
+      : { type: 'Ready', status: 'False', reason: 'NotReady', message: inWords([...new Set([...failed, ...pending])]) },
     plan?.waitingFor !== undefined
       ? {
           type: 'Progressing',
@@ -100,12 +95,12 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
           message: `${plan.changes.length} changes wait for ${plan.waitingFor}`,
         }
       : pending.length > 0
-        ? { type: 'Progressing', status: 'True', reason: 'RollingOut', message: list(pending) }
+        ? { type: 'Progressing', status: 'True', reason: 'RollingOut', message: inWords(pending) }
         : { type: 'Progressing', status: 'False', reason: 'Settled' },
     notAccepted
       ? { type: 'Degraded', status: 'True', reason: 'RollbackRefused', message: String(notAccepted) }
       : failed.length > 0
-        ? { type: 'Degraded', status: 'True', reason: 'ComponentsFailed', message: list(failed) }
+        ? { type: 'Degraded', status: 'True', reason: 'ComponentsFailed', message: inWords(failed) }
         : rolledBack || last?.outcome === 'Failed'
           ? { type: 'Degraded', status: 'True', reason: rolledBack ? 'RolledBack' : 'RolloutFailed', message: last?.message ?? '' }
           : { type: 'Degraded', status: 'False', reason: 'AsExpected' },
@@ -138,6 +133,21 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
     ...(plan && { plan }),
   };
 }
+
+/** Components of which the same is said are told together, the first of them by name: thirty may wait for one. */
+function inWords(found: readonly ComponentResult[]): string {
+  const components = new Map<string, string[]>();
+  for (const { component, message = '' } of found) components.set(message, [...(components.get(message) ?? []), component]);
+  return [...components]
+    .map(([message, names]) => {
+      const who = names.length > NAMED + 1 ? `${names.slice(0, NAMED).join(', ')} and ${names.length - NAMED} more` : names.join(', ');
+      return message === '' ? who : `${who}: ${message}`;
+    })
+    .join('; ')
+    .slice(0, 2000);
+}
+
+const NAMED = 3;
 
 /** Reasons of conditions that speak of a spec, or a moment, which a pause leaves behind. */
 const PASSED_OVER: ReadonlySet<string> = new Set(['InvalidSpec', 'NodePortTaken', 'DatabasesShared', 'PassFailed']);

@@ -49,6 +49,37 @@ describe('004-10: bmctl bundle', () => {
     });
   });
 
+  it('lets nobody in but for health and metrics, and starts without the registry where the image has a name for good', () => {
+    const policy = find(bundle(), 'NetworkPolicy', 'onecloud-operator').spec;
+    const { template, selector } = find(bundle(), 'Deployment', 'onecloud-operator').spec;
+    expect(policy).toEqual({
+      podSelector: selector,
+      policyTypes: ['Ingress'],
+      ingress: [{ ports: [{ protocol: 'TCP', port: template.spec.containers[0].ports[0].name }] }],
+    });
+    const policyOf = (image: string): unknown =>
+      find(bundle({ image }), 'Deployment', 'onecloud-operator').spec.template.spec.containers[0].imagePullPolicy;
+    expect(
+      ['r:5000/o', 'r:5000/o:latest', 'r:5000/o:v1', 'r:5000/o@sha256:ab', 'r:5000/o:latest@sha256:ab', 'o:latest-2'].map(policyOf),
+    ).toEqual(['Always', 'Always', 'IfNotPresent', 'IfNotPresent', 'IfNotPresent', 'IfNotPresent']);
+  });
+
+  it('has rights on its own Lease alone', () => {
+    const leases = find(bundle(), 'Role', 'onecloud-operator-leader-election').rules.filter(({ resources }: { resources: string[] }) =>
+      resources.includes('leases'),
+    );
+    expect(leases).toEqual([
+      { apiGroups: ['coordination.k8s.io'], resources: ['leases'], resourceNames: ['onecloud-operator'], verbs: ['get', 'update'] },
+      { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
+    ]);
+  });
+
+  it('says how much the API server is asked, and refuses to starve it', () => {
+    const env = find(bundle({ requestsPerSecond: 250 }), 'Deployment', 'onecloud-operator').spec.template.spec.containers[0].env;
+    expect(env).toContainEqual({ name: 'API_REQUESTS_PER_SECOND', value: '250' });
+    expect(() => bundle({ requestsPerSecond: 5 })).toThrow('requestsPerSecond is 5; give 10 or more');
+  });
+
   it('holds no secret', () => {
     expect(bundle().filter(({ kind }) => kind === 'Secret')).toEqual([]);
     expect(bundleYaml()).not.toMatch(/^\s*\w*[pP]assword: \S/m);

@@ -2,6 +2,7 @@
  * The whole operator in a process of its own, to be measured, stopped and killed. Everything comes in the environment, as in its image; times of the
  * election may be shorter than a test can wait otherwise. Prints one line, the port of its health endpoints, when it listens.
  */
+import { operatorProgram } from 'cdk8s-baremetal/operator-installation';
 import { pino } from 'pino';
 import { clientNodeTransport, loadKubeConfig } from '../../../src/operator/engine/client-node-transport.ts';
 import { startOperator } from '../../../src/operator/main.ts';
@@ -17,6 +18,7 @@ const {
   ELECTION_MS = '',
   DATABASES = '',
   LOG_LEVEL = 'silent',
+  API_REQUESTS_PER_SECOND = String(operatorProgram.requestsPerSecond),
 } = process.env;
 const [leaseDurationMs, renewDeadlineMs, retryPeriodMs] = ELECTION_MS.split(',').map(Number);
 const stop = new AbortController();
@@ -38,6 +40,7 @@ async function run(): Promise<void> {
       podName: POD_NAME,
       podNamespace: POD_NAMESPACE,
       watchNamespaces: WATCH_NAMESPACES.split(',').filter((name) => name !== ''),
+      requestsPerSecond: Number(API_REQUESTS_PER_SECOND),
       listen: { address: '127.0.0.1', port: 0 },
       ...(DATABASES !== '' && { databases: mysqlDatabases({ clock: nodeClock }) }),
       ...(leaseDurationMs && renewDeadlineMs && retryPeriodMs && { electionTimes: { leaseDurationMs, renewDeadlineMs, retryPeriodMs } }),

@@ -181,7 +181,7 @@ describe.skipIf(withoutKubetest('bad input on an API server'))('bad input and fa
       );
       const kubeconfig = await accountWith(home, [
         [namespace, narrowed],
-        [home, operatorLeaseRules()],
+        [home, operatorLeaseRules('onecloud-operator')],
       ]);
       const operator = await start(home, [namespace], { kubeconfig });
       await create(namespace, loadSpec({ only: FEW }));
