@@ -96,6 +96,34 @@ export const clusterErrors = defineErrors('bmctl cluster', {
       `${components.join(', ')} may have changed their tables when they came from ${to} to ${from}; a rollback undoes images only`,
     cure: 'Restore the databases from a dump if they must go back, and repeat with --accept-database-not-rolled-back',
   }),
+  CLUSTER_NO_DUMP: entry<{ cluster: string; dump?: string; known: readonly string[] }>({
+    message: ({ cluster, dump }) => `the history of ${cluster} knows no dump${dump === undefined ? '' : ` ${dump}`}`,
+    cure: ({ known }) =>
+      known.length > 0
+        ? `Name one of ${known.join(', ')} with --dump`
+        : 'spec.databaseBackup makes upgrades begin with one; a dump of your own is restored by your own client while the services are disabled',
+  }),
+  CLUSTER_RESTORE_CONFIRM: entry<{ dump: string }>({
+    message: ({ dump }) => `${dump} was not restored`,
+    cure: 'Look at the list above, and repeat with --yes',
+  }),
+  CLUSTER_RESTORE_UNDER_WAY: entry<{ dump: string }>({
+    message: ({ dump }) => `the restore of ${dump} has begun and did not end`,
+    cure: ({ dump }) => `Repeat it with --dump ${dump}, or give up with --abort`,
+  }),
+  CLUSTER_NO_RESTORE: entry<{ cluster: string }>({
+    message: ({ cluster }) => `no restore of ${cluster} is under way`,
+    cure: 'Nothing is to be done',
+  }),
+  CLUSTER_RESTORE_FAILED: entry<{ job: string; namespace: string; why: string }>({
+    message: ({ job, why }) => `the Job ${job} did not restore the dump: ${why}`,
+    cure: ({ job, namespace }) =>
+      `Look at kubectl -n ${namespace} logs job/${job}, correct the cause and repeat the command: services stay disabled until then. --abort enables them with the databases as they are now`,
+  }),
+  CLUSTER_RESTORE_DEADLINE: entry<{ minutes: number; waits: string }>({
+    message: ({ minutes, waits }) => `after ${minutes} minutes the restore still waits for ${waits}`,
+    cure: 'Look at bmctl cluster status and at whether the operator runs, and repeat the command: it goes on where it was',
+  }),
   CLUSTER_NOT_CONFIRMED: entry<{ cluster: string }>({
     message: ({ cluster }) => `${cluster} was not deleted`,
     cure: 'Look at the list above, and repeat with --yes',

@@ -13,6 +13,8 @@ export const clusterAnnotation = {
   resetConfig: `${ONECLOUD_GROUP}/reset-config`,
   /** On the cluster: the version to which it may go back although databases stay as they are. */
   acceptDatabase: `${ONECLOUD_GROUP}/accept-database-not-rolled-back`,
+  /** On the cluster, while a dump is read back: which, and the components that are disabled meanwhile. */
+  restoring: `${ONECLOUD_GROUP}/restoring`,
   /** On a workload: what was copied into its pods, and so is in no image. */
   devSync: `${ONECLOUD_GROUP}/dev-sync`,
 } as const;

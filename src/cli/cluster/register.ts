@@ -189,6 +189,24 @@ export function registerClusterCommands(program: Command): void {
       }),
     );
 
+  withWait(
+    cluster
+      .command('restore')
+      .description('reads a dump of the databases back, and the version that it is from; shows it; does it with --yes'),
+  )
+    .option('--dump <file>', 'default: the newest of the history')
+    .option('--abort', 'give up one that did not end: services come back with the databases as they are')
+    .option('--yes', 'do it')
+    .action((flags: WaitFlags & { dump?: string; abort?: boolean; yes?: boolean }) =>
+      withCluster(async (context, key) => {
+        const { abortRestore, restoreCluster } = await import('./restore.ts');
+        const { dump, abort, yes, timeout: minutes } = flags;
+        if (abort) await abortRestore(context, key);
+        else await restoreCluster(context, { key, minutes, ...(dump !== undefined && { dump }), ...(yes && { yes }) });
+        await waiting(context, key, flags);
+      }),
+    );
+
   registerConfig(cluster, withCluster);
   registerDev(cluster, withCluster);
   registerInit(cluster);

@@ -1,10 +1,12 @@
-/** The Job that dumps a cluster's databases before an upgrade, and the claim that it writes to. */
+/** The Jobs that dump a cluster's databases before an upgrade and read a dump back, and the claim that dumps are in. */
 import {
   type ClusterSettings,
   DATABASE_DUMP,
+  DATABASE_RESTORE,
   databaseDumpClaimName,
   databaseDumpJobName,
   databaseDumpSecretName,
+  databaseRestoreName,
   MANAGED_BY,
   NAME_LABEL_VALUE,
   onecloudLabel,
@@ -64,6 +66,51 @@ ls -1t "$folder"/*.sql.gz | tail -n +$((keep + 1)) | while read -r old; do rm -f
 ls -l "$folder/$file"
 `;
 
+/**
+ * A database is dropped before it is read back, so that nothing stays of what came after the dump; accounts and their rights are not in it and
+ * stay. Nothing is dropped before the whole dump was seen to be there. May be run again.
+ */
+export const databaseRestoreScript = `set -euo pipefail
+login=$1 folder=$2 file=$3
+client=$(command -v mariadb || command -v mysql) || { echo "the image has neither mariadb nor mysql" >&2; exit 127; }
+[ -f "$folder/$file" ] || { echo "there is no $file, but: $(ls "$folder" | tr '\\n' ' ')" >&2; exit 66; }
+gzip -dc "$folder/$file" | tail -n 1 | grep -q '^-- Dump completed' || { echo "$file is not complete" >&2; exit 65; }
+gzip -dc "$folder/$file" \\
+  | LC_ALL=C sed -E 's#^(CREATE DATABASE /\\*!32312 IF NOT EXISTS\\*/ )(\`[^\`]+\`)#DROP DATABASE IF EXISTS \\2;\\n&#' \\
+  | "$client" --defaults-file="$login"
+echo "$file is restored"
+`;
+
+export interface DatabaseRestoreProps extends Omit<DatabaseDumpProps, 'revision' | 'from' | 'databases'> {
+  /** Name of the dump in the claim. */
+  readonly file: string;
+}
+
+/** Reads its login from the Secret of its own name, which has databaseDumpKeys. */
+export function databaseRestore(props: DatabaseRestoreProps): ManifestObject {
+  const { name, namespace, instance, backup, file } = props;
+  const labels = {
+    [onecloudLabel.name]: NAME_LABEL_VALUE,
+    [onecloudLabel.instance]: instance,
+    [onecloudLabel.managedBy]: MANAGED_BY,
+    [onecloudLabel.component]: DATABASE_RESTORE,
+  };
+  const job = databaseRestoreName(name);
+  const spec = podSpec({
+    ...props,
+    container: DATABASE_RESTORE,
+    script: databaseRestoreScript,
+    args: [file],
+    secret: job,
+    claim: databaseDumpClaimName(name),
+    readOnly: true,
+  });
+  return k8s.KubeJob.manifest({
+    metadata: { name: job, namespace, labels },
+    spec: { backoffLimit: 0, activeDeadlineSeconds: backup.timeoutSeconds, template: { metadata: { labels }, spec } },
+  });
+}
+
 export function databaseDump(props: DatabaseDumpProps): DatabaseDumpManifests {
   const { name, namespace, instance, backup, revision, from, databases } = props;
   const labels = {
@@ -80,7 +127,17 @@ export function databaseDump(props: DatabaseDumpProps): DatabaseDumpManifests {
       spec: {
         backoffLimit: 2,
         activeDeadlineSeconds: backup.timeoutSeconds,
-        template: { metadata: { labels }, spec: podSpec({ ...props, file, claim, databases }) },
+        template: {
+          metadata: { labels },
+          spec: podSpec({
+            ...props,
+            container: DATABASE_DUMP,
+            script: databaseDumpScript,
+            args: [file, String(backup.keep), ...databases],
+            secret: databaseDumpSecretName(name),
+            claim,
+          }),
+        },
       },
     }),
     k8s.KubePersistentVolumeClaim.manifest({
@@ -95,16 +152,18 @@ export function databaseDump(props: DatabaseDumpProps): DatabaseDumpManifests {
   return { claim: volume, job, file };
 }
 
-function podSpec({
-  name,
-  backup,
-  databases,
-  file,
-  claim,
-  priorityClassName,
-  imagePullSecrets,
-  tolerations,
-}: DatabaseDumpProps & { readonly file: string; readonly claim: string }): k8s.PodSpec {
+interface DumpPod extends Pick<DatabaseDumpProps, 'backup' | 'priorityClassName' | 'imagePullSecrets' | 'tolerations'> {
+  readonly container: string;
+  readonly script: string;
+  /** After the login and the folder. */
+  readonly args: readonly string[];
+  readonly secret: string;
+  readonly claim: string;
+  readonly readOnly?: boolean;
+}
+
+function podSpec(options: DumpPod): k8s.PodSpec {
+  const { backup, container, script, args, secret, claim, readOnly, priorityClassName, imagePullSecrets, tolerations } = options;
   const { user, group } = renderProgram;
   return {
     restartPolicy: 'Never',
@@ -123,11 +182,11 @@ function podSpec({
     },
     containers: [
       {
-        name: DATABASE_DUMP,
+        name: container,
         image: backup.image,
         imagePullPolicy: backup.image.includes('@sha256:') ? 'IfNotPresent' : 'Always',
-        command: ['/bin/bash', '-c', databaseDumpScript, DATABASE_DUMP],
-        args: [`${LOGIN}/${databaseDumpKeys.login}`, DUMPS, file, String(backup.keep), ...databases],
+        command: ['/bin/bash', '-c', script, container],
+        args: [`${LOGIN}/${databaseDumpKeys.login}`, DUMPS, ...args],
         // the last lines of a failed dump are read from the pod's status: no right to read logs is needed
         terminationMessagePolicy: 'FallbackToLogsOnError',
         resources: resourcesOf({ requests: { cpu: '100m', memory: '64Mi' }, limits: { memory: '512Mi' } }),
@@ -138,12 +197,12 @@ function podSpec({
         },
         volumeMounts: [
           { name: 'login', mountPath: LOGIN, readOnly: true },
-          { name: 'dumps', mountPath: DUMPS },
+          { name: 'dumps', mountPath: DUMPS, ...(readOnly && { readOnly }) },
         ],
       },
     ],
     volumes: [
-      { name: 'login', secret: { secretName: databaseDumpSecretName(name), defaultMode: 0o440 } },
+      { name: 'login', secret: { secretName: secret, defaultMode: 0o440 } },
       { name: 'dumps', persistentVolumeClaim: { claimName: claim } },
     ],
   };

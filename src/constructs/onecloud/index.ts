@@ -8,6 +8,8 @@ export {
   databaseDumpAuthority,
   databaseDumpKeys,
   databaseDumpScript,
+  databaseRestore,
+  databaseRestoreScript,
 } from './database-dump.ts';
 export { ClusterSpecError, OnecloudCluster, type OnecloudClusterProps } from './onecloud-cluster.ts';
 export { OnecloudClusterResource, type OnecloudClusterResourceProps } from './onecloud-cluster-resource.ts';

@@ -106,3 +106,11 @@ export function databaseDumpClaimName(cluster: string): string {
 export function databaseDumpSecretName(cluster: string): string {
   return componentObjectName(cluster, DATABASE_DUMP);
 }
+
+/** Component label of the Job that reads a dump back. */
+export const DATABASE_RESTORE = 'database-restore';
+
+/** default-database-restore: the Job, and the Secret that its client reads. */
+export function databaseRestoreName(cluster: string): string {
+  return componentObjectName(cluster, DATABASE_RESTORE);
+}

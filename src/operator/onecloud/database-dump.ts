@@ -193,7 +193,21 @@ async function start(options: DumpOptions, backup: NonNullable<ClusterSettings['
 
 /** What the client of the Job reads: there while the Job is. */
 function loginSecret({ cluster, instance }: DumpOptions, server: DatabaseServer): KubeObject {
-  const { host, port, user, password, tls } = server;
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: {
+      name: databaseDumpSecretName(cluster.metadata.name),
+      namespace: cluster.metadata.namespace ?? '',
+      labels: { [onecloudLabel.instance]: instance, [onecloudLabel.managedBy]: MANAGED_BY, [onecloudLabel.component]: DATABASE_DUMP },
+    },
+    type: 'Opaque',
+    data: clientLogin(server),
+  };
+}
+
+/** An option file for the clients of MySQL and MariaDB, and what it refers to, as data of a Secret. */
+export function clientLogin({ host, port, user, password, tls }: DatabaseServer): Record<string, string> {
   const lines = [
     '[client]',
     `host=${quoted(host)}`,
@@ -206,18 +220,8 @@ function loginSecret({ cluster, instance }: DumpOptions, server: DatabaseServer)
   ];
   const encode = (text: string): string => Buffer.from(text).toString('base64');
   return {
-    apiVersion: 'v1',
-    kind: 'Secret',
-    metadata: {
-      name: databaseDumpSecretName(cluster.metadata.name),
-      namespace: cluster.metadata.namespace ?? '',
-      labels: { [onecloudLabel.instance]: instance, [onecloudLabel.managedBy]: MANAGED_BY, [onecloudLabel.component]: DATABASE_DUMP },
-    },
-    type: 'Opaque',
-    data: {
-      [databaseDumpKeys.login]: encode(`${lines.join('\n')}\n`),
-      ...(tls?.ca !== undefined && { [databaseDumpKeys.authority]: encode(tls.ca) }),
-    },
+    [databaseDumpKeys.login]: encode(`${lines.join('\n')}\n`),
+    ...(tls?.ca !== undefined && { [databaseDumpKeys.authority]: encode(tls.ca) }),
   };
 }
 

@@ -1,9 +1,10 @@
 /** Databases, dumps and ways back with nothing of ours on the other side: a real API server, its controllers, and MariaDB. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { restoreCluster } from '../../../src/cli/cluster/restore.ts';
 import type { ClusterStatus } from '../../../src/contract/onecloud/cluster-status.ts';
 import { clientNodeTransport, loadKubeConfig } from '../../../src/operator/engine/client-node-transport.ts';
 import { at, listAt, textAt } from '../../../src/operator/engine/objects.ts';
@@ -105,29 +106,38 @@ describe.skipIf(withoutKubetest(SUITE) || missing !== undefined)('databases of a
       .map(({ name }) => name)
       .sort();
 
-  /** Does what the kubelet would: mounts the Secret, runs the container's command, and reports how it ended. */
-  const runDump = async (revision: number): Promise<void> => {
-    const selection = { namespace, labelSelector: `job-name=default-database-dump-${revision}` };
-    const pod = await eventually(async () => (await real.api.list(resourceTypes.pods, selection)).items[0], 'the pod of the dump', 60_000);
-    const secret = await real.api.get(resourceTypes.secrets, { namespace, name: 'default-database-dump' });
-    const login = mkdtempSync(join(tmpdir(), 'login-'));
-    writeFileSync(join(login, 'client.cnf'), Buffer.from(textAt(secret, 'data', 'client.cnf') ?? '', 'base64'), { mode: 0o600 });
+  /** Does what the kubelet would with the pod of a Job: mounts the Secret, runs the container's command, and reports how it ended. */
+  const runJob = async (job: string, login: string): Promise<void> => {
+    const selection = { namespace, labelSelector: `job-name=${job}` };
+    const waits = async () =>
+      (await real.api.list(resourceTypes.pods, selection)).items.find(({ status }) => textAt(status, 'phase') === 'Pending');
+    const pod = await eventually(waits, `the pod of ${job}`, 60_000);
+    const secret = await real.api.get(resourceTypes.secrets, { namespace, name: login });
+    const folder = mkdtempSync(join(tmpdir(), 'login-'));
+    writeFileSync(join(folder, 'client.cnf'), Buffer.from(textAt(secret, 'data', 'client.cnf') ?? '', 'base64'), { mode: 0o600 });
     const [container] = listAt(pod, 'spec', 'containers');
     const inPod = [...listAt(container, 'command'), ...listAt(container, 'args')].map(String);
-    const [program = '', ...args] = inPod.map((word) => word.replace(/^\/run\/onecloud\/database/, login).replace(/^\/dumps$/, dumps));
-    const { status: code, stderr } = spawnSync(program, args, { encoding: 'utf8' });
-    rmSync(login, { recursive: true });
-    expect(stderr).toBe('');
-    const terminated = { exitCode: code, reason: 'Completed', startedAt: null, finishedAt: null };
-    const containerStatuses = [
-      { name: 'database-dump', image: DUMP_IMAGE, imageID: '', ready: false, restartCount: 0, state: { terminated } },
-    ];
+    const [program = '', ...args] = inPod.map((word) => word.replace(/^\/run\/onecloud\/database/, folder).replace(/^\/dumps$/, dumps));
+    const { status: exitCode, stderr } = spawnSync(program, args, { encoding: 'utf8' });
+    rmSync(folder, { recursive: true });
+    const terminated = { exitCode, reason: exitCode === 0 ? 'Completed' : 'Error', message: stderr, startedAt: null, finishedAt: null };
+    const name = textAt(container, 'name');
+    const containerStatuses = [{ name, image: DUMP_IMAGE, imageID: '', ready: false, restartCount: 0, state: { terminated } }];
     await real.api.patch(
       resourceTypes.pods,
       pod.metadata,
-      { status: { phase: 'Succeeded', containerStatuses } },
+      { status: { phase: exitCode === 0 ? 'Succeeded' : 'Failed', containerStatuses } },
       { subresource: 'status', fieldManager: 'kubelet' },
     );
+  };
+  const runDump = (revision: number): Promise<void> => runJob(`default-database-dump-${revision}`, 'default-database-dump');
+  /** bmctl cluster restore, with what it says. */
+  const restore = async (options: { readonly yes: boolean; readonly dump?: string }): Promise<string> => {
+    const said: string[] = [];
+    const say = (text: string): void => void said.push(text);
+    const context = { api: real.api, clock: nodeClock, print: say, progress: say, asJson: false, signal: new AbortController().signal };
+    await restoreCluster(context, { key: key(), minutes: 2, ...options }).catch((error: unknown) => say(String(error)));
+    return said.join('\n');
   };
 
   it('004-11: they are made before the services, and a second pass leaves them alone', { timeout: 180_000 }, async () => {
@@ -173,6 +183,45 @@ describe.skipIf(withoutKubetest(SUITE) || missing !== undefined)('databases of a
     await inForce(V1);
     expect(await image('glance')).toBe(`${REPOSITORY}/glance:${V1}`);
     expect((await real.api.get(clusterType, key())).metadata.annotations ?? {}).not.toHaveProperty(operatorAnnotation.acceptDatabase);
+  });
+
+  it('a dump is read back with its version; what fails is told and can be repeated; nobody writes meanwhile', {
+    timeout: 240_000,
+  }, async () => {
+    await patch({ spec: { version: V2 } });
+    await eventually(async () => (await condition('DatabaseBackup'))?.status === 'Unknown', 'the dump', 60_000);
+    await runDump(4);
+    await inForce(V2);
+    const [file = ''] = readdirSync(dumps).filter((name) => name.includes('-r004-'));
+    await database.sql('DELETE FROM images', 'glance');
+    await database.sql('CREATE TABLE newer (id INT)', 'glance');
+
+    expect(await restore({ yes: false, dump: 'nonesuch.sql.gz' })).toContain('CLUSTER_NO_DUMP');
+    const shown = await restore({ yes: false });
+    expect(shown).toMatch(
+      new RegExp(`Restores ${file} .*\\n  disabled meanwhile: keystone, region, glance\\n  then everything comes back as ${V1}`),
+    );
+    expect(shown).toContain('CLUSTER_RESTORE_CONFIRM');
+    expect((await status()).version).toBe(V2);
+
+    renameSync(join(dumps, file), join(dumps, 'elsewhere'));
+    const [failed] = await Promise.all([restore({ yes: true }), runJob('default-database-restore', 'default-database-restore')]);
+    expect(failed).toMatch(new RegExp(`CLUSTER_RESTORE_FAILED: .*there is no ${file}, but: .*elsewhere`));
+    expect((await status()).components?.glance?.phase).toBe('Disabled');
+    expect(await restore({ yes: true, dump: 'another.sql.gz' })).toContain('CLUSTER_RESTORE_UNDER_WAY');
+
+    renameSync(join(dumps, 'elsewhere'), join(dumps, file));
+    const [done] = await Promise.all([restore({ yes: true }), runJob('default-database-restore', 'default-database-restore')]);
+    expect(done).toContain(`${file} is restored`);
+    await inForce(V1);
+    expect(await image('glance')).toBe(`${REPOSITORY}/glance:${V1}`);
+    expect(await database.sql('SELECT name FROM images', 'glance')).toEqual([{ name: 'cirros' }]);
+    await expect(database.sql('SELECT * FROM newer', 'glance')).rejects.toThrow("doesn't exist");
+    const { metadata, spec } = await real.api.get(clusterType, key());
+    expect(Object.keys(metadata.annotations ?? {})).not.toContain('onecloud.yunion.io/restoring');
+    expect(at(spec, 'glance', 'disable')).toBeUndefined();
+    const { items } = await real.api.list(resourceTypes.secrets, { namespace });
+    expect(items.map((secret) => secret.metadata.name)).not.toContain('default-database-restore');
   });
 
   it('004-9: they are dropped in the end, as asked, when the server is back', { timeout: 180_000 }, async () => {
