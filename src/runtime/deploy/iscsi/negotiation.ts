@@ -153,7 +153,7 @@ export class Negotiator {
 
   /** The parameters; keys that nobody named have the standard's defaults. */
   result(): OperationalParameters {
-    const text = (key: string): string => this.settled.get(key) ?? RULES[key]?.assumed ?? '';
+    const text = (key: string): string => this.settled.get(key) ?? this.decided(key) ?? RULES[key]?.assumed ?? '';
     const number = (key: string): number => Number(text(key));
     const maxBurstBytes = number('MaxBurstLength');
     const digests = { header: text('HeaderDigest') === 'CRC32C', data: text('DataDigest') === 'CRC32C' };
@@ -167,6 +167,13 @@ export class Negotiator {
       maxSendBytes: number('MaxRecvDataSegmentLength'),
       maxReceiveBytes: this.preferences.maxRecvDataSegmentLength,
     };
+  }
+
+  /** An offer that settles the matter whatever the peer wants needs no answer (section 6.2.2), and LIO gives none. */
+  private decided(key: string): string | undefined {
+    const agree = RULES[key]?.agree;
+    const ours = this.open.has(key) ? this.ours.get(key) : undefined;
+    return (agree === 'and' && ours === 'No') || (agree === 'or' && ours === 'Yes') ? ours : undefined;
   }
 }
 

@@ -87,6 +87,19 @@ describe('answers from a peer', () => {
       maxSendBytes: 8192,
     });
   });
+
+  it('silence about what our offer has settled means our offer, as LIO leaves it out', () => {
+    const negotiator = new Negotiator({ ...ours, initialR2T: true, immediateData: false });
+    negotiator.offer();
+    negotiator.receive(new Map([['MaxBurstLength', '4096']]));
+    expect(negotiator.result()).toMatchObject({ initialR2T: true, immediateData: false });
+  });
+
+  it('silence about what it has not means the defaults', () => {
+    const negotiator = new Negotiator(ours);
+    negotiator.offer();
+    expect(negotiator.result()).toMatchObject({ initialR2T: true, immediateData: true });
+  });
 });
 
 const anyPreferences: fc.Arbitrary<Preferences> = fc.record({
@@ -102,10 +115,12 @@ const anyPreferences: fc.Arbitrary<Preferences> = fc.record({
 
 describe('two negotiators', () => {
   it('come to the same parameters, whatever they want', () => {
-    const property = fc.property(anyPreferences, anyPreferences, (wanted, allowed) => {
+    const property = fc.property(anyPreferences, anyPreferences, fc.boolean(), (wanted, allowed, terse) => {
       const initiator = new Negotiator(wanted);
       const target = new Negotiator(allowed);
       const replies = new Map([...target.receive(initiator.offer()), ...target.declareOwn()]);
+      if (terse && wanted.initialR2T) replies.delete('InitialR2T'); // section 6.2.2: these answers may be left out
+      if (terse && !wanted.immediateData) replies.delete('ImmediateData');
       expect(initiator.receive(replies).size).toBe(0);
       const { maxSendBytes, maxReceiveBytes, ...agreed } = initiator.result();
       expect(target.result()).toEqual({ ...agreed, maxSendBytes: maxReceiveBytes, maxReceiveBytes: maxSendBytes });
