@@ -11,7 +11,8 @@ import { release, reserve } from './reservation.ts';
 import { type RunContext, runCommand } from './run-command.ts';
 import { type Identifier, parseReportLuns, reportLuns, synchronizeCache10, synchronizeCache16, transfer } from './scsi.ts';
 import { isIllegalRequest } from './sense.ts';
-import type { IscsiSession, ScsiCommand } from './session.ts';
+import type { IscsiSession } from './session.ts';
+import type { ScsiCommand } from './tasks.ts';
 import { Zeroing } from './zeroing.ts';
 
 export interface DiskOptions extends SessionOptions {

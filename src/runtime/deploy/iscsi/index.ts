@@ -6,4 +6,5 @@ export { iscsiErrors } from './errors.ts';
 export type { DigestName, OperationalParameters, Preferences } from './negotiation.ts';
 export { makeIsid, openSession, type SessionOptions } from './open-session.ts';
 export type { Identifier } from './scsi.ts';
-export type { IscsiSession, ScsiCommand, ScsiResult, SessionTimes } from './session.ts';
+export type { IscsiSession, SessionTimes } from './session.ts';
+export type { ScsiCommand, ScsiResult } from './tasks.ts';

@@ -5,7 +5,8 @@
 import { type Clock, type Random, randomInt, sleep } from 'cdk8s-baremetal-runtime/core/index';
 import { iscsiErrors } from './errors.ts';
 import { describeSense, SENSE_KEY, type Sense, senseError } from './sense.ts';
-import type { IscsiSession, ScsiCommand } from './session.ts';
+import type { IscsiSession } from './session.ts';
+import type { ScsiCommand } from './tasks.ts';
 
 export interface RunContext {
   readonly session: IscsiSession;

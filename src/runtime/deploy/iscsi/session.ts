@@ -1,42 +1,20 @@
 /**
- * A session in the full feature phase (RFC 7143 sections 4 and 7): many commands at once inside the target's command window,
- * data as the negotiated rules allow, pings, aborts, logout. Error recovery level 0: what breaks the connection ends the
+ * A session in the full feature phase (RFC 7143 sections 4 and 7): commands (tasks.ts), pings, events, logout, and its end. Error recovery level 0: what breaks the connection ends the
  * session, and its user opens a new one, which takes over by name and ISID.
  */
 import { CodedError } from 'cdk8s-baremetal-contract';
-import type { Clock, Logger, Timer } from 'cdk8s-baremetal-runtime/core/index';
+import type { Clock, Logger } from 'cdk8s-baremetal-runtime/core/index';
 import { iscsiErrors } from './errors.ts';
 import { type ExchangeKind, Exchanges } from './exchanges.ts';
 import { Keepalive } from './keepalive.ts';
 import type { LoginResult } from './login.ts';
 import type { OperationalParameters } from './negotiation.ts';
-import { extendedCdb, NO_DATA, NO_TAG, PduError, type PduOf, type ReceivedPdu, serialAdd } from './pdu.ts';
-import { parseSense, type Sense } from './sense.ts';
+import { NO_DATA, NO_TAG, PduError, type PduOf, type ReceivedPdu, serialAdd } from './pdu.ts';
+import { parseSense } from './sense.ts';
 import { SequenceNumbers } from './sequence-numbers.ts';
+import { type ScsiCommand, type ScsiResult, Tasks } from './tasks.ts';
 import { decodePairs, encodeText, TextGatherer } from './text.ts';
 import type { PduTransport } from './transport.ts';
-
-export interface ScsiCommand {
-  /** For messages, e.g. "WRITE(16)". */
-  readonly name: string;
-  readonly lun: number;
-  readonly cdb: Uint8Array;
-  /** Data to the disk. Not copied: it must not change until the command is settled. */
-  readonly dataOut?: Uint8Array;
-  /** Where data from the disk goes. */
-  readonly dataIn?: Uint8Array;
-  /** Until the command is aborted. Default: the session's. */
-  readonly timeoutMs?: number;
-  readonly signal?: AbortSignal;
-}
-
-export interface ScsiResult {
-  /** SAM-5 status: 0 good, 2 check condition, 8 busy, 18h reservation conflict, 28h task set full. */
-  readonly status: number;
-  readonly sense: Sense | undefined;
-  /** Bytes that the target moved, by its residual count. */
-  readonly movedBytes: number;
-}
 
 export interface SessionTimes {
   /** One command, from `execute` to its answer. Default 30,000. */
@@ -67,20 +45,6 @@ export interface SessionParts {
   readonly times: SessionTimes;
 }
 
-interface Task {
-  readonly command: ScsiCommand;
-  readonly resolve: (result: ScsiResult) => void;
-  readonly reject: (error: unknown) => void;
-  readonly timer: Timer;
-  readonly onAbort: () => void;
-  itt: number;
-  cmdSn: number;
-  /** Why it is being aborted. */
-  aborted: { error: unknown } | undefined;
-  receivedBytes: number;
-  requestedBursts: number;
-}
-
 /** Reasons of Reject (section 11.17.1). */
 const REJECT_REASONS: Readonly<Record<number, string>> = {
   2: 'data digest error',
@@ -96,7 +60,6 @@ const REJECT_REASONS: Readonly<Record<number, string>> = {
 };
 const ABORT_TASK = 1;
 const LOGICAL_UNIT_RESET = 5;
-const TASK_ATTRIBUTE_SIMPLE = 1;
 
 export class IscsiSession {
   readonly parameters: OperationalParameters;
@@ -108,10 +71,8 @@ export class IscsiSession {
   private readonly numbers: SequenceNumbers;
   private readonly exchanges: Exchanges;
   private readonly keepalive: Keepalive;
+  private readonly tasks: Tasks;
   private nextTag = 1;
-  private readonly waiting = new Set<Task>();
-  private readonly tasks = new Map<number, Task>();
-  private onIdle: (() => void) | undefined;
   private leaving: Promise<void> | undefined;
   private leavingBecause: CodedError | undefined;
 
@@ -121,6 +82,17 @@ export class IscsiSession {
     this.over = this.controller.signal;
     this.numbers = new SequenceNumbers({ cmdSn: parts.initialCmdSn, maxCmdSn: login.maxCmdSn, expStatSn: login.expStatSn });
     this.exchanges = new Exchanges(clock, times.abortTimeoutMs);
+    this.tasks = new Tasks({
+      transport,
+      clock,
+      portal,
+      parameters: this.parameters,
+      numbers: this.numbers,
+      timeoutMs: times.commandTimeoutMs,
+      nextTag: () => this.tag(),
+      abortTask: (task, failure) => this.abortTask(task, failure),
+      onFail: (error) => this.fail(error),
+    });
     transport.incoming.options.maxDataBytes = this.parameters.maxReceiveBytes;
     transport.incoming.options.digests = this.parameters.digests;
     transport.outgoingDigests = this.parameters.digests;
@@ -147,28 +119,7 @@ export class IscsiSession {
   /** Runs one command. Resolves with whatever status the disk gives; rejects when there is none. */
   execute(command: ScsiCommand): Promise<ScsiResult> {
     if (this.phase !== 'open') return Promise.reject(this.controller.signal.reason ?? this.closedError());
-    if (command.signal?.aborted) return Promise.reject(command.signal.reason);
-    return new Promise((resolve, reject) => {
-      const timeoutMs = command.timeoutMs ?? this.parts.times.commandTimeoutMs;
-      const { portal } = this.parts;
-      const task: Task = {
-        command,
-        resolve,
-        reject,
-        timer: this.parts.clock.after(timeoutMs, () =>
-          this.abort(task, iscsiErrors.ISCSI_COMMAND_TIMEOUT({ portal, command: command.name, timeoutMs })),
-        ),
-        onAbort: () => this.abort(task, command.signal?.reason),
-        itt: NO_TAG,
-        cmdSn: 0,
-        aborted: undefined,
-        receivedBytes: 0,
-        requestedBursts: 0,
-      };
-      command.signal?.addEventListener('abort', task.onAbort, { once: true });
-      this.waiting.add(task);
-      this.dispatch();
-    });
+    return this.tasks.execute(command);
   }
 
   /** Sends text (SendTargets) and gathers the answer, however many PDUs it takes. */
@@ -214,11 +165,7 @@ export class IscsiSession {
   private async leave(): Promise<void> {
     if (this.phase !== 'open') return;
     this.phase = 'leaving';
-    if (this.tasks.size + this.waiting.size > 0)
-      await new Promise<void>((resolve) => {
-        this.onIdle = resolve;
-        this.over.addEventListener('abort', () => resolve(), { once: true });
-      });
+    await this.tasks.whenIdle(); // the end of the session settles them too
     const { transport, clock, times } = this.parts;
     try {
       await this.exchange('logout-response', (itt) =>
@@ -243,99 +190,9 @@ export class IscsiSession {
     this.fail(error);
   }
 
-  // ---- commands ----
-
-  private dispatch(): void {
-    for (const task of this.waiting) {
-      if (!this.numbers.open) return; // the target's window is full
-      this.waiting.delete(task);
-      this.start(task);
-    }
-  }
-
-  private start(task: Task): void {
-    const { command } = task;
-    const { immediateData, initialR2T, firstBurstBytes, maxSendBytes } = this.parameters;
-    task.itt = this.tag();
-    task.cmdSn = this.numbers.present.cmdSn;
-    this.tasks.set(task.itt, task);
-    const out = command.dataOut;
-    const outBytes = out?.length ?? 0;
-    const immediateBytes = immediateData ? Math.min(outBytes, firstBurstBytes, maxSendBytes) : 0;
-    const unsolicitedBytes = initialR2T ? immediateBytes : Math.min(outBytes, firstBurstBytes);
-    const ahs = extendedCdb(command.cdb);
-    this.parts.transport.send({
-      kind: 'scsi-command',
-      immediate: false,
-      final: unsolicitedBytes === immediateBytes,
-      read: command.dataIn !== undefined,
-      write: out !== undefined,
-      attribute: TASK_ATTRIBUTE_SIMPLE,
-      lun: command.lun,
-      itt: task.itt,
-      expectedBytes: out?.length ?? command.dataIn?.length ?? 0,
-      ...this.numbers.present,
-      cdb: command.cdb,
-      ...(ahs && { ahs }),
-      data: out && immediateBytes > 0 ? out.subarray(0, immediateBytes) : NO_DATA,
-    });
-    this.numbers.used();
-    if (out && unsolicitedBytes > immediateBytes) this.sendData(task, out, NO_TAG, immediateBytes, unsolicitedBytes);
-  }
-
-  /** One sequence of Data-Out PDUs: `from` up to `to`. */
-  private sendData(task: Task, out: Uint8Array, ttt: number, from: number, to: number): void {
-    const { lun } = task.command;
-    const { itt } = task;
-    const { maxSendBytes } = this.parameters;
-    const { expStatSn } = this.numbers.present;
-    let dataSn = 0;
-    for (let offset = from; offset < to; offset += maxSendBytes) {
-      const end = Math.min(to, offset + maxSendBytes);
-      const data = out.subarray(offset, end);
-      this.parts.transport.send({
-        kind: 'data-out',
-        final: end === to,
-        lun,
-        itt,
-        ttt,
-        expStatSn,
-        dataSn: dataSn++,
-        offset,
-        data,
-      });
-    }
-  }
-
-  private settle(task: Task, outcome: { result: ScsiResult } | { error: unknown }): void {
-    task.timer.cancel();
-    task.command.signal?.removeEventListener('abort', task.onAbort);
-    this.waiting.delete(task);
-    if (this.tasks.get(task.itt) === task) this.tasks.delete(task.itt);
-    if ('result' in outcome) task.resolve(outcome.result);
-    else task.reject(outcome.error);
-    if (this.tasks.size + this.waiting.size === 0) this.onIdle?.();
-  }
-
-  /** ABORT TASK. The command is settled when the target confirms, so its data is not in use any more; else the session ends. */
-  private abort(task: Task, error: unknown): void {
-    if (task.aborted) return;
-    task.aborted = { error };
-    if (task.itt === NO_TAG) {
-      this.settle(task, { error });
-      return;
-    }
-    const { lun } = task.command;
-    const failure = error instanceof Error ? error : new Error(String(error));
-    this.exchange('task-response', (itt) => this.sendTaskRequest(ABORT_TASK, lun, itt, task.itt, task.cmdSn), failure).then(
-      ({ response }) => {
-        if (!this.tasks.has(task.itt)) return; // its answer was faster
-        if (response <= 1)
-          this.settle(task, { error }); // done, or no such task
-        else this.fail(failure);
-      },
-      () => undefined, // the session has ended, and with it the task
-    );
+  private async abortTask(task: { readonly lun: number; readonly itt: number; readonly cmdSn: number }, failure: Error): Promise<number> {
+    const send = (itt: number): void => this.sendTaskRequest(ABORT_TASK, task.lun, itt, task.itt, task.cmdSn);
+    return (await this.exchange('task-response', send, failure)).response;
   }
 
   private sendTaskRequest(taskFunction: number, lun: number, itt: number, referencedTag: number, refCmdSn: number): void {
@@ -369,13 +226,14 @@ export class IscsiSession {
     switch (pdu.kind) {
       case 'scsi-response':
         this.numbers.status(pdu.statSn);
-        this.takeResponse(pdu);
+        this.tasks.takeResponse(pdu);
         break;
       case 'data-in':
-        this.takeData(pdu);
+        if (pdu.hasStatus) this.numbers.status(pdu.statSn);
+        this.tasks.takeData(pdu);
         break;
       case 'r2t':
-        this.takeRequest(pdu);
+        this.tasks.takeRequest(pdu);
         break;
       case 'nop-in':
         if (pdu.itt !== NO_TAG) this.numbers.status(pdu.statSn);
@@ -398,46 +256,7 @@ export class IscsiSession {
       default:
         throw new PduError(`a target sends no ${pdu.kind === 'unknown' ? `opcode ${pdu.opcode}` : pdu.kind} here`);
     }
-    this.dispatch();
-  }
-
-  private takeResponse(pdu: PduOf<'scsi-response'>): void {
-    const task = this.tasks.get(pdu.itt);
-    if (!task) return; // an answer that crossed its abort
-    const { command } = task;
-    if (pdu.response !== 0) {
-      const reason = `it could not execute ${command.name} (response ${pdu.response})`;
-      this.settle(task, { error: iscsiErrors.ISCSI_REJECTED({ portal: this.parts.portal, reason }) });
-      return;
-    }
-    const expected = command.dataOut?.length ?? command.dataIn?.length ?? 0;
-    const movedBytes = command.dataOut ? expected - (pdu.underflow ? pdu.residual : 0) : task.receivedBytes;
-    const { data } = pdu;
-    const senseBytes = data.length >= 2 ? ((data[0] ?? 0) << 8) | (data[1] ?? 0) : 0;
-    this.settle(task, { result: { status: pdu.status, sense: parseSense(data.subarray(2, 2 + senseBytes)), movedBytes } });
-  }
-
-  private takeData(pdu: PduOf<'data-in'>): void {
-    if (pdu.hasStatus) this.numbers.status(pdu.statSn);
-    const task = this.tasks.get(pdu.itt);
-    if (!task) return;
-    const into = task.command.dataIn;
-    if (!into || pdu.offset + pdu.data.length > into.length) throw new PduError('it sent data that nobody asked for');
-    if (pdu.offset !== task.receivedBytes) throw new PduError('it sent data out of order'); // DataPDUInOrder, DataSequenceInOrder
-    into.set(pdu.data, pdu.offset);
-    task.receivedBytes += pdu.data.length;
-    if (pdu.hasStatus) this.settle(task, { result: { status: pdu.status, sense: undefined, movedBytes: task.receivedBytes } });
-  }
-
-  private takeRequest(pdu: PduOf<'r2t'>): void {
-    const task = this.tasks.get(pdu.itt);
-    if (!task) return;
-    const out = task.command.dataOut;
-    const end = pdu.offset + pdu.desiredBytes;
-    if (!out || pdu.desiredBytes === 0 || end > out.length || pdu.desiredBytes > this.parameters.maxBurstBytes)
-      throw new PduError(`it asked for ${pdu.desiredBytes} bytes at ${pdu.offset} of a command of ${out?.length ?? 0} bytes`);
-    if (pdu.r2tSn !== task.requestedBursts++) throw new PduError('a request for data is missing');
-    this.sendData(task, out, pdu.ttt, pdu.offset, end);
+    this.tasks.dispatch(); // its window may have moved
   }
 
   /** Events of section 11.9.1. */
@@ -489,12 +308,12 @@ export class IscsiSession {
 
   private fail(error: Error): void {
     if (this.phase === 'closed') return;
-    const reason = this.phase === 'leaving' && this.tasks.size === 0 ? this.closedError() : error;
+    const reason = this.phase === 'leaving' && this.tasks.idle ? this.closedError() : error;
     this.phase = 'closed';
     this.keepalive.stop();
     this.parts.transport.destroy(error);
     this.controller.abort(reason);
-    for (const task of [...this.tasks.values(), ...this.waiting]) this.settle(task, { error: task.aborted?.error ?? error });
+    this.tasks.failAll(error);
     this.exchanges.failAll(error);
   }
 }

@@ -9,7 +9,7 @@ import type { Logger } from 'cdk8s-baremetal-runtime/core/index';
 import type { DiskIdentity } from './disk-identity.ts';
 import { unmap, writeSame16 } from './scsi.ts';
 import { isIllegalRequest } from './sense.ts';
-import type { ScsiCommand } from './session.ts';
+import type { ScsiCommand } from './tasks.ts';
 
 export interface ZeroingDisk {
   readonly identity: DiskIdentity;
