@@ -63,13 +63,16 @@ const BROADCAST_FLAG = 0x8000;
 const PAD = 0;
 const OVERLOAD = 52;
 const END = 255;
+const LONGEST_PIECE = 255;
 /** Options the server acts on have one shape; a wrong length makes the message malformed. */
 const EXACT_LENGTH: Readonly<Record<number, number>> = { 1: 4, 50: 4, 51: 4, 53: 1, 54: 4, 57: 2, 58: 4, 59: 4 };
 /** Lists: a positive multiple of so many bytes. */
 const UNIT_LENGTH: Readonly<Record<number, number>> = { 3: 4, 6: 4, 93: 2 };
 
-export function decodeDhcp(data: Uint8Array): DhcpMessage {
-  if (data.length < OPTIONS_OFFSET) throw new DhcpCodecError(`${data.length} bytes are shorter than the ${OPTIONS_OFFSET}-byte header`);
+export function decodeDhcp(datagram: Uint8Array): DhcpMessage {
+  if (datagram.length < OPTIONS_OFFSET)
+    throw new DhcpCodecError(`${datagram.length} bytes are shorter than the ${OPTIONS_OFFSET}-byte header`);
+  const data = new Uint8Array(datagram); // one copy: everything below is cut from it, and the sender may use his again
   const view = new DataView(data.buffer, data.byteOffset, data.length);
   const op = view.getUint8(0);
   if (op !== 1 && op !== 2) throw new DhcpCodecError(`op ${op} is neither BOOTREQUEST nor BOOTREPLY`);
@@ -77,27 +80,21 @@ export function decodeDhcp(data: Uint8Array): DhcpMessage {
   if (hlen > CHADDR_BYTES) throw new DhcpCodecError(`hlen ${hlen} is longer than chaddr`);
   if (view.getUint32(MAGIC_OFFSET) !== MAGIC) throw new DhcpCodecError('the magic cookie is missing (plain BOOTP)');
 
-  const collected = new Map<number, Uint8Array[]>();
-  collectOptions(data.subarray(OPTIONS_OFFSET), collected, 'options');
-  const overload = readOverload(collected.get(OVERLOAD));
-  collected.delete(OVERLOAD);
+  const options = new Map<number, Uint8Array>();
+  collectOptions(data.subarray(OPTIONS_OFFSET), options, 'options');
+  const overload = readOverload(options.get(OVERLOAD));
+  options.delete(OVERLOAD);
   const sname = data.subarray(SNAME_OFFSET, FILE_OFFSET);
   const file = data.subarray(FILE_OFFSET, MAGIC_OFFSET);
   // RFC 3396 section 5: file before sname
-  if (overload & 1) collectOptions(file, collected, 'file');
-  if (overload & 2) collectOptions(sname, collected, 'sname');
-  collected.delete(OVERLOAD); // meaningless inside an overloaded field
-
-  const options = new Map<number, Uint8Array>();
-  for (const [code, pieces] of collected) {
-    const value = join(pieces);
-    checkLength(code, value.length);
-    options.set(code, value);
-  }
+  if (overload & 1) collectOptions(file, options, 'file');
+  if (overload & 2) collectOptions(sname, options, 'sname');
+  options.delete(OVERLOAD); // meaningless inside an overloaded field
+  for (const [code, value] of options) checkLength(code, value.length);
   return {
     op: op === 1 ? 'request' : 'reply',
     hardwareType: view.getUint8(1),
-    hardwareAddress: data.slice(28, 28 + hlen),
+    hardwareAddress: data.subarray(28, 28 + hlen),
     hops: view.getUint8(3),
     xid: view.getUint32(4),
     secs: view.getUint16(8),
@@ -115,13 +112,11 @@ export function decodeDhcp(data: Uint8Array): DhcpMessage {
 /** Options keep their order; what does not fit behind the header goes into unused `file` and `sname` (option 52). */
 export function encodeDhcp(message: DhcpMessage, { maxBytes = DEFAULT_MAX_BYTES }: EncodeOptions = {}): Uint8Array {
   if (message.hardwareAddress.length > CHADDR_BYTES) throw new DhcpCodecError('the hardware address is longer than chaddr');
-  const areas = layOut(splitOptions(message.options), {
-    options: Math.max(maxBytes, LEAST_BYTES) - OPTIONS_OFFSET,
-    file: message.file === '' ? MAGIC_OFFSET - FILE_OFFSET : 0,
-    sname: message.sname === '' ? FILE_OFFSET - SNAME_OFFSET : 0,
-  });
+  const room = Math.max(maxBytes, LEAST_BYTES) - OPTIONS_OFFSET;
+  const plainBytes = optionBytes(message.options);
+  const areas = plainBytes <= room ? undefined : layOut(message, plainBytes, room);
 
-  const data = new Uint8Array(Math.max(LEAST_BYTES, OPTIONS_OFFSET + areas.options.length));
+  const data = new Uint8Array(Math.max(LEAST_BYTES, OPTIONS_OFFSET + (areas?.options.length ?? plainBytes)));
   const view = new DataView(data.buffer);
   view.setUint8(0, message.op === 'request' ? 1 : 2);
   view.setUint8(1, message.hardwareType);
@@ -135,10 +130,18 @@ export function encodeDhcp(message: DhcpMessage, { maxBytes = DEFAULT_MAX_BYTES 
   view.setUint32(20, addressNumber(message.siaddr));
   view.setUint32(24, addressNumber(message.giaddr));
   data.set(message.hardwareAddress, 28);
-  data.set(areas.sname.length > 0 ? areas.sname : textBytes(message.sname, FILE_OFFSET - SNAME_OFFSET, 'sname'), SNAME_OFFSET);
-  data.set(areas.file.length > 0 ? areas.file : textBytes(message.file, MAGIC_OFFSET - FILE_OFFSET, 'file'), FILE_OFFSET);
+  if (message.sname !== '') data.set(textBytes(message.sname, FILE_OFFSET - SNAME_OFFSET, 'sname'), SNAME_OFFSET);
+  if (message.file !== '') data.set(textBytes(message.file, MAGIC_OFFSET - FILE_OFFSET, 'file'), FILE_OFFSET);
   view.setUint32(MAGIC_OFFSET, MAGIC);
-  data.set(areas.options, OPTIONS_OFFSET);
+  if (areas) {
+    data.set(areas.sname, SNAME_OFFSET);
+    data.set(areas.file, FILE_OFFSET);
+    data.set(areas.options, OPTIONS_OFFSET);
+  } else {
+    let at = OPTIONS_OFFSET;
+    for (const [code, value] of message.options) at = writeOption(data, at, code, value);
+    data[at] = END;
+  }
   return data;
 }
 
@@ -173,7 +176,7 @@ export function encodeSubOptions(options: ReadonlyMap<number, Uint8Array>, { end
   return join(pieces);
 }
 
-function collectOptions(area: Uint8Array, into: Map<number, Uint8Array[]>, field: string): void {
+function collectOptions(area: Uint8Array, into: Map<number, Uint8Array>, field: string): void {
   let at = 0;
   while (at < area.length) {
     const code = area[at] ?? END;
@@ -183,19 +186,19 @@ function collectOptions(area: Uint8Array, into: Map<number, Uint8Array[]>, field
     const length = area[at];
     if (length === undefined || at + 1 + length > area.length)
       throw new DhcpCodecError(`option ${code} runs over the end of the ${field} field`);
-    const pieces = into.get(code) ?? [];
-    pieces.push(area.slice(at + 1, at + 1 + length));
-    into.set(code, pieces);
+    const piece = area.subarray(at + 1, at + 1 + length);
+    const before = into.get(code);
+    into.set(code, before ? join([before, piece]) : piece);
     at += 1 + length;
   }
   // no END: tolerated, since every option was whole and some boot ROMs fill the datagram to the last byte
 }
 
-function readOverload(pieces: readonly Uint8Array[] | undefined): number {
-  if (!pieces) return 0;
-  const value = pieces.length === 1 && pieces[0]?.length === 1 ? pieces[0][0] : undefined;
-  if (value !== 1 && value !== 2 && value !== 3) throw new DhcpCodecError('option 52 is not 1, 2 or 3');
-  return value;
+function readOverload(value: Uint8Array | undefined): number {
+  if (!value) return 0;
+  const overload = value.length === 1 ? value[0] : undefined;
+  if (overload !== 1 && overload !== 2 && overload !== 3) throw new DhcpCodecError('option 52 is not 1, 2 or 3');
+  return overload;
 }
 
 function checkLength(code: number, length: number): void {
@@ -205,36 +208,58 @@ function checkLength(code: number, length: number): void {
     throw new DhcpCodecError(`option ${code} has ${length} bytes`);
 }
 
-/** One piece per 255 bytes (RFC 3396 section 6), each with its code and length. */
+/** Of all of them and END. A piece of 255 bytes has a code and a length of its own (RFC 3396 section 6), and an empty value is one piece. */
+function optionBytes(options: ReadonlyMap<number, Uint8Array>): number {
+  let bytes = 1;
+  for (const [code, { length }] of options) {
+    if (!Number.isInteger(code) || code <= PAD || code >= END || code === OVERLOAD)
+      throw new DhcpCodecError(`option ${code} cannot be written`);
+    bytes += length + 2 * Math.max(1, Math.ceil(length / LONGEST_PIECE));
+  }
+  return bytes;
+}
+
+/** Where the next one goes. */
+function writeOption(data: Uint8Array, offset: number, code: number, value: Uint8Array): number {
+  let at = offset;
+  let from = 0;
+  do {
+    const length = Math.min(LONGEST_PIECE, value.length - from);
+    data[at++] = code;
+    data[at++] = length;
+    for (const end = from + length; from < end; ) data[at++] = value[from++] ?? 0; // most have a few bytes: cheaper than to set a part
+  } while (from < value.length);
+  return at;
+}
+
+/** One piece per 255 bytes, each with its code and length. */
 function splitOptions(options: ReadonlyMap<number, Uint8Array>): Uint8Array[] {
   const pieces: Uint8Array[] = [];
   for (const [code, value] of options) {
-    if (!Number.isInteger(code) || code <= PAD || code >= END || code === OVERLOAD)
-      throw new DhcpCodecError(`option ${code} cannot be written`);
     let at = 0;
     do {
-      const part = value.subarray(at, at + 255);
+      const part = value.subarray(at, at + LONGEST_PIECE);
       pieces.push(join([Uint8Array.of(code, part.length), part]));
-      at += 255;
+      at += LONGEST_PIECE;
     } while (at < value.length);
   }
   return pieces;
 }
 
-interface Areas<T> {
-  readonly options: T;
-  readonly file: T;
-  readonly sname: T;
+interface Areas {
+  readonly options: Uint8Array;
+  readonly file: Uint8Array;
+  readonly sname: Uint8Array;
 }
 
-/** Fills the areas in reading order and never goes back to an earlier one, so that split options join in order. */
-function layOut(pieces: readonly Uint8Array[], room: Areas<number>): Areas<Uint8Array> {
-  const whole = join([...pieces, Uint8Array.of(END)]);
+/**
+ * For options that do not fit behind the header: fills the areas in reading order and never goes back to an earlier one, so that split options join in
+ * order.
+ */
+function layOut(message: DhcpMessage, plainBytes: number, room: number): Areas {
   const none = new Uint8Array();
-  if (whole.length <= room.options) return { options: whole, file: none, sname: none };
-
   const overloadBytes = 3; // 52, 1, value
-  const rest = [...pieces];
+  const rest = splitOptions(message.options);
   const take = (bytes: number): Uint8Array[] => {
     const taken: Uint8Array[] = [];
     let left = bytes - 1; // END
@@ -245,10 +270,10 @@ function layOut(pieces: readonly Uint8Array[], room: Areas<number>): Areas<Uint8
     }
     return taken;
   };
-  const main = take(room.options - overloadBytes);
-  const file = take(room.file);
-  const sname = take(room.sname);
-  if (rest.length > 0) throw new DhcpCodecError(`${whole.length} bytes of options do not fit the message`);
+  const main = take(room - overloadBytes);
+  const file = take(message.file === '' ? MAGIC_OFFSET - FILE_OFFSET : 0);
+  const sname = take(message.sname === '' ? FILE_OFFSET - SNAME_OFFSET : 0);
+  if (rest.length > 0) throw new DhcpCodecError(`${plainBytes} bytes of options do not fit the message`);
   const closed = (taken: Uint8Array[]): Uint8Array => (taken.length > 0 ? join([...taken, Uint8Array.of(END)]) : none);
   const overload = (file.length > 0 ? 1 : 0) + (sname.length > 0 ? 2 : 0);
   return {
@@ -266,6 +291,7 @@ function addressNumber(text: string): number {
 
 function textOf(field: Uint8Array): string {
   const end = field.indexOf(0);
+  if (end === 0) return '';
   return Buffer.from(end < 0 ? field : field.subarray(0, end)).toString('latin1');
 }
 

@@ -68,8 +68,14 @@ export class LeaseBook {
 
   /** Every record of the MAC, live or past, the one that ends last at the end: the same order in every replica, whatever came to it first. */
   ofMac(mac: string): readonly Lease[] {
-    const leases = [...(this.byMac.get(mac) ?? [])].flatMap((address) => this.byAddress.get(address) ?? []);
-    return leases.sort((a, b) => a.untilMs - b.untilMs || (a.address < b.address ? -1 : 1));
+    const addresses = this.byMac.get(mac);
+    if (!addresses) return [];
+    const leases: Lease[] = [];
+    for (const address of addresses) {
+      const lease = this.byAddress.get(address);
+      if (lease) leases.push(lease);
+    }
+    return leases.length < 2 ? leases : leases.sort((a, b) => a.untilMs - b.untilMs || (a.address < b.address ? -1 : 1));
   }
 
   /** The lease that a client may use the address under, right now. */

@@ -55,9 +55,13 @@ export function typeOption(type: DhcpType): Uint8Array {
 /** `aa:bb:cc:dd:ee:ff` for Ethernet, undefined for anything else. */
 export function macOf(message: DhcpMessage): string | undefined {
   const { hardwareType, hardwareAddress } = message;
-  if (hardwareType !== 1 || hardwareAddress.length !== 6 || hardwareAddress.every((byte) => byte === 0)) return undefined;
-  return Array.from(hardwareAddress, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+  if (hardwareType !== 1 || hardwareAddress.length !== 6) return undefined;
+  let mac = '';
+  for (const byte of hardwareAddress) mac += mac === '' ? OCTETS[byte] : `:${OCTETS[byte]}`;
+  return mac === '00:00:00:00:00:00' ? undefined : mac;
 }
+
+const OCTETS: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
 export function macBytes(mac: string): Uint8Array {
   return Uint8Array.from(mac.split(/[:-]/), (octet) => Number.parseInt(octet, 16));
@@ -85,7 +89,10 @@ export function textOption(message: DhcpMessage, code: number): string | undefin
 }
 
 export function addressesValue(...addresses: readonly string[]): Uint8Array {
-  return Uint8Array.from(addresses.flatMap((address) => [...uint32Value(parseIpv4(address) ?? 0)]));
+  const value = new Uint8Array(addresses.length * 4);
+  const view = new DataView(value.buffer);
+  for (const [index, address] of addresses.entries()) view.setUint32(index * 4, parseIpv4(address) ?? 0);
+  return value;
 }
 
 export function uint32Value(value: number): Uint8Array {
