@@ -3,9 +3,13 @@ import { CodedError, defineErrors, entry } from 'cdk8s-baremetal-contract';
 import { type AnswerOf, type OperationId, operations, type PathParameters, pathOf } from 'cdk8s-baremetal-contract/api/index';
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
 import { type Clock, type Network, type Random, randomUuid, withDeadline } from 'cdk8s-baremetal-runtime/core/index';
-import { ExitError, exitCodeOfStatus } from './exit-codes.ts';
+import { ExitError, exitCode, exitCodeOfStatus } from './exit-codes.ts';
 
 export const clientErrors = defineErrors('bmctl', {
+  BMCTL_API_URL: entry<{ url: string }>({
+    message: ({ url }) => `"${url}" is no address of an API`,
+    cure: 'Write --api or BMCTL_API as http://127.0.0.1:7081, or https:// with --ca',
+  }),
   BMCTL_NO_ANSWER: entry<{ url: string; reason: string }>({
     message: ({ url, reason }) => `bms-core does not answer at ${url}: ${reason}`,
     cure: 'Start it (npm run demo -- --keep is one way), or name another address with --api or BMCTL_API',
@@ -44,6 +48,7 @@ export interface ApiClient {
 }
 
 export function apiClient({ base, network, clock, random, token, ca }: ApiClientOptions): ApiClient {
+  if (!/^https?:$/.test(URL.parse(base)?.protocol ?? '')) throw new ExitError(exitCode.usage, clientErrors.BMCTL_API_URL({ url: base }));
   const send = async (method: string, path: string, { query = {}, body, headers, signal }: AskOptions): Promise<string> => {
     const url = new URL(path, base);
     for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, String(value));

@@ -101,7 +101,7 @@ export async function explainMac({ api, asJson, print }: CommandContext, mac: st
   if (asJson) return print(JSON.stringify(told, undefined, 2));
   print(
     told.machine === undefined
-      ? `${told.mac} belongs to no enrolled machine.`
+      ? `${told.mac} belongs to no enrolled machine: bmctl enrol NAME --mac ${told.mac} … makes it one, bmctl interface add NODE ${told.mac} adds it to one.`
       : `${told.mac} is ${told.machine}, ${told.state}: ${told.reason}.`,
   );
   print(told.lease === undefined ? 'It holds no lease of ours.' : `It holds the lease of ${told.lease}.`);

@@ -19,7 +19,7 @@ import { registerWatch } from './commands/watch.ts';
 import { registerWork } from './commands/work.ts';
 import { ExitError, exitCode, exitCodeOf } from './exit-codes.ts';
 import { bootReport, type CommandContext, explainMac, nodeDiagnose, nodeList, nodeShow, nodeTimeline } from './node-commands.ts';
-import { readSecret } from './secret-input.ts';
+import { readSecret, secretErrors } from './secret-input.ts';
 import type { Surroundings } from './surroundings.ts';
 
 interface GlobalFlags {
@@ -128,12 +128,22 @@ export async function runProgram(program: Command, argv: readonly string[], { no
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.done : exitCode.usage; // it has said what is wrong
     if (signal.aborted) return exitCode.interrupted;
-    note(error instanceof CodedError ? described(error) : error instanceof Error ? error.message : String(error));
-    return exitCodeOf(error);
+    const told = unreadable(error) ?? error;
+    note(told instanceof CodedError ? described(told) : told instanceof Error ? told.message : String(told));
+    return exitCodeOf(told);
   }
 }
 
 function described(error: CodedError): string {
-  const details = error instanceof ExitError ? error.details.map(({ what, why }) => `\n  ${what}: ${why}`).join('') : '';
-  return `${error.code}: ${error.message}. ${error.cure}${details}`;
+  const details = error instanceof ExitError ? error.details.map(({ what, why }) => `${what}: ${why}`) : [];
+  // a sentence that holds them already needs no list
+  const more = details.filter((line) => !error.message.includes(line));
+  return `${error.code}: ${error.message}. ${error.cure}${more.map((line) => `\n  ${line}`).join('')}`;
+}
+
+/** A file that somebody named, and that cannot be opened. */
+function unreadable(error: unknown): ExitError | undefined {
+  if (!(error instanceof Error) || !('syscall' in error) || error.syscall !== 'open' || !('path' in error)) return undefined;
+  const why = 'code' in error ? String(error.code) : error.message;
+  return new ExitError(exitCode.usage, secretErrors.BMCTL_SECRET_FILE({ path: String(error.path), why }));
 }

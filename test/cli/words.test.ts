@@ -263,7 +263,7 @@ describe('002-16: bmctl deploy --network', () => {
     );
     expect(ran).toMatchObject({
       code: exitCode.refused,
-      err: expect.stringContaining('bm-1 cannot have this network: it has 1 interfaces, not 2'),
+      err: expect.stringContaining('bm-1 cannot have this network: it has 1 interface, and interface 1 is asked for'),
     });
   });
 });
@@ -278,7 +278,7 @@ describe('more words', () => {
     );
     expect([ran.code, ran.out]).toEqual([
       exitCode.done,
-      'bm-1 is corrected: ipmi://192.0.2.77, 32 CPUs x86_64, 2048 MiB, 480 GB, any disk.',
+      'bm-1 is corrected: ipmi://192.0.2.77, 32 CPUs x86_64, 2048 MiB, 480 GiB, any disk.',
     ]);
     const node = await asked('bm-1');
     expect([node?.bmc.address, node?.bmc.username, node?.properties.memoryMb, node?.rootDiskSerial]).toEqual([

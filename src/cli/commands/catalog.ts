@@ -62,6 +62,7 @@ export function registerCatalog(program: Command, context: () => Promise<Command
       const at = await context();
       const answer = await at.api.ask('listImages', {});
       if (at.asJson) return at.print(JSON.stringify(answer, undefined, 2));
+      if (answer.images.length === 0) return at.print('There is no image: bmctl image add registers one.');
       const rows = answer.images.map((one) => [one.id, one.name, one.format, String(one.sizeBytes ?? '-'), one.sha256 ?? '-']);
       at.print(table(['ID', 'NAME', 'FORMAT', 'BYTES', 'SHA-256'], rows));
     });
@@ -120,8 +121,9 @@ export function registerCatalog(program: Command, context: () => Promise<Command
       const at = await context();
       const answer = await at.api.ask('listFlavors', {});
       if (at.asJson) return at.print(JSON.stringify(answer, undefined, 2));
+      if (answer.flavors.length === 0) return at.print('There is no flavor: bmctl flavor add makes one.');
       const rows = answer.flavors.map((one) => [one.id, String(one.cpus), String(one.memoryMb), String(one.localGb), one.cpuArch ?? '-']);
-      at.print(table(['ID', 'CPUS', 'MIB', 'GB', 'ARCH'], rows));
+      at.print(table(['ID', 'CPUS', 'MIB', 'GIB', 'ARCH'], rows));
     });
   flavor
     .command('show')
@@ -170,6 +172,7 @@ export function registerCatalog(program: Command, context: () => Promise<Command
       const at = await context();
       const answer = await at.api.ask('listInstances', {}, { query: { limit: 1000 } });
       if (at.asJson) return at.print(JSON.stringify(answer, undefined, 2));
+      if (answer.instances.length === 0) return at.print('There is no instance: bmctl deploy makes one.');
       const rows = answer.instances.map((one) => [one.name, one.uuid, one.node.name, one.node.state, one.imageId, one.flavorId ?? '-']);
       at.print(table(['NAME', 'UUID', 'MACHINE', 'STATE', 'IMAGE', 'FLAVOR'], rows));
     });

@@ -61,6 +61,7 @@ export function registerEnrol(program: Command, context: () => Promise<CommandCo
 
   program
     .command('remove')
+    .aliases(['unenrol', 'delete'])
     .description('forgets a machine; nothing is powered off or wiped')
     .argument('<node>', NODE)
     .action(async (node: string) => {

@@ -51,7 +51,7 @@ export function registerUpdate(program: Command, context: () => Promise<CommandC
         );
       const after = await at.api.ask('updateNode', { node }, { body });
       const { name, bmc: where, rootDiskSerial: serial, properties: has } = after;
-      const hardware = `${has.cpus} CPUs ${has.cpuArch}, ${has.memoryMb} MiB, ${has.localGb} GB`;
+      const hardware = `${has.cpus} CPUs ${has.cpuArch}, ${has.memoryMb} MiB, ${has.localGb} GiB`;
       said(at, after, `${name} is corrected: ${where}, ${hardware}, ${serial === undefined ? 'any disk' : `only the disk ${serial}`}.`);
     });
 }

@@ -24,7 +24,9 @@ export const id = z
 export const macInput = z
   .string()
   .max(32)
-  .refine((text) => unicastMac(text) !== undefined, { error: 'is no MAC address; write it as 52:54:00:12:34:56' })
+  .refine((text) => unicastMac(text) !== undefined, {
+    error: 'is no MAC address of a card; write it as 52:54:00:12:34:56 (groups have an odd first byte)',
+  })
   .describe('MAC address in any common form');
 
 export const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hexadecimal digits');

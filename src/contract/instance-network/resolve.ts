@@ -33,7 +33,10 @@ export function resolveNetwork(network: InstanceNetwork, macs: readonly string[]
   for (const { on, ipv4, ipv6, dns = [], mtu } of network.interfaces) {
     const index = typeof on === 'number' ? on : macs.indexOf(on);
     const mac = macs[index];
-    if (mac === undefined) return typeof on === 'number' ? `it has ${macs.length} interfaces, not ${on + 1}` : `it has no interface ${on}`;
+    if (mac === undefined)
+      return typeof on === 'number'
+        ? `it has ${macs.length} ${macs.length === 1 ? 'interface' : 'interfaces'}, and interface ${on} is asked for (they are counted from 0)`
+        : `it has no interface ${on}`;
     if (interfaces.some((known) => known.mac === mac)) return `its interface ${mac} is named twice`;
     interfaces.push({
       name: `eth${index}`,

@@ -58,6 +58,10 @@ export const apiErrors = defineErrors('The API', {
     message: ({ node, state }) => `${node} is ${state}: its interfaces are in use`,
     cure: 'Wait until its deployment has ended',
   }),
+  API_NETWORK: entry<{ reason: string }>({
+    message: ({ reason }) => reason,
+    cure: 'Choose a machine that has them, add what it lacks (bmctl interface add), or correct the network',
+  }),
   API_CHANGED: entry<{ what: string }>({
     message: ({ what }) => `${what} is not what If-Match says any more`,
     cure: 'Read it again, and decide again',

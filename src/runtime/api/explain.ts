@@ -73,7 +73,7 @@ function inWords(decision: ReturnType<typeof decideBoot>): string {
     case 'loader':
       return `load ${decision.path} over ${decision.over.toUpperCase()}`;
     case 'config':
-      return `a ${decision.format} configuration${decision.secret ? ' with its deployment key' : ''}`;
+      return `${/^[aeiou]/.test(decision.format) ? 'an' : 'a'} ${decision.format} configuration${decision.secret ? ' with its deployment key' : ''}`;
     case 'file':
       return `the file ${decision.path}`;
     case 'local':

@@ -3,11 +3,11 @@ import { defineErrors, entry } from 'cdk8s-baremetal-contract';
 export const machineErrors = defineErrors('MACHINE', {
   MACHINE_UNKNOWN: entry<{ node: string }>({
     message: ({ node }) => `there is no machine "${node}"`,
-    cure: 'List the machines, or enrol this one',
+    cure: 'See which there are (bmctl list), or enrol this one',
   }),
   MACHINE_TAKEN: entry<{ what: string; value: string; by: string }>({
     message: ({ what, value, by }) => `the ${what} ${value} belongs to the machine ${by} already`,
-    cure: 'Correct the typo, or delete the other machine first',
+    cure: ({ by }) => `Correct the typo, or remove the other machine first (bmctl remove ${by})`,
   }),
   MACHINE_IN_USE: entry<{ node: string; instance: string }>({
     message: ({ node, instance }) => `the machine ${node} carries the instance ${instance}`,
@@ -15,7 +15,7 @@ export const machineErrors = defineErrors('MACHINE', {
   }),
   MACHINE_BUSY: entry<{ node: string; doing: string }>({
     message: ({ node, doing }) => `the machine ${node} has not finished something else: ${doing}`,
-    cure: 'Wait until it has, or abort it first',
+    cure: ({ node }) => `Wait until it has, or abort it first: bmctl abort ${node}`,
   }),
   MACHINE_WRONG_STATE: entry<{ node: string; state: string; verb: string; possible: readonly string[] }>({
     message: ({ node, state, verb }) => `"${verb}" cannot be done with the machine ${node}: it is ${state}`,
@@ -23,7 +23,7 @@ export const machineErrors = defineErrors('MACHINE', {
   }),
   MACHINE_IN_MAINTENANCE: entry<{ node: string; reason: string }>({
     message: ({ node, reason }) => `the machine ${node} is in maintenance: ${reason}`,
-    cure: 'End the maintenance first',
+    cure: ({ node }) => `End the maintenance first: bmctl maintenance off ${node}`,
   }),
   MACHINE_NOT_APPROVED: entry<{ node: string; verb: string }>({
     message: ({ node, verb }) => `"${verb}" loses what is on ${node}, and nobody has agreed to that`,
@@ -42,7 +42,7 @@ export const machineErrors = defineErrors('MACHINE', {
   }),
   MACHINE_IMAGE_UNKNOWN: entry<{ image: string }>({
     message: ({ image }) => `there is no image "${image}"`,
-    cure: 'List the images, or register this one',
+    cure: 'See which there are (bmctl image list), or register this one (bmctl image add)',
   }),
   MACHINE_VOLUME: entry<{ volume: string; reason: string }>({
     message: ({ volume, reason }) => `the volume ${volume} cannot be attached or detached: ${reason}`,

@@ -48,6 +48,7 @@ export {
   ask,
   possibleVerbs,
   refuseSpawn,
+  refuseVerb,
   type SpawnOutcome,
   type SpawnRequest,
   setMaintenance,

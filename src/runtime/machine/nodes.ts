@@ -233,6 +233,8 @@ async function follow(store: Store, id: string): Promise<Stored<NodeRecord> | un
   return reservation && store.get(nodeKind, reservation.value.nodeId);
 }
 
+const NAMES: Readonly<Record<string, string>> = { mac: 'MAC address', bmc: 'BMC' };
+
 /** MACHINE_TAKEN when it is another machine's. */
 async function reserve(
   { store, clock }: Pick<NodesContext, 'store' | 'clock'>,
@@ -249,7 +251,9 @@ async function reserve(
   const holder = await store.get(nodeKind, current.value.nodeId);
   const abandoned = holder === undefined && clock.now() - current.value.at >= ABANDONED_MS;
   if (abandoned && (await store.update(reservationKind, { id, value: mine }, current.version)).outcome === 'stored') return;
-  throw machineErrors.MACHINE_TAKEN({ what, value, by: holder?.value.name ?? current.value.nodeId });
+  // as people write it: ids of records have no colon before a port
+  const shown = what === 'bmc' ? value.replace(/_(\d+)$/, ':$1') : value;
+  throw machineErrors.MACHINE_TAKEN({ what: NAMES[what] ?? what, value: shown, by: holder?.value.name ?? current.value.nodeId });
 }
 
 async function release(store: Store, id: string, nodeId: string): Promise<void> {

@@ -2,6 +2,7 @@
  * What people and APIs ask for, on any replica: a compare-and-swap on the record, which the owner answers. Every verb but spawn, adopt and the
  * maintenance flag goes through `ask`, which refuses what the machine's state has no answer for.
  */
+import type { CodedError } from 'cdk8s-baremetal-contract';
 import { resolveNetwork } from 'cdk8s-baremetal-contract/instance-network/index';
 import type { Clock } from '../core/clock.ts';
 import { modify, type Store } from '../store/index.ts';
@@ -55,7 +56,7 @@ const urgent: ReadonlySet<Verb> = new Set(['destroy', 'abort', 'unstick', 'retry
 
 /** What could be asked of the machine as it is now. */
 export function possibleVerbs(node: NodeRecord): Verb[] {
-  return verbs.filter((verb) => refuse(node, verb) === undefined);
+  return verbs.filter((verb) => refuseVerb(node, verb) === undefined);
 }
 
 /**
@@ -72,7 +73,7 @@ export async function ask(context: VerbContext, nodeId: string, verb: Verb, opti
     if (instanceUuid !== undefined && node.instance?.uuid !== instanceUuid) throw wrongState(node, verb);
     const pending = node.request;
     if (pending?.verb === verb && JSON.stringify(pending.args ?? {}) === JSON.stringify(args ?? {})) return undefined;
-    const refusal = refuse(node, verb);
+    const refusal = refuseVerb(node, verb);
     if (refusal !== undefined) throw refusal;
     if (harmful.has(verb)) checkApproval(node, planOf(plannedRequest(verb, args), node, image, settings), approval);
     const request = { verb, at: clock.now(), ...(args && { args }), ...(by !== undefined && { by }) };
@@ -159,7 +160,8 @@ export async function setMaintenance({ store }: VerbContext, nodeId: string, mai
   );
 }
 
-function refuse(node: NodeRecord, verb: Verb) {
+/** Why it cannot be asked of the machine as it is now. */
+export function refuseVerb(node: NodeRecord, verb: Verb): CodedError | undefined {
   if (states[node.state].onRequest(node, verb) === undefined) return wrongState(node, verb);
   if (urgent.has(verb)) return undefined;
   if (node.maintenance)

@@ -82,7 +82,9 @@ describe('002-16: the settings', () => {
     ]);
     const network = instanceNetwork.parse(STATIC);
     expect(resolveNetwork(network, [MACS[0]])).toBe('it has no interface 52:54:00:00:00:02');
-    expect(resolveNetwork(instanceNetwork.parse({ interfaces: [{ on: 3 }] }), MACS)).toBe('it has 2 interfaces, not 4');
+    expect(resolveNetwork(instanceNetwork.parse({ interfaces: [{ on: 3 }] }), MACS)).toBe(
+      'it has 2 interfaces, and interface 3 is asked for (they are counted from 0)',
+    );
     expect(resolveNetwork(instanceNetwork.parse({ interfaces: [{ on: 0 }, { on: MACS[0] }] }), MACS)).toBe(
       `its interface ${MACS[0]} is named twice`,
     );

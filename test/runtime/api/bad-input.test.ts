@@ -77,7 +77,7 @@ const TABLE: readonly Bad[] = [
     request: ['POST', '/v1/nodes', bmc({ address: '192.0.2.1' })],
     status: 409,
     code: 'MACHINE_TAKEN',
-    says: 'the bmc 192.0.2.1_623 belongs to the machine bm-1',
+    says: 'the BMC 192.0.2.1:623 belongs to the machine bm-1',
   },
   {
     name: 'a BMC that is taken, its port told',
@@ -178,6 +178,13 @@ const TABLE: readonly Bad[] = [
     status: 422,
     code: 'API_INVALID',
     says: 'verb',
+  },
+  {
+    name: 'a plan for what cannot be done now',
+    request: ['POST', '/v1/plan', { verb: 'clean', node: 'bm-2' }],
+    status: 409,
+    code: 'MACHINE_WRONG_STATE',
+    says: '"clean" cannot be done with the machine bm-2: it is active',
   },
   { name: "nova's bad MAC", request: ['POST', OS, nova({ prov_mac_address: 'x' })], status: 422, code: 'MACHINE_INVALID', says: '"x"' },
   {

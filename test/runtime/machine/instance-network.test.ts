@@ -93,7 +93,10 @@ describe('002-16: the record', () => {
     await harness.change(two.uuid, (node) => ({ ...node, interfaces: [...node.interfaces, { mac: '52:54:00:00:00:77' }] }));
     const network = { interfaces: [{ on: 1, ipv4: 'dhcp' as const }] };
     const request = { uuid: 'i', name: 'i', imageId: 'image-1', network, approval: { yes: true } as const };
-    expect(await spawn(harness, one.uuid, request)).toMatchObject({ kind: 'refused', reason: expect.stringContaining('not 2') });
+    expect(await spawn(harness, one.uuid, request)).toMatchObject({
+      kind: 'refused',
+      reason: expect.stringContaining('interface 1 is asked for'),
+    });
     const { json } = await harness.ask('POST', '/v1/instances', {
       body: { name: 'w', imageId: 'image-1', flavorId: 'small', network, yes: true },
     });

@@ -2,7 +2,7 @@
 import type { BodyOf, InstanceView } from 'cdk8s-baremetal-contract/api/index';
 import { isoTime } from '../../core/iso-time.ts';
 import { randomUuid } from '../../core/random.ts';
-import { ask, type ImageRecord, type NodeRecord, nodeKind, schedule, spawn } from '../../machine/index.ts';
+import { ask, type ImageRecord, type NodeRecord, nodeKind, refuseVerb, schedule, spawn } from '../../machine/index.ts';
 import { refuseNetwork, spawnRequest } from '../../machine/verbs.ts';
 import type { HandlersOf } from '../call.ts';
 import { apiErrors, Refusal } from '../errors.ts';
@@ -104,6 +104,8 @@ export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOp
       }
       const { value: node } = await nodeOf(store, body.node);
       const { node: _node, ...request } = body;
+      const refusal = refuseVerb(node, request.verb);
+      if (refusal !== undefined) throw refusal;
       const imageId = request.verb === 'rebuild' ? (request.imageId ?? node.instance?.imageId) : undefined;
       const image = imageId === undefined ? undefined : (await imageOf(context, imageId)).value;
       return { answer: planView({ request, node, ...(image && { image }), settings }) };
@@ -115,7 +117,7 @@ export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOp
 function fitting(nodes: readonly NodeRecord[], network: Wish['network']): readonly NodeRecord[] {
   const left = nodes.filter((node) => refuseNetwork(node, network) === undefined);
   const reason = nodes[0] && refuseNetwork(nodes[0], network);
-  if (left.length === 0 && reason !== undefined) throw new Refusal(apiErrors.API_REFUSED({ reason }));
+  if (left.length === 0 && reason !== undefined) throw new Refusal(apiErrors.API_NETWORK({ reason }));
   return left;
 }
 
