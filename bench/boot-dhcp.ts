@@ -34,21 +34,31 @@ export async function dhcpFigures({ quick, rounds }: { quick: boolean; rounds: n
   const names = able.map(({ name }) => name);
   const seconds = quick ? 2 : 4;
   console.log(`\n${head('DHCP by perfdhcp, nothing stored by anyone', names)}`);
-  const offers = await takeTurns(able, rounds, async (one) => {
-    // as many as it can answer: far more are asked
-    const { output } = await underLoad(one, ['-i', '-r', '30000', '-R', '5000', '-p', String(seconds)]);
-    const received = Number(/DISCOVER-OFFER[\s\S]*?received packets: (\d+)/.exec(output)?.[1]);
-    return received > 0 ? { rate: received / seconds } : undefined;
-  });
+  const offers = await takeTurns(
+    able,
+    rounds,
+    async (one) => {
+      // as many as it can answer: far more are asked
+      const { output } = await underLoad(one, ['-i', '-r', '30000', '-R', '5000', '-p', String(seconds)]);
+      const received = Number(/DISCOVER-OFFER[\s\S]*?received packets: (\d+)/.exec(output)?.[1]);
+      return received > 0 ? { rate: received / seconds } : undefined;
+    },
+    { warmUp: false },
+  ); // each run starts its server anew
   console.log(row('offers/s, flooded', names, offers));
   const late = new Map<string, number[]>(names.map((name) => [name, []]));
-  const leases = await takeTurns(able, Math.min(rounds, 3), async (one, round) => {
-    const { output } = await underLoad(one, ['-r', '500', '-R', '2000', '-p', String(seconds), '-x', 't']);
-    const done = Number(/REQUEST-ACK[\s\S]*?received packets: (\d+)/.exec(output)?.[1]);
-    const delays = delaysOf(output);
-    if (round > 0 && delays.length > 0) late.get(one.name)?.push(delays[Math.floor(delays.length * 0.99)] ?? Number.NaN);
-    return done > 0 ? { rate: done / seconds } : undefined;
-  });
+  const leases = await takeTurns(
+    able,
+    Math.min(rounds, 3),
+    async (one) => {
+      const { output } = await underLoad(one, ['-r', '500', '-R', '2000', '-p', String(seconds), '-x', 't']);
+      const done = Number(/REQUEST-ACK[\s\S]*?received packets: (\d+)/.exec(output)?.[1]);
+      const delays = delaysOf(output);
+      if (delays.length > 0) late.get(one.name)?.push(delays[Math.floor(delays.length * 0.99)] ?? Number.NaN);
+      return done > 0 ? { rate: done / seconds } : undefined;
+    },
+    { warmUp: false },
+  );
   console.log(row('leases/s at 500 asked', names, leases));
   const p99 = names.map((name) => late.get(name)?.toSorted((a, b) => a - b));
   console.log(`| p99 of an offer then, ms | ${p99.map((list) => list?.[Math.floor(list.length / 2)]?.toFixed(2) ?? '–').join(' | ')} | |`);

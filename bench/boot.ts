@@ -1,7 +1,7 @@
 /**
  * The boot plane beside what others use: TFTP against tftpd-hpa, dnsmasq and atftpd, HTTP against nginx, DHCP against dnsmasq and Kea, with foreign clients
  * (atftp, curl, perfdhcp). Prints the tables of docs/benchmarks.md. Needs root (ports below 1024, namespaces); a peer that is not there is left out aloud.
- * About 9 minutes; with --quick two.
+ * About 8 minutes; with --quick less than two.
  *
  *   npm run bench:boot -- [--quick] [--rounds N] [tftp] [http] [dhcp]
  */
