@@ -34,6 +34,7 @@ const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 export class DebianPackages {
   readonly #source: Required<PackageSource>;
   readonly #folder: string;
+  readonly #unpacked = new Map<string, Promise<UnpackedPackage>>();
   #ready: Promise<void> | undefined;
 
   constructor(source: PackageSource) {
@@ -42,7 +43,14 @@ export class DebianPackages {
   }
 
   /** Unpacks the newest version of a package. Fetched only when the cache does not have it. */
-  async unpack(name: string): Promise<UnpackedPackage> {
+  unpack(name: string): Promise<UnpackedPackage> {
+    // apt takes a good part of a second for each question
+    const known = this.#unpacked.get(name) ?? this.#unpack(name);
+    this.#unpacked.set(name, known);
+    return known;
+  }
+
+  async #unpack(name: string): Promise<UnpackedPackage> {
     await this.#prepare();
     const version = await this.#version(name);
     const root = join(this.#folder, 'unpacked', `${name}_${encodeURIComponent(version)}`);
@@ -70,6 +78,24 @@ export class DebianPackages {
       .map((line) => line.trim().replace(/^Depends: /, ''))
       .find((dependency) => wanted.test(dependency));
     if (found === undefined) throw new Error(`${name} depends on nothing like ${wanted.source}`);
+    return found;
+  }
+
+  /** Packages with libraries that a package depends on, directly or not, nearest first. */
+  async librariesOf(name: string): Promise<string[]> {
+    await this.#prepare();
+    const found: string[] = [];
+    for (let level = [name]; level.length > 0; ) {
+      const next: string[] = [];
+      for (const one of level) {
+        const text = await this.#apt('apt-cache', ['depends', '--important', one]);
+        for (const [, dependency = ''] of text.matchAll(/^ *\|?(?:Pre)?Depends: (lib\S+)$/gm)) {
+          if (!found.includes(dependency)) next.push(dependency);
+        }
+      }
+      level = [...new Set(next)].filter((dependency) => !dependency.includes('perl') && !dependency.startsWith('<'));
+      found.push(...level);
+    }
     return found;
   }
 

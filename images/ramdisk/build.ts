@@ -2,7 +2,8 @@
  * `npm run build:ramdisk`: the deploy ramdisk with its kernel, from Debian packages. No root, nothing installed; the same packages give the same
  * bytes.
  *
- *   npm run build:ramdisk -- [--profile cloud|hardware] [--arch amd64|arm64] [--suite bookworm] [--mirror URL] [--out lib/ramdisk/ARCH-PROFILE]
+ *   npm run build:ramdisk -- [--profile cloud|hardware] [--arch amd64|arm64] [--target lio|tgt] [--kexec] [--suite bookworm] [--mirror URL]
+ *                            [--out lib/ramdisk/ARCH-PROFILE]
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -13,11 +14,16 @@ import { constants, zstdCompressSync } from 'node:zlib';
 import { type ArchiveEntry, encodeCpio } from '../debian/cpio.ts';
 import { kernelRelease, moduleEntries } from '../debian/modules.ts';
 import { DebianPackages } from '../debian/packages.ts';
-import { profiles } from './profile.ts';
+import { programs } from '../debian/programs.ts';
+import { type Extra, kexec, profiles, targets } from './profile.ts';
 
 export interface RamdiskOptions {
   readonly profile: keyof typeof profiles;
   readonly arch: 'amd64' | 'arm64';
+  /** What exports the disk. @default lio */
+  readonly target?: keyof typeof targets;
+  /** With what a restart without the firmware needs. */
+  readonly kexec?: boolean;
   /** Folder that receives `deploy_kernel` and `deploy_ramdisk`. */
   readonly out: string;
   /** Where packages are kept between builds. */
@@ -48,24 +54,35 @@ const ROOT = join(HERE, '../..');
 const COMPRESSION = 19;
 
 export async function buildRamdisk(options: RamdiskOptions): Promise<BuiltRamdisk> {
-  const { profile, arch, out, cache, suite, mirror } = options;
+  const { profile, arch, out, cache, suite, mirror, target = 'lio' } = options;
   const packages = new DebianPackages({ cache, arch, ...(suite !== undefined && { suite }), ...(mirror !== undefined && { mirror }) });
   const { kernel: metapackages, modules } = profiles[profile];
   const image = await packages.unpack(await packages.dependencyOf(metapackages[arch], /^linux-image-\d/));
   const busybox = await packages.unpack('busybox-static');
   const release = kernelRelease(image.root);
-  const parts = [image, busybox].map(({ name, version }) => `${name} ${version}`);
+  const more: Extra[] = [targets[target], ...(options.kexec ? [kexec] : [])];
+  const added = await programs(
+    packages,
+    more.flatMap((one) => one.programs),
+  );
+  const names = [...(modules.names ?? []), ...more.flatMap((one) => one.modules)];
+  const parts = [image, busybox, ...added.packages].map(({ name, version }) => `${name} ${version}`);
 
   const entries: ArchiveEntry[] = [
     ...ownFiles(join(HERE, 'root')).filter(({ path }) => path !== 'init'),
     { path: 'init', kind: 'file', content: readFileSync(options.init ?? join(HERE, 'root/init')), executable: true },
-    ...(await moduleEntries(image.root, modules)),
+    ...(await moduleEntries(image.root, { ...modules, names })),
+    ...added.entries,
     ...['proc', 'sys', 'dev', 'run', 'tmp', 'etc'].map((path): ArchiveEntry => ({ path, kind: 'folder' })),
     // The kernel opens it for the first process, before that can mount anything.
     { path: 'dev/console', kind: 'character device', major: 5, minor: 1 },
     { path: 'bin/busybox', kind: 'file', content: readFileSync(join(busybox.root, 'bin/busybox')), executable: true },
     { path: 'sbin', kind: 'link', target: 'bin' },
-    { path: 'etc/bms/version', kind: 'file', content: Buffer.from(`${profile} ${arch}\n`) },
+    {
+      path: 'etc/bms/version',
+      kind: 'file',
+      content: Buffer.from(`${[profile, arch, ...(target === 'lio' ? [] : [target]), ...(options.kexec ? ['kexec'] : [])].join(' ')}\n`),
+    },
     { path: 'etc/bms/packages', kind: 'file', content: Buffer.from(`${parts.join('\n')}\n`) },
   ];
   const archive = zstdCompressSync(encodeCpio(entries), { params: { [constants.ZSTD_c_compressionLevel]: COMPRESSION } });
@@ -97,17 +114,30 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     options: {
       profile: { type: 'string', default: 'hardware' },
       arch: { type: 'string', default: process.arch === 'arm64' ? 'arm64' : 'amd64' },
+      target: { type: 'string', default: 'lio' },
+      kexec: { type: 'boolean', default: false },
       suite: { type: 'string' },
       mirror: { type: 'string' },
       out: { type: 'string' },
       cache: { type: 'string', default: join(ROOT, 'lib/cache/debian') },
     },
   });
-  const { profile, arch, cache, suite, mirror } = values;
+  const { profile, arch, target, cache, suite, mirror } = values;
   if (profile !== 'cloud' && profile !== 'hardware') throw new Error(`--profile ${profile}: cloud or hardware`);
   if (arch !== 'amd64' && arch !== 'arm64') throw new Error(`--arch ${arch}: amd64 or arm64`);
-  const out = values.out ?? join(ROOT, 'lib/ramdisk', `${arch}-${profile}`);
-  const built = await buildRamdisk({ profile, arch, out, cache, ...(suite && { suite }), ...(mirror && { mirror }) });
+  if (target !== 'lio' && target !== 'tgt') throw new Error(`--target ${target}: lio or tgt`);
+  const flavour = [arch, profile, ...(target === 'lio' ? [] : [target]), ...(values.kexec ? ['kexec'] : [])].join('-');
+  const out = values.out ?? join(ROOT, 'lib/ramdisk', flavour);
+  const built = await buildRamdisk({
+    profile,
+    arch,
+    target,
+    kexec: values.kexec,
+    out,
+    cache,
+    ...(suite && { suite }),
+    ...(mirror && { mirror }),
+  });
   console.info(`Linux ${built.release}, for ${profiles[profile].about}; from ${built.packages.join(', ')}`);
   for (const { path, bytes, sha256 } of [built.kernel, built.ramdisk]) {
     console.info(`${relative(process.cwd(), path)}  ${(bytes / 1e6).toFixed(1)} MB  SHA-256 ${sha256}`);

@@ -1,5 +1,6 @@
 /** Which kernel a ramdisk is built around, and which of its drivers it carries. */
 import type { ModuleChoice } from '../debian/modules.ts';
+import type { ProgramChoice } from '../debian/programs.ts';
 
 export interface Profile {
   /** The Debian metapackage of the kernel, per architecture. */
@@ -8,21 +9,27 @@ export interface Profile {
   readonly about: string;
 }
 
-/** The iSCSI target, what rescue needs to look at disks, and what inspection hears switches with. */
-const EVERYWHERE = [
-  'configfs',
-  'target_core_mod',
-  'target_core_iblock',
-  'iscsi_target_mod',
-  'macvtap',
-  'virtio_pci',
-  'virtio_mmio',
-  'virtio_blk',
-  'virtio_scsi',
-  'virtio_net',
-  'sd_mod',
-  'nvme',
-];
+/** What a ramdisk may be given beyond its profile. */
+export interface Extra {
+  /** By name. */
+  readonly modules: readonly string[];
+  readonly programs: readonly ProgramChoice[];
+}
+
+/** What exports the disk: the kernel's own, or Debian's tgtd for kernels that have none. */
+export const targets = {
+  lio: { modules: ['configfs', 'target_core_mod', 'target_core_iblock', 'iscsi_target_mod'], programs: [] },
+  tgt: { modules: [], programs: [{ package: 'tgt', programs: ['usr/sbin/tgtd', 'usr/sbin/tgtadm'] }] },
+} as const satisfies Readonly<Record<string, Extra>>;
+
+/** For a restart without the firmware: kexec itself, and the file systems on which kernels lie. */
+export const kexec = {
+  modules: ['ext4', 'xfs', 'vfat', 'nls_ascii', 'nls_cp437', 'nls_iso8859_1'],
+  programs: [{ package: 'kexec-tools', programs: ['sbin/kexec'] }],
+} as const satisfies Extra;
+
+/** What inspection hears switches with, and virtual machines. */
+const EVERYWHERE = ['macvtap', 'virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio_scsi', 'virtio_net', 'sd_mod', 'nvme'];
 
 export const profiles: Readonly<Record<'cloud' | 'hardware', Profile>> = {
   cloud: {

@@ -1,12 +1,14 @@
 /** The builders' pure parts: archives, choices of drivers, and a disk that two kinds of firmware start. */
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { decodeGpt, encodeGpt } from 'cdk8s-baremetal-runtime/deploy/layout/index';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type ArchiveEntry, encodeCpio } from '../../images/debian/cpio.ts';
+import { needsOf } from '../../images/debian/elf.ts';
 import { chosenOf } from '../../images/debian/modules.ts';
 import { bootSector, grubDisk, linkedCore } from '../../images/disk-image/grub-disk.ts';
-import { profiles } from '../../images/ramdisk/profile.ts';
+import { profiles, targets } from '../../images/ramdisk/profile.ts';
 
 const MIB = 1024 * 1024;
 const file = (path: string, content: string, executable = false): ArchiveEntry => ({
@@ -96,15 +98,45 @@ describe('002-7: the drivers', () => {
   ];
 
   it('of virtual machines are few', () => {
-    expect(chosenOf(all, profiles.cloud.modules)).toEqual(['drivers/net/virtio_net.ko', 'drivers/target/iscsi/iscsi_target_mod.ko']);
+    expect(chosenOf(all, profiles.cloud.modules)).toEqual(['drivers/net/virtio_net.ko']);
   });
 
   it('of real machines are whole families, without what no root disk hangs on', () => {
-    expect(chosenOf(all, profiles.hardware.modules)).toEqual(all.filter((path) => !/scsi_debug|\/st\.ko|sound/.test(path)));
+    expect(chosenOf(all, profiles.hardware.modules)).toEqual(all.filter((path) => !/scsi_debug|\/st\.ko|sound|target/.test(path)));
+  });
+
+  it('of the kernel’s own target go with it, and not where tgtd exports the disk', () => {
+    expect(chosenOf(all, { names: targets.lio.modules })).toEqual(['drivers/target/iscsi/iscsi_target_mod.ko']);
+    expect(chosenOf(all, { names: targets.tgt.modules })).toEqual([]);
   });
 
   it('are known by a name with dashes or underscores', () => {
     expect(chosenOf(all, { names: ['nvme_core', 'iscsi-target-mod'] })).toHaveLength(2);
+  });
+});
+
+describe('002-7: what a program needs', () => {
+  const header = (): Buffer => Buffer.concat([Buffer.from('\x7fELF\x02\x01', 'latin1'), Buffer.alloc(58)]);
+
+  it.skipIf(spawnSync('ldd', ['/bin/ls']).status !== 0)('is what the loader of this machine says', () => {
+    const needs = needsOf(readFileSync('/bin/ls'));
+    // with what the libraries need in their turn
+    const { stdout } = spawnSync('ldd', ['/bin/ls'], { encoding: 'utf8' });
+    expect(needs.libraries).toContain('libc.so.6');
+    for (const name of needs.libraries) expect(stdout).toContain(`${name} =>`);
+    expect(stdout).toContain(needs.interpreter);
+  });
+
+  it('is nothing for a static one', () => {
+    expect(needsOf(header())).toEqual({ libraries: [] });
+  });
+
+  it.each([
+    ['a script', Buffer.from('#!/bin/sh\n')],
+    ['a program of 32 bits', Buffer.from('\x7fELF\x01\x01', 'latin1')],
+    ['nothing', Buffer.alloc(0)],
+  ])('is not asked of %s', (_, bytes) => {
+    expect(() => needsOf(bytes)).toThrow('it is no ELF-64 file');
   });
 });
 

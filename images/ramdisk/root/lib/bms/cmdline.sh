@@ -41,6 +41,7 @@ read_cmdline() {
   # The only initiator that may log in; without it anyone who knows the CHAP secret.
   INITIATOR=$(cmdline_value iscsi_initiator)
   BOOTIF=$(cmdline_value BOOTIF)
+  RESTART=$(cmdline_value bms_restart)
   IP=$(cmdline_value ip)
   HELPER=$(cmdline_value deploy_helper)
   HINT_SERIAL=$(decoded "$(cmdline_value disk_serial)")

@@ -23,9 +23,7 @@ deploy() {
   fi
   until [ -e $RUN/done ]; do sleep 0.2; done
   [ "$METHOD" = direct ] || stop_target
-  say 'done; restarting'
-  sync
-  reboot -f
+  restart
 }
 
 inspect() {
@@ -53,8 +51,8 @@ rescue() {
 }
 
 deploy_form() {
-  printf 'i=%s&k=%s&a=%s&n=%s&p=%s&l=1' "$(form_value "$DEPLOYMENT_ID")" "$(form_value "$DEPLOYMENT_KEY")" \
-    "$(form_value "$ADDRESS")" "$(form_value "$IQN")" "${ISCSI_PORT:-3260}"
+  printf 'i=%s&k=%s&a=%s&n=%s&p=%s&l=%s' "$(form_value "$DEPLOYMENT_ID")" "$(form_value "$DEPLOYMENT_KEY")" \
+    "$(form_value "$ADDRESS")" "$(form_value "$IQN")" "${ISCSI_PORT:-3260}" "${LUN:-1}"
 }
 
 # post FORM
