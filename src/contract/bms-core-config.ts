@@ -218,6 +218,12 @@ export const bmsCoreConfig = defineConfig({
       phone_home_url: option(uri({ schemes: ['http'] }), {
         help: 'Where instances report, without a path: an address that all replicas answer at. Not set: this management node’s deploy-helper.',
       }),
+      address_check: option(choice(['lease', 'source']), {
+        default: 'lease',
+        help:
+          'From where a deployment key may be used: `lease`, from the address that the machine leased; `source`, for networks whose leases are not ours, ' +
+          'from the address that the POST itself names.',
+      }),
       open_targets: option(boolean(), {
         default: false,
         help: 'Also write to disks that a deploy ramdisk exports without CHAP, as ramdisks of the original’s protocol do: to everybody on the LAN.',

@@ -67,9 +67,10 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
     const deployer = deployerByMethod({ store, clock, random, acquireImage, iscsi });
     if (limits.enabled) {
       const { address, port } = limits;
+      const claims = { store, clock, settings: { addressCheck: limits.address_check } };
       const post = deployHelper({
-        claimDeployment: claimDeployment({ store, clock }),
-        acceptReport: acceptReport({ store, clock }),
+        claimDeployment: claimDeployment(claims),
+        acceptReport: acceptReport(claims),
         logger,
       });
       const pull = directService({
@@ -80,7 +81,7 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
         verify: limits.read_back,
         throttle: (bytes, signal) => bandwidth.take(bytes, signal),
       });
-      const home = phoneHomeService({ acceptPhoneHome: acceptPhoneHome({ store, clock }), logger });
+      const home = phoneHomeService({ acceptPhoneHome: acceptPhoneHome(claims), logger });
       const handler: HttpHandler = (request) => {
         if (request.path.startsWith(DIRECT_PATH)) return pull(request);
         return request.path.startsWith(PHONE_HOME_PATH) ? home(request) : post(request);
