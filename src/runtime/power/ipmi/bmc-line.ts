@@ -1,18 +1,19 @@
-/** The line to one BMC: its kept session, the queue in front of it, keep-alive, idle close and re-opening. Part of the gateway. */
-import type { Clock, Timer } from '../../core/clock.ts';
+/** The line to one BMC: the queue in front of its kept session, what may be shared, and when it is left alone. Part of the gateway. */
+import type { Clock } from '../../core/clock.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Random } from '../../core/random.ts';
-import { codeOf, isAuthenticationFailure, powerErrors } from '../errors.ts';
-import { type CheckedAccess, sameSession } from './access.ts';
+import { codeOf } from '../errors.ts';
+import type { CheckedAccess } from './access.ts';
 import type { StopGuard } from './bmc-stop.ts';
 import { Breaker, type BreakerState } from './breaker.ts';
-import type { CipherSuite } from './cipher-suite.ts';
-import { getDeviceId, type IpmiCommand } from './commands.ts';
+import type { IpmiCommand } from './commands.ts';
+import { KeptSession, type KeptSessionOptions } from './kept-session.ts';
 import type { IpmiSession } from './session.ts';
+import { type Look, SharedLooks } from './shared-looks.ts';
 import { TokenBucket } from './token-bucket.ts';
 import { Turnstile, unlessAborted } from './turnstile.ts';
 
-export interface BmcLineOptions {
+export interface BmcLineOptions extends KeptSessionOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly random: Random;
@@ -20,14 +21,8 @@ export interface BmcLineOptions {
   readonly commandsPerSecond: number;
   readonly burst: number;
   readonly maxInFlight: number;
-  readonly keepAliveMs: number;
-  readonly idleCloseMs: number;
-  /** Logs in; the gateway counts sessions here. */
-  open(access: CheckedAccess, knownSuite: CipherSuite | undefined, signal: AbortSignal): Promise<IpmiSession>;
   /** For the counters: `ok` or the code of the error. */
   onResult(result: string): void;
-  /** A session ended; the gateway's count goes down. */
-  onSessionEnd(): void;
   /** When a person asked last that this BMC be tried again, on any replica. */
   wokenAt(): Promise<number | undefined>;
   /** Do others wait for a session of theirs? Then an idle one is given up. */
@@ -57,238 +52,144 @@ const WAKE_EVERY_MS = 5_000;
 export class BmcLine {
   readonly #options: BmcLineOptions;
   readonly #queue: Turnstile;
-  readonly #logIns = new Turnstile(1);
-  readonly #guard: StopGuard;
+  readonly #kept: KeptSession;
   readonly #breaker: Breaker;
   readonly #bucket: TokenBucket;
-  /** Looks under way that others may share; emptied by every command that may change what they see. */
-  readonly #shared = new Map<string, { readonly access: CheckedAccess; readonly answer: Promise<unknown> }>();
-  readonly #closings = new Set<Promise<void>>();
-  #knownSuite: CipherSuite | undefined;
-  #stopped = false;
+  readonly #looks = new SharedLooks();
   #answeredAtMs: number | undefined;
   #lastError: BmcStatus['lastError'];
-  readonly #life = new AbortController();
-  #access: CheckedAccess;
-  #session: IpmiSession | undefined;
-  #opening: Promise<IpmiSession> | undefined;
-  #timer: Timer | undefined;
-  #lastUseMs: number;
-  #lastTrafficMs: number;
   #wakeReadMs = Number.NEGATIVE_INFINITY;
   /** What was asked for before this line began is over. */
   #wokenMs: number;
 
   constructor(access: CheckedAccess, options: BmcLineOptions) {
-    this.#access = access;
+    const { clock, random } = options;
     this.#options = options;
-    this.#wokenMs = options.clock.now();
+    this.#wokenMs = clock.now();
     this.#queue = new Turnstile(options.maxInFlight);
-    this.#guard = options.guard;
-    this.#breaker = new Breaker(access.bmc, options.clock, options.random);
-    this.#bucket = new TokenBucket(options.clock, options.commandsPerSecond, options.burst);
-    this.#lastUseMs = this.#lastTrafficMs = options.clock.monotonic();
+    this.#kept = new KeptSession(access, this.#queue, options);
+    this.#breaker = new Breaker(access.bmc, clock, random);
+    this.#bucket = new TokenBucket(clock, options.commandsPerSecond, options.burst);
   }
 
   /** Has a session that nobody uses right now? */
   get evictable(): boolean {
-    return this.#session !== undefined && this.#queue.inside === 0;
+    return this.#kept.current !== undefined && this.#queue.inside === 0;
   }
 
   /** Holds nothing that a new line to the same BMC would lack: no session, nobody waiting. */
   get forgettable(): boolean {
-    return !this.#session && !this.#opening && this.#queue.inside === 0 && this.#logIns.inside === 0 && this.#closings.size === 0;
+    return this.#kept.absent && this.#queue.inside === 0;
   }
 
   get lastUseMs(): number {
-    return this.#lastUseMs;
+    return this.#kept.lastUseMs;
   }
 
   get status(): BmcStatus {
-    const breaker = this.#breaker.state;
-    const silent = this.#lastError?.code === 'IPMI_NO_ANSWER';
-    const state =
-      this.#stopped && !this.#session
-        ? 'stopped'
-        : breaker === 'closed'
-          ? silent
-            ? 'silent'
-            : this.#answeredAtMs === undefined
-              ? 'new'
-              : 'answering'
-          : 'resting';
+    const { access, current, suiteId } = this.#kept;
+    const state = this.#state();
     return {
-      bmc: this.#access.bmc,
-      user: this.#access.username,
+      bmc: access.bmc,
+      user: access.username,
       state,
-      session: this.#session !== undefined,
-      cipherSuite: this.#session?.suiteId ?? this.#knownSuite?.id,
-      breaker,
+      session: current !== undefined,
+      cipherSuite: suiteId,
+      breaker: this.#breaker.state,
       waiting: this.#queue.waiting,
       answeredAtMs: this.#answeredAtMs,
       lastError: this.#lastError,
-      probeAtMs: state === 'stopped' ? this.#guard.stop?.probeAtMs : undefined,
+      probeAtMs: state === 'stopped' ? this.#options.guard.stop?.probeAtMs : undefined,
     };
+  }
+
+  #state(): BmcStatus['state'] {
+    if (this.#kept.stopped && !this.#kept.current) return 'stopped';
+    if (this.#breaker.state !== 'closed') return 'resting';
+    if (this.#lastError?.code === 'IPMI_NO_ANSWER') return 'silent';
+    return this.#answeredAtMs === undefined ? 'new' : 'answering';
   }
 
   /** A person says: try again, now. */
   async retry(): Promise<void> {
-    await this.#guard.lift();
-    this.#stopped = false;
+    await this.#options.guard.lift();
+    this.#kept.stopped = false;
     this.#breaker.answered();
   }
 
-  /** Ten who look at the same moment cost the BMC one look. */
   run<T>(access: CheckedAccess, command: IpmiCommand<T>, signal: AbortSignal | undefined): Promise<T> {
     if (!command.shared) {
-      this.#shared.clear();
+      this.#looks.forget(); // it may change what they see
       return this.#runAlone(access, command, signal);
     }
-    const key = `${command.netFn}.${command.command}.${command.data.length === 0 ? '' : Buffer.from(command.data).toString('hex')}`;
-    const under = this.#shared.get(key);
-    if (under && sameSession(under.access, access)) return unlessAborted(under.answer as Promise<T>, signal);
-    const answer = this.#runAlone(access, command, undefined);
-    const entry = { access, answer };
-    this.#shared.set(key, entry);
-    const forget = (): void => {
-      if (this.#shared.get(key) === entry) this.#shared.delete(key);
-    };
-    answer.then(forget, forget);
+    const answer = this.#looks.share(access, command, (look) => this.#runAlone(access, command, undefined, look));
     return unlessAborted(answer, signal);
   }
 
-  async #runAlone<T>(access: CheckedAccess, command: IpmiCommand<T>, signal: AbortSignal | undefined): Promise<T> {
-    await this.#queue.enter(signal);
+  /** Every await costs: on the usual way, a BMC that is well and has a session, there is one. */
+  async #runAlone<T>(access: CheckedAccess, command: IpmiCommand<T>, signal: AbortSignal | undefined, look?: Look): Promise<T> {
+    const kept = this.#kept;
     try {
-      this.#life.signal.throwIfAborted();
-      this.#lastUseMs = this.#options.clock.monotonic();
-      await this.#adopt(access);
-      const answer = await this.#tried(command, signal);
+      const place = this.#queue.enter(signal);
+      if (place) await place;
+    } catch (error) {
+      if (look) this.#looks.end(look);
+      throw error;
+    }
+    try {
+      kept.life.throwIfAborted();
+      kept.lastUseMs = this.#options.clock.monotonic();
+      if (access !== kept.access) await kept.adopt(access);
+      if (this.#breaker.state === 'open') await this.#listenForWake();
+      this.#breaker.enter();
+      const turn = this.#bucket.take(signal);
+      if (turn) await turn;
+      const answer = await this.#inSession(command, signal);
       this.#noteAnswer();
       return answer;
     } catch (error) {
       this.#noteFailure(error, signal);
       throw error;
     } finally {
-      this.#lastUseMs = this.#lastTrafficMs = this.#options.clock.monotonic();
+      kept.lastUseMs = kept.lastTrafficMs = this.#options.clock.monotonic();
+      if (look) this.#looks.end(look);
       this.#queue.leave();
-      if (this.evictable && this.#options.pressed()) await this.drop();
+      if (this.evictable && this.#options.pressed()) await kept.drop();
     }
   }
 
-  /** Ends the session, if there is one; the next command opens another. */
-  async drop(): Promise<void> {
-    const session = this.#session;
-    if (!session) return;
-    this.#forget(session);
-    // said once and not waited for: whether the BMC confirms changes nothing for the caller, and is heard (or said again) meanwhile
-    const closing = session.close().finally(() => {
-      this.#closings.delete(closing);
-      this.#options.onSessionEnd();
+  drop(): Promise<void> {
+    return this.#kept.drop();
+  }
+
+  close(reason: Error): Promise<void> {
+    return this.#kept.close(reason);
+  }
+
+  dedicated(access: CheckedAccess, signal: AbortSignal | undefined): Promise<IpmiSession> {
+    return this.#kept.dedicated(access, signal);
+  }
+
+  #inSession<T>(command: IpmiCommand<T>, signal: AbortSignal | undefined): Promise<T> {
+    const session = this.#kept.current;
+    if (!session) return this.#inNewSession(command, signal);
+    return session.run(command, signal).catch((error: unknown) => {
+      if (codeOf(error) !== 'IPMI_NO_ANSWER') throw error;
+      // a BMC that restarted, or ended the session by itself, is silent to its packets
+      this.#kept.lost(session, error as Error);
+      return this.#inNewSession(command, signal);
     });
-    this.#closings.add(closing);
   }
 
-  async close(reason: Error): Promise<void> {
-    this.#life.abort(reason);
-    await this.#opening?.catch(() => undefined); // whoever asked for it has the error
-    await this.drop();
-    await Promise.all(this.#closings);
-  }
-
-  /** A session beside the kept one, for who keeps it busy (a console). Whoever has it closes it. */
-  async dedicated(access: CheckedAccess, signal: AbortSignal | undefined): Promise<IpmiSession> {
-    const life = signal ? AbortSignal.any([signal, this.#life.signal]) : this.#life.signal;
-    const session = await this.#enter(access, life);
-    void session.ended.then(() => this.#options.onSessionEnd());
-    return session;
-  }
-
-  /** Other credentials, suite or privilege than the session's: it ends, the new ones count from now on. */
-  async #adopt(access: CheckedAccess): Promise<void> {
-    if (sameSession(access, this.#access)) return;
-    this.#access = access;
-    await this.#opening?.catch(() => undefined); // opened for the old credentials
-    await this.drop();
-  }
-
-  async #runKept<T>(command: IpmiCommand<T>, signal: AbortSignal | undefined): Promise<T> {
-    const kept = this.#session;
-    const session = kept ?? (await this.#open(signal));
+  /** A session just opened was not lost, but the BMC is. */
+  async #inNewSession<T>(command: IpmiCommand<T>, signal: AbortSignal | undefined): Promise<T> {
+    const session = await this.#kept.open(signal);
     try {
       return await session.run(command, signal);
     } catch (error) {
-      if (codeOf(error) !== 'IPMI_NO_ANSWER') throw error;
-      this.#lost(session, error as Error);
-      // A BMC that restarted, or ended the session by itself, is silent to its packets. A session just opened was not lost but the BMC is.
-      if (!kept) throw error;
-    }
-    const reopened = await this.#open(signal);
-    try {
-      return await reopened.run(command, signal);
-    } catch (error) {
-      if (codeOf(error) === 'IPMI_NO_ANSWER') this.#lost(reopened, error as Error);
+      if (codeOf(error) === 'IPMI_NO_ANSWER') this.#kept.lost(session, error as Error);
       throw error;
     }
-  }
-
-  /** All who wait share one log-in; it outlives a caller that gives up. */
-  #open(signal: AbortSignal | undefined): Promise<IpmiSession> {
-    if (this.#session) return Promise.resolve(this.#session);
-    this.#opening ??= this.#logIn(this.#access).finally(() => {
-      this.#opening = undefined;
-    });
-    this.#opening.catch(() => undefined); // every caller may have gone
-    return unlessAborted(this.#opening, signal);
-  }
-
-  async #logIn(access: CheckedAccess): Promise<IpmiSession> {
-    const session = await this.#enter(access, this.#life.signal);
-    this.#session = session;
-    this.#lastTrafficMs = this.#options.clock.monotonic();
-    this.#watch();
-    return session;
-  }
-
-  /** One log-in at a time: two at once with a wrong password would both have sent it before either knew. */
-  async #enter(access: CheckedAccess, life: AbortSignal): Promise<IpmiSession> {
-    await this.#logIns.enter(life);
-    try {
-      await this.#guard.enter(access);
-      const session = await this.#openOnce(access, life);
-      this.#knownSuite = session.suite;
-      this.#stopped = false;
-      await this.#guard.succeeded(access);
-      return session;
-    } catch (error) {
-      if (codeOf(error) === 'IPMI_AUTH_HELD') this.#stopped = true;
-      else if (isAuthenticationFailure(error)) {
-        this.#stopped = true;
-        await this.#guard.failed(access, error);
-      }
-      throw error;
-    } finally {
-      this.#logIns.leave();
-    }
-  }
-
-  /** A BMC with room for one session may not have heard yet that our last one is over. */
-  async #openOnce(access: CheckedAccess, life: AbortSignal): Promise<IpmiSession> {
-    try {
-      return await this.#options.open(access, this.#knownSuite, life);
-    } catch (error) {
-      if (codeOf(error) !== 'IPMI_SESSION_REFUSED' || this.#closings.size === 0) throw error;
-      await Promise.all(this.#closings);
-      return this.#options.open(access, this.#knownSuite, life);
-    }
-  }
-
-  async #tried<T>(command: IpmiCommand<T>, signal: AbortSignal | undefined): Promise<T> {
-    if (this.#breaker.state === 'open') await this.#listenForWake();
-    this.#breaker.enter();
-    const turn = this.#bucket.take(signal);
-    if (turn) await turn;
-    return this.#runKept(command, signal);
   }
 
   /** Another replica may have been told to try again. Asked while the BMC rests, and not more often than that is worth. */
@@ -320,7 +221,7 @@ export class BmcLine {
       this.#options.onResult(code);
       return;
     }
-    if (signal?.aborted || this.#life.signal.aborted || untold) this.#breaker.undecided();
+    if (signal?.aborted || this.#kept.life.aborted || untold) this.#breaker.undecided();
     else if (code === 'IPMI_NO_ANSWER') this.#breaker.silent();
     else {
       this.#breaker.answered(); // it refused: it is there
@@ -328,52 +229,5 @@ export class BmcLine {
     }
     if (code !== '') this.#options.onResult(code);
     if (code !== '') this.#lastError = { code, message: (error as Error).message, atMs: this.#options.clock.now() };
-  }
-
-  #lost(session: IpmiSession, reason: Error): void {
-    if (this.#session !== session) return; // a command beside this one noticed before
-    this.#options.logger.info({ bmc: this.#access.bmc, reason: codeOf(reason) }, 'the session with the BMC is lost');
-    this.#forget(session);
-    session.abandon(reason);
-    this.#options.onSessionEnd();
-  }
-
-  #forget(session: IpmiSession): void {
-    if (this.#session !== session) return;
-    this.#session = undefined;
-    this.#timer?.cancel();
-    this.#timer = undefined;
-  }
-
-  /** One timer per session, not one per command: it looks how long ago the last traffic was, and sets itself again. */
-  #watch(): void {
-    const { clock, keepAliveMs, idleCloseMs } = this.#options;
-    const quietMs = clock.monotonic() - this.#lastTrafficMs;
-    this.#timer = clock.after(Math.max(Math.min(keepAliveMs, idleCloseMs) - quietMs, 1), () => void this.#tick());
-  }
-
-  async #tick(): Promise<void> {
-    const { clock, idleCloseMs, keepAliveMs, logger } = this.#options;
-    const session = this.#session;
-    if (!session) return;
-    const now = clock.monotonic();
-    const busy = this.#queue.inside > 0;
-    if (!busy && now - this.#lastUseMs >= idleCloseMs) {
-      await this.drop();
-      return;
-    }
-    if (!busy && now - this.#lastTrafficMs >= keepAliveMs) {
-      await this.#queue.enter();
-      try {
-        if (this.#session === session) await session.run(getDeviceId, this.#life.signal);
-        this.#lastTrafficMs = clock.monotonic();
-      } catch (error) {
-        logger.debug({ bmc: this.#access.bmc, error: String(error) }, 'keep-alive failed');
-        this.#lost(session, error instanceof Error ? error : powerErrors.POWER_GATEWAY_CLOSED({ bmc: this.#access.bmc }));
-      } finally {
-        this.#queue.leave();
-      }
-    }
-    if (this.#session === session) this.#watch();
   }
 }

@@ -8,7 +8,7 @@
  * some thousand answers, with the kernel's overhead counted in). IPv6 BMCs share a second socket.
  */
 import type { Logger } from '../../core/logger.ts';
-import type { Network, UdpSocket } from '../../core/network.ts';
+import type { Endpoint, Network, UdpSocket } from '../../core/network.ts';
 import type { Random } from '../../core/random.ts';
 import { MalformedPacket } from './bytes.ts';
 import { decodePacket, type Packet } from './packet.ts';
@@ -66,8 +66,8 @@ export class BmcSocket {
   #socket(family: 'v4' | 'v6'): Promise<UdpSocket> {
     const known = this.#sockets.get(family);
     if (known) return known;
-    const opening = this.options.network.udp(family === 'v6' ? { address: '::' } : {}, {
-      onMessage: (data, from) => this.#receive(data, endpointKey(from.address, from.port)),
+    const opening = this.options.network.udp(family === 'v6' ? { address: '::', stable: true } : { stable: true }, {
+      onMessage: (data, from) => this.#receive(data, from),
       onError: (error) => this.options.logger.debug({ error: String(error) }, 'a datagram to a BMC could not be sent'),
     });
     opening.catch(() => this.#sockets.delete(family)); // so that the next caller tries again
@@ -75,7 +75,7 @@ export class BmcSocket {
     return opening;
   }
 
-  #receive(data: Uint8Array, from: string): void {
+  #receive(data: Uint8Array, from: Endpoint): void {
     let packet: Packet;
     try {
       packet = decodePacket(data);
@@ -87,11 +87,11 @@ export class BmcSocket {
     const sessionId = packet.kind === 'plus' ? consoleSessionIdOf(packet) : 0;
     if (sessionId !== 0) {
       const channel = this.#bySession.get(sessionId);
-      if (channel?.endpoint === from) channel.deliver(packet);
+      if (channel?.isFrom(from)) channel.deliver(packet);
       else this.stats.unclaimed += 1;
       return;
     }
-    const peers = this.#byEndpoint.get(from);
+    const peers = this.#byEndpoint.get(endpointKey(from.address, from.port));
     if (!peers) this.stats.unclaimed += 1;
     else for (const channel of [...peers]) channel.deliver(packet);
   }
@@ -116,7 +116,7 @@ class Channel implements BmcChannel {
 
   constructor(
     readonly consoleSessionId: number,
-    private readonly to: { readonly address: string; readonly port: number },
+    private readonly to: Endpoint,
     readonly endpoint: string,
     private readonly socket: UdpSocket,
     private readonly onClose: () => void,
@@ -128,6 +128,11 @@ class Channel implements BmcChannel {
 
   listen(handler: PacketHandler | undefined): void {
     this.#handler = handler;
+  }
+
+  isFrom({ address, port }: Endpoint): boolean {
+    // text first: only IPv6 has several spellings
+    return port === this.to.port && (address === this.to.address || endpointKey(address, port) === this.endpoint);
   }
 
   deliver(packet: Packet): void {

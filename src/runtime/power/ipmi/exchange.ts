@@ -10,21 +10,25 @@ export interface ExchangeOptions {
   readonly what: string;
   readonly signal?: AbortSignal | undefined;
   send(): void;
+  /** It is over, one way or the other. */
+  onEnd?(): void;
 }
 
 /** One question and its answer: sends, sends again, and gives up with IPMI_NO_ANSWER. Whoever hears the answer calls `settle`. */
 export class Exchange<T> {
-  private readonly promise: Promise<T>;
-  #resolve: (value: T) => void = () => undefined;
-  #reject: (error: unknown) => void = () => undefined;
+  readonly #options: ExchangeOptions;
+  readonly #promise: Promise<T>;
+  #resolve: (value: T) => void = nobody;
+  #reject: (error: unknown) => void = nobody;
   #timer: Timer | undefined;
+  #onAbort: (() => void) | undefined;
   #tries = 0;
   #done = false;
   #startMs = 0;
-  readonly #onAbort = (): void => this.fail(this.options.signal?.reason);
 
-  constructor(private readonly options: ExchangeOptions) {
-    this.promise = new Promise((resolve, reject) => {
+  constructor(options: ExchangeOptions) {
+    this.#options = options;
+    this.#promise = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
@@ -32,15 +36,18 @@ export class Exchange<T> {
 
   /** Call it when the answer can be heard: a virtual network may deliver it before `send` returns. */
   start(): Promise<T> {
-    const { clock, signal } = this.options;
+    const { clock, signal } = this.#options;
     this.#startMs = clock.monotonic();
     if (signal?.aborted) {
       this.fail(signal.reason);
-      return this.promise;
+      return this.#promise;
     }
-    signal?.addEventListener('abort', this.#onAbort, { once: true });
+    if (signal) {
+      this.#onAbort = () => this.fail(signal.reason);
+      signal.addEventListener('abort', this.#onAbort, { once: true });
+    }
     this.#try();
-    return this.promise;
+    return this.#promise;
   }
 
   settle(value: T): void {
@@ -56,7 +63,7 @@ export class Exchange<T> {
   }
 
   #try(): void {
-    const { clock, waits, bmc, what } = this.options;
+    const { clock, waits, bmc, what } = this.#options;
     const wait = waits[this.#tries];
     if (wait === undefined) {
       this.fail(powerErrors.IPMI_NO_ANSWER({ bmc, what, tries: this.#tries, waitedMs: clock.monotonic() - this.#startMs }));
@@ -64,12 +71,17 @@ export class Exchange<T> {
     }
     this.#tries += 1;
     this.#timer = clock.after(wait, () => this.#try());
-    this.options.send();
+    this.#options.send();
   }
 
   #finish(): void {
     this.#done = true;
     this.#timer?.cancel();
-    this.options.signal?.removeEventListener('abort', this.#onAbort);
+    if (this.#onAbort) this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    this.#options.onEnd?.();
   }
+}
+
+function nobody(): void {
+  // replaced when the promise is made
 }

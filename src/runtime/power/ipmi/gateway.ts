@@ -14,6 +14,7 @@ import { BmcLine, type BmcStatus } from './bmc-line.ts';
 import { BmcSocket, type BmcSocketStats } from './bmc-socket.ts';
 import { MemoryStopKeeper, StopGuard, type StopKeeper } from './bmc-stop.ts';
 import type { CipherSuite } from './cipher-suite.ts';
+import { CoarseClock } from './coarse-clock.ts';
 import type { IpmiCommand } from './commands.ts';
 import { pooledRandom } from './pooled-random.ts';
 import { defaultSchedule, type RetransmissionSchedule } from './retransmission.ts';
@@ -63,6 +64,8 @@ const FORGOTTEN_AFTER_MS = 24 * 3_600_000;
 
 export class IpmiGateway {
   readonly #options: IpmiGatewayOptions;
+  /** For what waits for answers. */
+  readonly #clock: CoarseClock;
   readonly #socket: BmcSocket;
   readonly #sessions: Turnstile;
   readonly #lines = new Map<string, BmcLine>();
@@ -72,6 +75,7 @@ export class IpmiGateway {
   #pruneAt = FIRST_PRUNE;
 
   constructor(options: IpmiGatewayOptions) {
+    this.#clock = new CoarseClock(options.clock);
     this.#options = { ...options, random: pooledRandom(options.random) };
     this.#socket = new BmcSocket(this.#options);
     this.#sessions = new Turnstile(options.maxSessions ?? DEFAULT_MAX_SESSIONS);
@@ -79,9 +83,13 @@ export class IpmiGateway {
   }
 
   /** Opens or uses the BMC's session. Errors: POWER_* and IPMI_* of `errors.ts`. A lost session is opened again once. */
-  async run<T>(access: BmcAccess | CheckedAccess, command: IpmiCommand<T>, signal?: AbortSignal): Promise<T> {
-    const checked = 'suites' in access ? access : checkAccess(access);
-    return this.#line(checked).run(checked, command, signal);
+  run<T>(access: BmcAccess | CheckedAccess, command: IpmiCommand<T>, signal?: AbortSignal): Promise<T> {
+    try {
+      const checked = 'suites' in access ? access : checkAccess(access);
+      return this.#line(checked).run(checked, command, signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /** A session of its own beside the kept one, e.g. for a console. Whoever has it closes it. */
@@ -123,6 +131,7 @@ export class IpmiGateway {
     this.#closing ??= (async () => {
       await Promise.all([...this.#lines].map(([bmc, line]) => line.close(powerErrors.POWER_GATEWAY_CLOSED({ bmc }))));
       this.#lines.clear();
+      this.#clock.close();
       await this.#socket.close();
     })();
     return this.#closing;
@@ -177,9 +186,9 @@ export class IpmiGateway {
     if (this.#sessions.full) void this.#evict();
     await this.#sessions.enter(signal);
     try {
-      const { clock, random, logger, schedule = defaultSchedule } = this.#options;
+      const { random, logger, schedule = defaultSchedule } = this.#options;
       const channel = await this.#socket.channel(access.address, access.port);
-      return await openSession({ clock, random, logger, channel, access, schedule, knownSuite }, signal);
+      return await openSession({ clock: this.#clock, random, logger, channel, access, schedule, knownSuite }, signal);
     } catch (error) {
       this.#sessions.leave();
       throw error;

@@ -287,8 +287,14 @@ async function ask<T>(
   datagram: Uint8Array,
   accept: (packet: Packet) => T | undefined,
 ): Promise<T> {
-  const send = (): void => channel.send(datagram);
-  const exchange: Exchange<T> = new Exchange<T>({ clock, waits: schedule(random), bmc: access.bmc, what, signal, send });
+  const exchange: Exchange<T> = new Exchange<T>({
+    clock,
+    waits: schedule(random),
+    bmc: access.bmc,
+    what,
+    signal,
+    send: () => channel.send(datagram),
+  });
   channel.listen((packet) => {
     try {
       const answer = accept(packet);

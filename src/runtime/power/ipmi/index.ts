@@ -5,6 +5,7 @@ export { type BmcStop, MemoryStopKeeper, type RefusedCredential, StopGuard, type
 export * from './boot-options.ts';
 export * from './bytes.ts';
 export * from './cipher-suite.ts';
+export { CoarseClock } from './coarse-clock.ts';
 export * from './commands.ts';
 export * from './completion-code.ts';
 export { IpmiGateway, type IpmiGatewayOptions, type IpmiGatewayStats } from './gateway.ts';

@@ -1,5 +1,5 @@
 /** IPMI messages on a LAN (IPMI v2.0 rev 1.1 section 13.8, Table 13-8): what both session formats carry. */
-import { asBuffer, ByteReader, MalformedPacket } from './bytes.ts';
+import { asBuffer, MalformedPacket } from './bytes.ts';
 
 /** Slave address of a BMC. */
 export const BMC_ADDRESS = 0x20;
@@ -62,9 +62,9 @@ export function decodeResponse(payload: Uint8Array): IpmiResponse {
 }
 
 /** Two's complement of the sum modulo 256: all covered bytes and the checksum add up to zero. */
-export function checksum(bytes: Uint8Array): number {
+export function checksum(bytes: Uint8Array, start = 0, end = bytes.length): number {
   let sum = 0;
-  for (const byte of bytes) sum = (sum + byte) & 0xff;
+  for (let i = start; i < end; i++) sum += bytes[i] ?? 0;
   return -sum & 0xff;
 }
 
@@ -72,25 +72,26 @@ function encode(to: number, from: number, netFn: number, header: IpmiRequest, da
   const message = Buffer.allocUnsafe(OVERHEAD_BYTES + data.length);
   message[0] = to;
   message[1] = (netFn << 2) | (header.lun ?? 0);
-  message[2] = checksum(message.subarray(0, 2));
+  message[2] = checksum(message, 0, 2);
   message[3] = from;
   message[4] = (header.sequence << 2) & 0xff;
   message[5] = header.command;
   message.set(data, 6);
-  message[message.length - 1] = checksum(message.subarray(3, -1));
+  message[message.length - 1] = checksum(message, 3, message.length - 1);
   return message;
 }
 
 function decode(payload: Uint8Array): { netFn: number; lun: number; sequence: number; command: number; data: Buffer } {
   const message = asBuffer(payload);
   if (message.length < OVERHEAD_BYTES) throw new MalformedPacket(`an IPMI message of ${message.length} bytes, at least 7 expected`);
-  if (checksum(message.subarray(0, 3)) !== 0) throw new MalformedPacket('the header checksum of the IPMI message is wrong');
-  if (checksum(message.subarray(3)) !== 0) throw new MalformedPacket('the data checksum of the IPMI message is wrong');
-  const reader = new ByteReader(message, 'the IPMI message');
-  reader.skip(1);
-  const netFnLun = reader.u8();
-  reader.skip(2);
-  const sequence = reader.u8() >> 2;
-  const command = reader.u8();
-  return { netFn: netFnLun >> 2, lun: netFnLun & 3, sequence, command, data: reader.bytes(reader.remaining - 1) };
+  if (checksum(message, 0, 3) !== 0) throw new MalformedPacket('the header checksum of the IPMI message is wrong');
+  if (checksum(message, 3) !== 0) throw new MalformedPacket('the data checksum of the IPMI message is wrong');
+  const netFnLun = message.readUInt8(1);
+  return {
+    netFn: netFnLun >> 2,
+    lun: netFnLun & 3,
+    sequence: message.readUInt8(4) >> 2,
+    command: message.readUInt8(5),
+    data: message.subarray(6, message.length - 1),
+  };
 }

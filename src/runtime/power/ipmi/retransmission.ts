@@ -8,13 +8,12 @@ export type RetransmissionSchedule = (random: Random) => readonly number[];
 
 const BASE_MS = [1000, 2000, 3000, 4000]; // 4 tries in 10 s: a BMC that is busy with its sensors can take seconds
 const JITTER = 0.2;
+const JITTER_STEPS = 1000;
 
 export const defaultSchedule: RetransmissionSchedule = (random) => jittered(BASE_MS, random);
 
-/** `waits` moved by up to ±20 % each. */
+/** `waits`, all longer or shorter by the same share of up to 20 %. */
 export function jittered(waits: readonly number[], random: Random): readonly number[] {
-  return waits.map((ms) => {
-    const span = Math.round(ms * JITTER * 2);
-    return Math.round(ms * (1 - JITTER)) + (span > 0 ? randomInt(random, span + 1) : 0);
-  });
+  const factor = 1 - JITTER + (randomInt(random, JITTER_STEPS + 1) * 2 * JITTER) / JITTER_STEPS;
+  return waits.map((ms) => Math.round(ms * factor));
 }

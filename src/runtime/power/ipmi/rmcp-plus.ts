@@ -1,8 +1,8 @@
 /** The RMCP+ (IPMI 2.0) session packet: header, encrypted payload, integrity trailer (IPMI v2.0 rev 1.1 Table 13-8). */
-import { createCipheriv, createDecipheriv } from 'node:crypto';
+import { type Cipheriv, createCipheriv, createDecipheriv, createSecretKey, type Decipheriv } from 'node:crypto';
 import type { Random } from '../../core/random.ts';
 import { asBuffer, ByteReader, MalformedPacket } from './bytes.ts';
-import { type CipherSuite, hmac, keyObject, sameCode } from './cipher-suite.ts';
+import { type CipherSuite, hmac, sameCode } from './cipher-suite.ts';
 import { encodeRmcp, RMCP_HEADER_BYTES, writeRmcpHeader } from './rmcp.ts';
 
 /** Table 13-16, RMCP+ Payload Type Numbers. */
@@ -45,6 +45,8 @@ const ENCRYPTED = 0x80;
 const AUTHENTICATED = 0x40;
 const OEM_EXPLICIT = 0x02;
 const HEADER_BYTES = 12;
+/** In the datagram. */
+const PAYLOAD_AT = RMCP_HEADER_BYTES + HEADER_BYTES;
 const NEXT_HEADER = 0x07; // reserved, always 07h
 const AES_BLOCK_BYTES = 16;
 
@@ -71,25 +73,27 @@ export function encodeSealed(
   keys: SessionKeys,
   random: Random,
 ): Buffer {
+  const { payload } = packet;
   const { integrity, confidentiality, checkBytes } = keys.suite;
-  const payload = confidentiality === 0 ? packet.payload : encrypt(packet.payload, keys.aesKey, random);
-  const unpadded = HEADER_BYTES + payload.length + (integrity === 0 ? 0 : 2); // 2: pad length and next header
+  const payloadBytes = confidentiality === 0 ? payload.length : encryptedBytes(payload.length);
+  const unpadded = HEADER_BYTES + payloadBytes + (integrity === 0 ? 0 : 2); // 2: pad length and next header
   const padBytes = integrity === 0 ? 0 : -unpadded & 3;
-  const coveredBytes = unpadded + padBytes;
-  const datagram = Buffer.allocUnsafe(RMCP_HEADER_BYTES + coveredBytes + checkBytes);
+  const end = RMCP_HEADER_BYTES + unpadded + padBytes;
+  const datagram = Buffer.allocUnsafe(end + checkBytes);
   writeRmcpHeader(datagram, 'ipmi');
-  const covered = datagram.subarray(RMCP_HEADER_BYTES, RMCP_HEADER_BYTES + coveredBytes);
-  covered[0] = RMCP_PLUS_FORMAT;
-  covered[1] = (confidentiality === 0 ? 0 : ENCRYPTED) | (integrity === 0 ? 0 : AUTHENTICATED) | packet.payloadType;
-  covered.writeUInt32LE(packet.sessionId, 2);
-  covered.writeUInt32LE(packet.sequence, 6);
-  covered.writeUInt16LE(payload.length, 10);
-  covered.set(payload, HEADER_BYTES);
+  datagram[4] = RMCP_PLUS_FORMAT;
+  datagram[5] = (confidentiality === 0 ? 0 : ENCRYPTED) | (integrity === 0 ? 0 : AUTHENTICATED) | packet.payloadType;
+  datagram.writeUInt32LE(packet.sessionId, 6);
+  datagram.writeUInt32LE(packet.sequence, 10);
+  datagram.writeUInt16LE(payloadBytes, 14);
+  if (confidentiality === 0) datagram.set(payload, PAYLOAD_AT);
+  else encryptInto(datagram, PAYLOAD_AT, payload, ciphersOf(keys).cipher, random);
   if (integrity === 0) return datagram; // suites 0 and 1 have no trailer
-  covered.fill(0xff, HEADER_BYTES + payload.length, coveredBytes - 2);
-  covered[coveredBytes - 2] = padBytes;
-  covered[coveredBytes - 1] = NEXT_HEADER;
-  datagram.set(hmac(keys.suite, keys.k1, covered).subarray(0, checkBytes), RMCP_HEADER_BYTES + coveredBytes);
+  datagram.fill(0xff, PAYLOAD_AT + payloadBytes, end - 2);
+  datagram[end - 2] = padBytes;
+  datagram[end - 1] = NEXT_HEADER;
+  const code = hmac(keys.suite, keys.k1, datagram.subarray(RMCP_HEADER_BYTES, end));
+  for (let i = 0; i < checkBytes; i++) datagram[end + i] = code[i] ?? 0;
   return datagram;
 }
 
@@ -119,14 +123,14 @@ export function openSealed(packet: RmcpPlusPacket, keys: SessionKeys): Buffer {
   const { integrity, confidentiality } = keys.suite;
   if ((integrity !== 0 && !packet.authenticated) || packet.encrypted !== (confidentiality !== 0))
     throw new MalformedPacket('an unprotected packet inside a session');
-  if (integrity === 0) return confidentiality === 0 ? packet.payload : decrypt(packet.payload, keys.aesKey);
+  if (integrity === 0) return confidentiality === 0 ? packet.payload : decrypt(packet.payload, keys);
   const { message } = packet;
   const coveredBytes = message.length - keys.suite.checkBytes;
   if (coveredBytes < HEADER_BYTES + packet.payload.length + 2)
     throw new MalformedPacket('the packet has no room for its authentication code');
   const code = hmac(keys.suite, keys.k1, message.subarray(0, coveredBytes)).subarray(0, keys.suite.checkBytes);
   if (!sameCode(code, message.subarray(coveredBytes))) throw new MalformedPacket("the packet's authentication code is wrong");
-  return confidentiality === 0 ? packet.payload : decrypt(packet.payload, keys.aesKey);
+  return confidentiality === 0 ? packet.payload : decrypt(packet.payload, keys);
 }
 
 /*
@@ -136,27 +140,58 @@ export function openSealed(packet: RmcpPlusPacket, keys: SessionKeys): Buffer {
  *  | vector 16           | a multiple of 16 bytes                              |
  *  +---------------------+-----------------------------------------------------+
  */
-function encrypt(payload: Uint8Array, key: Uint8Array, random: Random): Buffer {
-  const padBytes = -(payload.length + 1) & (AES_BLOCK_BYTES - 1);
-  const clear = Buffer.allocUnsafe(payload.length + padBytes + 1);
-  clear.set(payload);
-  for (let i = 1; i <= padBytes; i++) clear[payload.length + i - 1] = i;
-  clear[clear.length - 1] = padBytes;
-  const iv = random.bytes(AES_BLOCK_BYTES);
-  const cipher = createCipheriv('aes-128-cbc', keyObject(key), iv);
-  cipher.setAutoPadding(false);
-  return Buffer.concat([iv, cipher.update(clear), cipher.final()]);
+function encryptedBytes(clearBytes: number): number {
+  return AES_BLOCK_BYTES + ((clearBytes + AES_BLOCK_BYTES) & ~(AES_BLOCK_BYTES - 1)); // one for the vector, then at least one for the pad length
 }
 
-function decrypt(payload: Uint8Array, key: Uint8Array): Buffer {
+const block = Buffer.alloc(AES_BLOCK_BYTES);
+
+/** Cipher block chaining, block by block: c[0] = vector, c[i] = AES(p[i] ^ c[i - 1]). */
+function encryptInto(datagram: Buffer, at: number, payload: Uint8Array, cipher: Cipheriv, random: Random): void {
+  const bytes = encryptedBytes(payload.length) - AES_BLOCK_BYTES;
+  const padBytes = bytes - payload.length - 1;
+  let chained = random.bytes(AES_BLOCK_BYTES);
+  datagram.set(chained, at);
+  for (let start = 0; start < bytes; start += AES_BLOCK_BYTES) {
+    for (let i = 0; i < AES_BLOCK_BYTES; i++) {
+      const index = start + i;
+      const clear = payload[index] ?? (index === bytes - 1 ? padBytes : index - payload.length + 1);
+      block[i] = clear ^ (chained[i] ?? 0);
+    }
+    chained = cipher.update(block);
+    datagram.set(chained, at + AES_BLOCK_BYTES + start);
+  }
+}
+
+function decrypt(payload: Uint8Array, keys: SessionKeys): Buffer {
   const bytes = payload.length - AES_BLOCK_BYTES;
   if (bytes < AES_BLOCK_BYTES || bytes % AES_BLOCK_BYTES !== 0)
     throw new MalformedPacket(`an encrypted payload of ${payload.length} bytes is not a whole number of AES blocks`);
-  const decipher = createDecipheriv('aes-128-cbc', keyObject(key), payload.subarray(0, AES_BLOCK_BYTES));
-  decipher.setAutoPadding(false);
-  const clear = Buffer.concat([decipher.update(payload.subarray(AES_BLOCK_BYTES)), decipher.final()]);
+  // the first block that comes out is the vector's, chained to an older packet: of no meaning
+  const clear = ciphersOf(keys).decipher.update(payload).subarray(AES_BLOCK_BYTES);
   const padBytes = clear.readUInt8(clear.length - 1);
   // The integrity code was right, so this is a peer's bug, not a padding oracle. Pad bytes themselves are not checked: some BMCs send zeros.
   if (padBytes >= AES_BLOCK_BYTES || padBytes + 1 > clear.length) throw new MalformedPacket(`confidentiality pad length ${padBytes}`);
   return clear.subarray(0, clear.length - 1 - padBytes);
+}
+
+interface Ciphers {
+  /** Of single blocks: chaining is done here, since a cipher of Node's cannot be given another vector. */
+  readonly cipher: Cipheriv;
+  readonly decipher: Decipheriv;
+}
+
+const kept = new WeakMap<SessionKeys, Ciphers>();
+
+/** To make a cipher takes Node 1 µs from a key object and 10 µs from bytes, a block with a kept one 0.6 µs (24.21). */
+function ciphersOf(keys: SessionKeys): Ciphers {
+  let ciphers = kept.get(keys);
+  if (ciphers === undefined) {
+    const key = createSecretKey(keys.aesKey);
+    const cipher = createCipheriv('aes-128-ecb', key, null).setAutoPadding(false);
+    const decipher = createDecipheriv('aes-128-cbc', key, Buffer.alloc(AES_BLOCK_BYTES)).setAutoPadding(false);
+    ciphers = { cipher, decipher };
+    kept.set(keys, ciphers);
+  }
+  return ciphers;
 }

@@ -97,9 +97,8 @@ export class IpmiSession {
       await unlessAborted(this.#raising, signal);
     }
     let response = await this.#exchange(command, this.#schedule(this.#random), signal);
-    for (const waitMs of BUSY_WAITS_MS) {
-      if (!isBusy(response.completionCode)) break;
-      await sleep(this.#clock, waitMs, signal);
+    for (let busy = 0; isBusy(response.completionCode) && busy < BUSY_WAITS_MS.length; busy++) {
+      await sleep(this.#clock, BUSY_WAITS_MS[busy] ?? 0, signal);
       response = await this.#exchange(command, this.#schedule(this.#random), signal);
     }
     if (response.completionCode !== CompletionCode.ok) throw this.#completionError(command, response.completionCode);
@@ -163,18 +162,21 @@ export class IpmiSession {
     }
   }
 
-  async #exchange(command: IpmiCommand<unknown>, waits: readonly number[], signal: AbortSignal | undefined): Promise<IpmiResponse> {
+  #exchange(command: IpmiCommand<unknown>, waits: readonly number[], signal: AbortSignal | undefined): Promise<IpmiResponse> {
     const sequence = this.#freeRequestSequence();
     const { netFn, command: number, data, lun = 0 } = command;
     const payload = encodeRequest({ netFn, command: number, sequence, data, lun });
-    const send = (): void => this.#seal(PayloadType.ipmi, payload);
-    const exchange = new Exchange<IpmiResponse>({ clock: this.#clock, waits, bmc: this.#access.bmc, what: command.name, signal, send });
+    const exchange = new Exchange<IpmiResponse>({
+      clock: this.#clock,
+      waits,
+      bmc: this.#access.bmc,
+      what: command.name,
+      signal,
+      send: () => this.#seal(PayloadType.ipmi, payload),
+      onEnd: () => this.#waiting.delete(sequence),
+    });
     this.#waiting.set(sequence, { command, exchange });
-    try {
-      return await exchange.start();
-    } finally {
-      this.#waiting.delete(sequence);
-    }
+    return exchange.start();
   }
 
   /** Every packet, a resent one too, gets a session sequence number of its own; the BMC drops repeated numbers. */

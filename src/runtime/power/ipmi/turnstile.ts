@@ -17,12 +17,12 @@ export class Turnstile {
     return this.#inside >= this.width;
   }
 
-  /** Resolves when inside; every enter needs one `leave`. Rejects with the signal's reason. */
-  enter(signal?: AbortSignal): Promise<void> {
+  /** Undefined when inside at once, else a promise to wait for, which rejects with the signal's reason. Every enter needs one `leave`. */
+  enter(signal?: AbortSignal): Promise<void> | undefined {
     if (signal?.aborted) return Promise.reject(signal.reason);
     if (this.#inside < this.width) {
       this.#inside += 1;
-      return Promise.resolve();
+      return undefined;
     }
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
