@@ -3,7 +3,7 @@
  * does. It has no time limit and no idea of what it boots; everything that it says on its serial line is kept with the time.
  */
 import type { ChildProcess } from 'node:child_process';
-import { copyFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, copyFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { LabNetwork } from './namespace.ts';
@@ -85,6 +85,11 @@ export class LabMachine {
       signal.addEventListener('abort', look);
       look();
     });
+  }
+
+  /** As if its BMC had written them. */
+  obeyed(...commands: readonly string[]): void {
+    appendFileSync(this.control, commands.map((one) => `${one}\n`).join(''));
   }
 
   /** A command of QEMU's monitor. */
