@@ -24,6 +24,9 @@ import type { UnboundClaims } from './unbound-claims.ts';
 /** Components of one layer that are applied side by side. */
 const AT_ONCE = 8;
 
+/** Objects of one component, beside those of others. */
+const OBJECTS_AT_ONCE = 4;
+
 export interface ComponentResult {
   readonly component: string;
   readonly kind?: string;
@@ -132,7 +135,7 @@ async function applyComponent(
   }
   let live: LiveObject | undefined;
   let remark: string | undefined;
-  for (const manifest of component.manifests as readonly KubeObject[]) {
+  const bring = async (manifest: KubeObject): Promise<{ readonly message: string; readonly error: unknown } | undefined> => {
     try {
       if (!view.follows(manifest.kind))
         throw operatorErrors.OPERATOR_KIND_NOT_SERVED({ object: describeObject(manifest), apiVersion: manifest.apiVersion });
@@ -147,14 +150,22 @@ async function applyComponent(
         ...(component.resolved.overrides.replicas === undefined && { yields: ['spec.replicas'] }),
       });
       if (outcome !== 'unchanged') view.written(object);
-      if (workload && manifest.kind === workload.kind && manifest.metadata.name === workload.metadata.name) live = object;
+      if (manifest === workload) live = object;
+      return undefined;
     } catch (error) {
       if (isApiError(error) && error.transient) throw error; // the server is away: no use in going on
       const message = error instanceof CodedError ? String(error) : error instanceof Error ? error.message : String(error);
-      if (manifest !== workload && manifest.kind === 'PodDisruptionBudget')
-        remark = error instanceof Error ? error.message : message; // protects, but carries nothing
-      else return { ...base, state: 'failed', message, error };
+      if (manifest.kind !== 'PodDisruptionBudget') return { message, error };
+      remark = error instanceof Error ? error.message : message; // protects, but carries nothing
+      return undefined;
     }
+  };
+  // what pods need is there before them; within that, no order
+  const manifests = component.manifests as readonly KubeObject[];
+  const first = workload === undefined ? manifests.length : manifests.indexOf(workload);
+  for (const group of [manifests.slice(0, first), manifests.slice(first, first + 1), manifests.slice(first + 1)]) {
+    const [failure] = (await mapAtMost(group, OBJECTS_AT_ONCE, bring)).filter((one) => one !== undefined);
+    if (failure) return { ...base, state: 'failed', ...failure };
   }
   if (component.resolved.disabled) return { ...base, state: 'disabled' };
   if (live === undefined) return { ...base, state: 'ready', ...(remark !== undefined && { message: remark }) };

@@ -16,6 +16,7 @@ import type { Clock } from 'cdk8s-baremetal-runtime/core/clock';
 import { type Random, randomInt } from 'cdk8s-baremetal-runtime/core/random';
 import type { KubeApi } from '../engine/api.ts';
 import { ifFound, isApiError } from '../engine/api-error.ts';
+import { mapAtMost } from '../engine/map-at-most.ts';
 import { controllerReference, type LiveObject } from '../engine/objects.ts';
 import { resourceTypes } from '../engine/resource-types.ts';
 import { makeAuthority, makeServiceCertificate, stillServes } from './certificates.ts';
@@ -49,6 +50,9 @@ export interface ClusterSecrets {
 const PASSWORD_LENGTH = 32;
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 
+/** Secrets of a new cluster that are made side by side. */
+const AT_ONCE = 8;
+
 type Data = Readonly<Record<string, string>>;
 
 /**
@@ -63,8 +67,8 @@ export async function ensureSecrets(options: SecretsOptions): Promise<ClusterSec
   const databasePasswords = new Map<string, Secret>();
   const accountPasswords = new Map<string, Secret>();
   let bootstrapPassword: Secret | undefined;
-  for (const { name: secretName, keys, component } of requiredSecrets(name)) {
-    if (component === undefined) continue;
+  await mapAtMost(requiredSecrets(name), AT_ONCE, async ({ name: secretName, keys, component }) => {
+    if (component === undefined) return;
     const data = await ensureSecret(
       options,
       secretName,
@@ -77,7 +81,7 @@ export async function ensureSecrets(options: SecretsOptions): Promise<ClusterSec
       keys,
     );
     const row = catalog.find(({ key }) => key === component);
-    if (row === undefined) continue;
+    if (row === undefined) return;
     checksums[row.name] = keyedChecksum(certificates, data);
     // as the init container that renders configurations reads them: without the line break of a file
     const secretOf = (key: string): Secret | undefined => (data[key] ? new Secret(decode(data[key]).replace(/\r?\n$/, '')) : undefined);
@@ -85,7 +89,7 @@ export async function ensureSecrets(options: SecretsOptions): Promise<ClusterSec
     if (database) databasePasswords.set(row.name, database);
     if (account) accountPasswords.set(row.name, account);
     bootstrapPassword ??= secretOf(credentialKey.bootstrap);
-  }
+  });
   for (const row of catalog) {
     const owner = catalog.find(({ key }) => key === row.credentialsOf);
     const shared = owner && checksums[owner.name];
