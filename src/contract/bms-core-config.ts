@@ -387,7 +387,7 @@ export const bmsCoreConfig = defineConfig({
       largest_stored_gb: option(integer({ min: 1, max: 1_000_000 }), {
         default: 50,
         unit: 'GB',
-        help: 'What one image may store, fetched, unpacked or converted, holes left out. One that wants more is refused, so that it pushes no others out.',
+        help: 'What one image may store, fetched, unpacked or converted, holes left out. One that wants more is refused: it would push all others out.',
       }),
     },
   },
