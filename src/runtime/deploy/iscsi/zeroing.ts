@@ -32,6 +32,8 @@ export class Zeroing {
   readonly pieceBytes: number;
   private canWriteSame = true;
   private canUnmap: boolean;
+  /** To be written, by any number of commands at once; on most disks by none. */
+  private zeros: Buffer | undefined;
 
   constructor(private readonly disk: ZeroingDisk) {
     const { blockBytes, limits, provisioning } = disk.identity;
@@ -48,10 +50,10 @@ export class Zeroing {
     }
     const unmapped = this.canUnmap && (await this.understood('UNMAP', () => this.unmap(offset, bytes)));
     if (!unmapped) this.canUnmap = false;
-    const zeros = Buffer.alloc(Math.min(this.disk.commandBytes, bytes));
-    const found = Buffer.allocUnsafe(unmapped ? zeros.length : 0);
-    for (let done = 0; done < bytes; done += zeros.length) {
-      const due = zeros.subarray(0, Math.min(zeros.length, bytes - done));
+    this.zeros ??= Buffer.alloc(this.disk.commandBytes);
+    const found = Buffer.allocUnsafe(unmapped ? Math.min(this.zeros.length, bytes) : 0);
+    for (let done = 0; done < bytes; done += this.zeros.length) {
+      const due = this.zeros.subarray(0, Math.min(this.zeros.length, bytes - done));
       if (unmapped) {
         const there = found.subarray(0, due.length);
         await this.disk.read(offset + done, there);
