@@ -7,7 +7,7 @@ import { type LabBmc, startBmc } from './support/bmc.ts';
 import type { Core, CoreOptions } from './support/core.ts';
 import { type LabDisk, LabMachine } from './support/machine.ts';
 
-interface World {
+export interface World {
   readonly lab: Lab;
   readonly core: Core;
   readonly machine: LabMachine;
@@ -27,6 +27,10 @@ export interface FaultCase {
   readonly method?: 'iscsi' | 'direct';
   readonly disks?: (lab: Lab) => LabDisk[];
   readonly rootDiskSerial?: string;
+  /** Hardware address of a second card. */
+  readonly looseCard?: string;
+  /** Before the machine is there. */
+  readonly before?: (lab: Lab, files: LabFiles) => void;
   readonly settings?: Readonly<Record<string, readonly string[]>>;
   readonly limitMs?: number;
   readonly core?: (lab: Lab) => Pick<CoreOptions, 'program' | 'environment'>;
@@ -179,7 +183,7 @@ export async function runFault(
   tell: (what: string) => void,
   abort: AbortSignal,
 ): Promise<string | undefined> {
-  const { method = 'iscsi', settings, rootDiskSerial, limitMs = LIMIT_MS } = one;
+  const { method = 'iscsi', settings, rootDiskSerial, looseCard, limitMs = LIMIT_MS } = one;
   const signal = AbortSignal.any([abort, AbortSignal.timeout(limitMs)]);
   const lab = await Lab.open();
   let machine: LabMachine | undefined;
@@ -187,7 +191,9 @@ export async function runFault(
   try {
     const folder = lab.machineFolder('m1');
     const disks = one.disks?.(lab) ?? [{ file: lab.disk('m1.raw'), serial: 'LAB-1' }];
-    const made = new LabMachine({ network: lab.network, name: 'm1', mac: MAC, firmware: 'bios', disks, folder, onEvent: tell });
+    one.before?.(lab, files);
+    const about = { network: lab.network, name: 'm1', mac: MAC, firmware: 'bios', disks, folder } as const;
+    const made = new LabMachine({ ...about, onEvent: tell, ...(looseCard !== undefined && { looseCard }) });
     machine = made;
     const bmc = startBmc('simulated', lab.network, made, folder, 9001);
     const running = await startCore(lab, one.files?.(files) ?? files, bmc.cipherSuite, settings, one.core?.(lab));
@@ -211,7 +217,7 @@ export async function runFault(
       outcome: async () => {
         await untilState(running, (state) => state !== 'available', signal);
         const node = await untilState(running, (state) => ['active', 'available', 'error'].includes(state), signal);
-        const reason = node.lastFailure?.reason ?? node.reason ?? '';
+        const reason = (node.state === 'active' ? undefined : node.lastFailure?.reason) ?? node.reason ?? '';
         return { state: node.state, reason };
       },
     };

@@ -5,7 +5,9 @@
  *   npm run lab -- --one              the shortest case: BIOS, iSCSI, a whole disk
  *   npm run lab                       {BIOS, UEFI} × {iSCSI, direct} × {whole disk, partition}
  *   npm run lab -- --case 'uefi direct'   those whose name has all of these words
+ *   npm run lab -- --verbs            inspection, cleaning and rescue
  *   npm run lab -- --compare [--runs 2]   ours and a stand-in of dnsmasq and qemu-img in turns: some 7 minutes on a quiet machine
+ *   npm run lab -- --methods [--runs 1]   iSCSI against direct, also with 1.2 GB and with four machines at once
  *   npm run lab -- --faults [--case two-disks]   what goes wrong with real machines, on purpose
  */
 import { execFileSync } from 'node:child_process';
@@ -17,12 +19,14 @@ import { buildImage } from '../images/disk-image/build.ts';
 import { buildRamdisk } from '../images/ramdisk/build.ts';
 import { compare, standInFiles } from './compare.ts';
 import { caseName, type DeployCase, type LabFiles, runCase } from './deploy-case.ts';
-import { faultCases, runFault } from './fault-cases.ts';
+import { type FaultCase, faultCases, runFault } from './fault-cases.ts';
+import { compareMethods } from './methods.ts';
 import type { BmcKind } from './support/bmc.ts';
 import { DISK_CHECKERS } from './support/disk-check.ts';
 import { withWorkingWget } from './support/first-boot.ts';
 import { missingForNamespaces } from './support/namespace.ts';
 import { drawRun } from './support/timeline.ts';
+import { verbCases } from './verb-cases.ts';
 
 const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const CACHE = join(PROJECT, 'lib/cache/debian');
@@ -34,8 +38,10 @@ const { values } = parseArgs({
     case: { type: 'string' },
     bmc: { type: 'string' },
     faults: { type: 'boolean', default: false },
+    verbs: { type: 'boolean', default: false },
     compare: { type: 'boolean', default: false },
-    runs: { type: 'string', default: '2' },
+    methods: { type: 'boolean', default: false },
+    runs: { type: 'string' },
   },
 });
 
@@ -65,9 +71,11 @@ const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
 
 const files = await prepareFiles();
-if (values.faults) process.exit(await runFaults());
+if (values.faults) process.exit(await runEach(faultCases, 'faults'));
+if (values.verbs) process.exit(await runEach(verbCases, 'verbs'));
 const cases = chosenCases();
-if (values.compare) process.exit(await runCompare());
+if (values.compare) process.exit(ended(await runCompare()));
+if (values.methods) process.exit(ended(await compareMethods(files, join(PROJECT, 'lib/lab/files'), Number(values.runs ?? 1), stop.signal)));
 let failed = 0;
 const rows: string[] = [];
 for (const one of cases) {
@@ -109,8 +117,8 @@ function chosenCases(): DeployCase[] {
 }
 
 /** The exit code. */
-async function runFaults(): Promise<number> {
-  const wanted = faultCases.filter(({ name }) => values.case === undefined || values.case.split(' ').includes(name));
+async function runEach(all: readonly FaultCase[], what: string): Promise<number> {
+  const wanted = all.filter(({ name }) => values.case === undefined || values.case.split(' ').includes(name));
   const wrong: string[] = [];
   for (const one of wanted) {
     if (stop.signal.aborted) return 130;
@@ -123,18 +131,22 @@ async function runFaults(): Promise<number> {
     console.log(`  FAILED: ${problem}`);
   }
   console.log(
-    `\n${wanted.length - wrong.length} of ${wanted.length} faults ended as they should${wrong.length === 0 ? '' : `; not ${wrong.join(', ')}`}`,
+    `\n${wanted.length - wrong.length} of ${wanted.length} ${what} ended as they should${wrong.length === 0 ? '' : `; not ${wrong.join(', ')}`}`,
   );
   return wrong.length === 0 ? 0 : 1;
 }
 
-/** The exit code. The stand-in writes over iSCSI, so only what does the same is compared, unless a case is named. */
-async function runCompare(): Promise<number> {
+/** What failed. The stand-in writes over iSCSI, so only what does the same is compared, unless a case is named. */
+async function runCompare(): Promise<readonly string[]> {
   const out = join(PROJECT, 'lib/lab/files');
   const init = join(PROJECT, 'lab/stand-in/init');
   const { ramdisk } = await buildRamdisk({ profile: 'cloud', arch: 'amd64', out: join(out, 'stand-in'), cache: CACHE, init });
   const chosen = cases.filter(({ method }) => values.case !== undefined || method === 'iscsi');
-  const failures = await compare(chosen, standInFiles(files, ramdisk.path, join(out, 'stand-in')), Number(values.runs), stop.signal);
+  return compare(chosen, standInFiles(files, ramdisk.path, join(out, 'stand-in')), Number(values.runs ?? 2), stop.signal);
+}
+
+/** The exit code. */
+function ended(failures: readonly string[]): number {
   for (const failure of failures) console.log(`FAILED: ${failure}`);
   return stop.signal.aborted ? 130 : failures.length > 0 ? 1 : 0;
 }

@@ -54,6 +54,11 @@ export class Core {
     return `http://127.0.0.1:${API_PORT}`;
   }
 
+  /** 0 where it does not run. */
+  get pid(): number {
+    return this.process?.pid ?? 0;
+  }
+
   /** Throws ApiRefusal with the answer's text unless it is a success. */
   async api<T>(method: string, path: string, body?: unknown): Promise<T> {
     const { network, folder } = this.options;

@@ -16,6 +16,8 @@ export interface LabDisk {
   /** Raw image file. */
   readonly file: string;
   readonly serial: string;
+  /** Sixteen hexadecimal digits; such a disk hangs on a SCSI controller, since virtio's own have none. */
+  readonly wwn?: string;
   /** What the firmware starts from when there are several. */
   readonly first?: boolean;
 }
@@ -188,10 +190,14 @@ export class LabMachine {
       ...(looseCard === undefined
         ? []
         : ['-netdev', 'user,id=loose,restrict=on', '-device', `virtio-net-pci,netdev=loose,mac=${looseCard},romfile=`]),
-      ...disks.flatMap(({ file, serial, first }, index) => [
-        ...['-drive', `if=none,id=disk${index},format=raw,cache=unsafe,discard=unmap,file=${file}`],
-        ...['-device', `virtio-blk-pci,drive=disk${index},serial=${serial},bootindex=${disksAt + (first ? 0 : index + 1)}`],
-      ]),
+      ...(disks.some(({ wwn }) => wwn !== undefined) ? ['-device', 'virtio-scsi-pci,id=scsi'] : []),
+      ...disks.flatMap(({ file, serial, first, wwn }, index) => {
+        const device = wwn === undefined ? 'virtio-blk-pci' : `scsi-hd,bus=scsi.0,wwn=0x${wwn}`;
+        return [
+          ...['-drive', `if=none,id=disk${index},format=raw,cache=unsafe,discard=unmap,file=${file}`],
+          ...['-device', `${device},drive=disk${index},serial=${serial},bootindex=${disksAt + (first ? 0 : index + 1)}`],
+        ];
+      }),
       ...['-device', 'virtio-rng-pci'], // a kernel that waits for randomness waits for minutes here
     ];
   }
