@@ -1,5 +1,5 @@
 /** bmctl node …, and bmctl explain: what the API says, for people or as JSON. */
-import type { NodeSummary } from 'cdk8s-baremetal-contract/api/index';
+import type { Explanation, NodeSummary } from 'cdk8s-baremetal-contract/api/index';
 import type { ApiClient } from './api-client.ts';
 import { progressText } from './progress-text.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -106,21 +106,40 @@ export async function explainMac({ api, asJson, print }: CommandContext, mac: st
   );
   print(told.lease === undefined ? 'It holds no lease of ours.' : `It holds the lease of ${told.lease}.`);
   if (told.deadline !== undefined) print(`Its state must end by ${told.deadline}.`);
-  if (told.problem !== undefined) return print(`\nNothing can be answered now: ${told.problem}`);
-  print('\nIf it asked now:');
-  for (const { request, answer, reasons } of told.answers) {
-    print(`  ${request}\n    → ${answer}`);
+  if (told.problem === undefined) print('\nIf it asked now:');
+  else print(`\nNothing can be answered now: ${told.problem}`);
+  for (const { requests, answer, reasons } of alike(told.answers)) {
+    for (const request of requests) print(`  ${request}`);
+    print(`    → ${answer}`);
     for (const reason of reasons) print(`      because ${reason}`);
   }
+  // a loader that is named and not there is what the machine would find out
+  const { missingLoaders } = await api.ask('bootReport', {});
+  if (missingLoaders.length > 0) print(`\nBut here:\n${missingLoaders.map((line) => `  - ${line}`).join('\n')}`);
   if (told.boot && told.boot.length > 0) print(`\nThe boot plane saw:\n${told.boot.map((line) => `  ${line}`).join('\n')}`);
   if (told.seen.length > 0) print(`\nLast seen:\n${told.seen.map((line) => `  ${line}`).join('\n')}`);
+}
+
+type Answer = Pick<Explanation['answers'][number], 'answer' | 'reasons'> & { readonly requests: string[] };
+
+/** What is answered the same, for the same reasons, is said once. */
+function alike(answers: Explanation['answers']): readonly Answer[] {
+  const groups = new Map<string, Answer>();
+  for (const { request, answer, reasons } of answers) {
+    const key = [answer, ...reasons].join('\n');
+    const group = groups.get(key);
+    if (group) group.requests.push(request);
+    else groups.set(key, { requests: [request], answer, reasons });
+  }
+  return [...groups.values()];
 }
 
 export async function bootReport({ api, asJson, print }: CommandContext): Promise<void> {
   const { problems, strangers, discovered, missingLoaders } = await api.ask('bootReport', {});
   if (asJson) return print(JSON.stringify({ problems, strangers, discovered, missingLoaders }, undefined, 2));
   for (const line of missingLoaders) print(`- ${line}`);
-  for (const { detail, cure, count, last } of problems) print(`- ${detail} (${count} times, last at ${last}).\n  → ${cure}`);
+  for (const { detail, cure, count, last } of problems)
+    print(`- ${detail} (${count === 1 ? 'once' : `${count} times`}, last at ${last}).\n  → ${cure}`);
   if (problems.length + missingLoaders.length === 0) print('Nothing is wrong with the provisioning networks, as far as this replica sees.');
   if (discovered.length > 0) {
     print(`\nDiscovered, and waiting for somebody to complete them (${discovered.length}):`);
@@ -142,12 +161,14 @@ export async function bootReport({ api, asJson, print }: CommandContext): Promis
     );
     print('    bmctl remove NAME when it is not yours');
   }
-  if (strangers.length === 0) return;
+  const listed = new Set(discovered.flatMap(({ macs }) => macs));
+  const others = strangers.filter(({ mac }) => !listed.has(mac));
+  if (others.length === 0) return;
   print('\nAsked to boot without being enrolled, since this replica started:');
   print(
     table(
       ['MAC', 'UUID', 'ARCHITECTURE', 'INTERFACE', 'TIMES', 'LAST'],
-      strangers.map(({ mac, uuid, arch, interface: name, relay, count, last }) => [
+      others.map(({ mac, uuid, arch, interface: name, relay, count, last }) => [
         mac,
         uuid ?? '',
         arch === undefined ? '' : String(arch),

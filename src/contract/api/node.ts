@@ -189,4 +189,5 @@ export type TimelineEntry = z.infer<typeof timelineEntry>;
 export type HistoryEntry = z.infer<typeof historyEntry>;
 export type EnrolBody = z.infer<typeof enrolRequest>;
 export type NodeUpdate = z.infer<typeof nodeUpdate>;
+export type Explanation = z.infer<typeof explanation>;
 export type Diagnosis = z.infer<typeof diagnosis>;

@@ -22,8 +22,8 @@ import { isoTime } from '../core/iso-time.ts';
 import { BootObserver } from '../machine/boot-observer.ts';
 import { leaseRecords } from '../machine/lease-records.ts';
 import { discoveredEntries, discovering } from './boot-discovery.ts';
-import { joinBootServers } from './boot-peers.ts';
 import { coreErrors } from './errors.ts';
+import { bootServerKind, joinPeers } from './peers.ts';
 import { listening, type Role, type Surroundings, startRole } from './role.ts';
 
 const LOADER_CACHE_BYTES = 8 * 1024 * 1024;
@@ -58,7 +58,7 @@ export function startBoot(surroundings: Surroundings): Promise<BootRole> {
     const files = surroundings.files ?? combine(directorySource(root), directorySource(loaderFolder, { cacheBytes: LOADER_CACHE_BYTES }));
     const lacking = (await missingLoaders(files, { root })).map((error) => {
       logger.error({ code: error.code, cure: error.cure }, error.message);
-      return error.message;
+      return `${error.message}. ${error.cure}`;
     });
     metrics.set('bms_boot_loaders_missing', {}, lacking.length);
     const [ofRoot, ofLoaders] = [directoryValidator(root), directoryValidator(loaderFolder)];
@@ -155,7 +155,7 @@ async function dhcpServer(
   const interfaces =
     provisioningInterfaces.length > 0 ? provisioningInterfaces : [{ name: dhcp.interfaces[0] ?? 'provisioning', address: serverAddress }];
   const own = interfaces.map(({ address }) => address);
-  const peers = await joinBootServers(store, memberName, own, logger);
+  const peers = await joinPeers(bootServerKind, store, memberName, own, logger);
   closing(() => peers.close());
   return new DhcpServer({
     settings: {

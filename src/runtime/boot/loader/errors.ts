@@ -13,7 +13,8 @@ export const loaderErrors = defineErrors('LOADER', {
   LOADER_FILES_MISSING: entry<{ firmware: string; files: readonly string[]; root: string }>({
     message: ({ firmware, files, root }) =>
       `${firmware} machines cannot be booted: ${files.join(', ')} ${files.length > 1 ? 'are' : 'is'} neither in ${root} nor in the image`,
-    cure: 'Run images/bms-core/loaders FOLDER where Debian’s packages are installed and put its files there, or take an image that has them.',
+    cure: ({ root }) =>
+      `Take an image of bms-core, which has them; or run images/bms-core/loaders FOLDER on a Debian system with pxelinux, syslinux-common, grub-common and grub-efi-amd64-bin, and copy what it makes to ${root}`,
   }),
   LOADER_COMMAND_LINE_TOO_LONG: entry<{ label: string; bytes: number; limit: number }>({
     message: ({ label, bytes, limit }) => `the kernel command line of "${label}" has ${bytes} bytes, and kernels cut it at ${limit}`,
