@@ -4,8 +4,11 @@ import type { Processes } from 'cdk8s-baremetal-runtime/core/processes';
 
 /** A person at a keyboard. */
 export interface Terminal {
-  /** Hands over every key as typed until the returned function is called, which gives the terminal back as it was. */
-  raw(onKeys: (data: Uint8Array) => void): () => void;
+  /**
+   * Hands over every key as typed until the returned function is called, which gives the terminal back as it was. While a promise that `onKeys` returned
+   * is not settled nothing more is read: what is typed or pasted meanwhile waits in the operating system.
+   */
+  raw(onKeys: (data: Uint8Array) => void | Promise<void>): () => void;
   write(data: Uint8Array): void;
   /** One line, not shown while it is typed. */
   askHidden(question: string): Promise<string>;

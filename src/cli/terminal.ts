@@ -8,11 +8,21 @@ const ENDS: ReadonlySet<number> = new Set([0x0a, 0x0d, 0x04]);
 
 export function nodeTerminal(input: ReadStream, output: WriteStream): Terminal {
   const raw: Terminal['raw'] = (onKeys) => {
-    const listener = (data: Buffer): void => onKeys(data);
+    let over = false;
+    const listener = (data: Buffer): void => {
+      const handled = onKeys(data);
+      if (!handled) return;
+      input.pause();
+      const resume = (): void => {
+        if (!over) input.resume();
+      };
+      handled.then(resume, resume);
+    };
     input.setRawMode(true);
     input.on('data', listener);
     input.resume();
     return () => {
+      over = true;
       input.off('data', listener);
       input.setRawMode(false);
       input.pause();

@@ -3,7 +3,8 @@ import { CodedError } from 'cdk8s-baremetal-contract';
 import { SolConsole } from 'cdk8s-baremetal-runtime/power/ipmi/index';
 import type { Command } from 'commander';
 import { asking, IPMI_TARGET, type TargetFlags, withIpmi } from '../bmc-target.ts';
-import { CONSOLE_HELP, ConsoleKeys } from '../console-keys.ts';
+import { CONSOLE_HELP } from '../console-keys.ts';
+import { ConsoleTyping } from '../console-typing.ts';
 import { ExitError, exitCode } from '../exit-codes.ts';
 import type { Surroundings } from '../surroundings.ts';
 
@@ -21,38 +22,23 @@ export function registerConsole(program: Command, world: Surroundings): void {
       await withIpmi(world, { url, flags, privilege: 'operator', what: 'console' }, async ({ gateway, access }) => {
         const session = await gateway.session(access, signal);
         const options = { session, clock, force: flags.force === true, onData: (data: Uint8Array) => terminal.write(data) };
-        const onEvent = (event: 'break' | 'overrun'): void => note(event === 'break' ? '\r[break]' : '\r[characters were lost]');
+        const onEvent = (event: 'break' | 'overrun'): void => note(event === 'break' ? '\r[break]\r' : '\r[characters were lost]\r');
         const serial = await SolConsole.open({ ...options, onEvent }, signal);
         note(`Connected. ${CONSOLE_HELP}.`);
-        const keys = new ConsoleKeys();
-        const restore = terminal.raw((typed) => {
-          for (const input of keys.feed(typed)) {
-            switch (input.kind) {
-              case 'send':
-                serial.write(input.data);
-                break;
-              case 'break':
-                serial.sendBreak();
-                break;
-              case 'help':
-                note(`\r${CONSOLE_HELP}.\r`);
-                break;
-              case 'quit':
-                void serial.close();
-            }
-          }
-        });
+        const typing = new ConsoleTyping({ serial, clock, note });
+        const restore = terminal.raw((typed) => typing.typed(typed));
         const onAbort = (): void => void serial.close();
         signal.addEventListener('abort', onAbort, { once: true });
         try {
           const lost = await serial.ended;
+          restore(); // before the BMC is told, which may take a moment: nothing typed goes to the machine any more
+          note(lost ? '' : '\rThe console is closed.'); // the machine may have left the cursor anywhere
           await serial.close();
           if (lost) throw lost;
         } finally {
           signal.removeEventListener('abort', onAbort);
           restore();
         }
-        note('\rThe console is closed.');
       });
     });
 }

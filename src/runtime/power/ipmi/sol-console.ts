@@ -4,7 +4,7 @@
  * Each side has one packet under way at a time and sends it again until it is acknowledged (IPMI v2.0 rev 1.1 section 15.11). An acknowledgement says how many
  * characters were taken; the rest goes into the next packet. A packet that comes twice may carry more characters the second time: only those are new.
  */
-import type { Clock, Timer } from '../../core/clock.ts';
+import { type Clock, type Timer, withDeadline } from '../../core/clock.ts';
 import { codeOf, powerErrors } from '../errors.ts';
 import { MalformedPacket } from './bytes.ts';
 import { getDeviceId } from './commands.ts';
@@ -44,6 +44,10 @@ export interface SolConsoleOptions {
 const ALREADY_ACTIVE = 0x80;
 /** The count of accepted characters is one byte. */
 const MOST_CHARACTERS = 255;
+/** About four seconds of a line with 9,600 baud. */
+const MOST_QUEUED = 4096;
+/** Who leaves a console does not wait longer for a BMC to hear of it; its session is closed, or ends by itself. */
+const GOODBYE_MS = 2000;
 const RETRY_MS = 500;
 const TRIES = 15;
 const KEEP_ALIVE_MS = 15_000;
@@ -72,6 +76,7 @@ export class SolConsole {
   #heardMs: number;
   #keepAlive: Timer | undefined;
   #again: Timer | undefined;
+  #roomAgain: PromiseWithResolvers<void> | undefined;
 
   /** Activates the payload. Takes over the session, and closes it on failure. Throws IPMI_SOL_REFUSED and the errors of a session. */
   static async open(options: SolConsoleOptions, signal?: AbortSignal): Promise<SolConsole> {
@@ -107,11 +112,29 @@ export class SolConsole {
     this.#watch();
   }
 
-  /** Queues characters for the machine; they go in order. Lost when the console has ended. */
+  /** Queues characters for the machine; they go in order. Lost when the console has ended. Ask `room` before more than what one types. */
   write(data: Uint8Array): void {
     if (this.#over) return;
     this.#pending = Buffer.concat([this.#pending, data]);
     this.#advance();
+  }
+
+  /** Characters that the BMC has not taken yet. */
+  get queued(): number {
+    return this.#pending.length + (this.#outstanding?.data.length ?? 0);
+  }
+
+  /** Undefined when there is room for more, else a promise that resolves when there is again, or the console has ended. Never rejects. */
+  room(): Promise<void> | undefined {
+    if (this.#over || this.queued <= MOST_QUEUED) return undefined;
+    this.#roomAgain ??= Promise.withResolvers<void>();
+    return this.#roomAgain.promise;
+  }
+
+  #tellRoom(): void {
+    if (!this.#over && this.queued > MOST_QUEUED / 2) return;
+    this.#roomAgain?.resolve();
+    this.#roomAgain = undefined;
   }
 
   /** A serial break, e.g. for the kernel's magic SysRq; after what is queued. */
@@ -129,12 +152,14 @@ export class SolConsole {
 
   async #close(): Promise<void> {
     this.#stop(undefined);
+    const { session, clock } = this.#options;
+    const late = (): Error => powerErrors.IPMI_CONSOLE_LOST({ bmc: session.bmc, why: 'no answer to Deactivate Payload' });
     try {
-      await this.#options.session.run(deactivateSol);
+      await withDeadline(clock, GOODBYE_MS, late, (signal) => session.run(deactivateSol, signal));
     } catch (error) {
       if (codeOf(error) === '') throw error; // refused, or not answered: it ends with the session
     }
-    await this.#options.session.close();
+    await session.close();
   }
 
   #receive(payload: Buffer): void {
@@ -162,6 +187,7 @@ export class SolConsole {
     const nack = (control & SolStatus.nack) !== 0;
     const taken = Math.min(accepted, sent.data.length);
     if (taken < sent.data.length) this.#pending = Buffer.concat([sent.data.subarray(taken), this.#pending]);
+    this.#tellRoom();
     if (nack && sent.isBreak) this.#breaks += 1;
     // one that takes nothing is asked again after a moment, not at once; some say so without the bit that means it
     this.#again?.cancel();
@@ -238,6 +264,7 @@ export class SolConsole {
     this.#outstanding?.timer?.cancel();
     this.#again?.cancel();
     this.#options.session.onPayload(undefined);
+    this.#tellRoom();
     this.#end(error);
   }
 }

@@ -1,13 +1,12 @@
-import { decodeSol, encodeSol } from 'cdk8s-baremetal-runtime/power/ipmi/sol';
+import { decodeSol, encodeSol, SolStatus } from 'cdk8s-baremetal-runtime/power/ipmi/sol';
 import { SolConsole } from 'cdk8s-baremetal-runtime/power/ipmi/sol-console';
 import { expect, it } from 'vitest';
 import { VirtualClock } from '../support.ts';
 
-it('002-2: a BMC that takes no characters, without saying so by NACK, is asked twice a second and loses none', async () => {
-  const clock = new VirtualClock();
+/** A BMC whose serial port takes `room` characters of each packet, and what it took. */
+async function slowBmc(clock: VirtualClock, room: number) {
   let hear: (payload: Buffer) => void = () => undefined;
-  let room = 0;
-  const got: string[] = [];
+  const bmc = { room, got: [] as string[], deactivate: () => hear(Buffer.from(encodeSol(DEACTIVATED))) };
   const session = {
     bmc: 'x:623',
     suite: { integrity: 1, confidentiality: 1 },
@@ -18,17 +17,60 @@ it('002-2: a BMC that takes no characters, without saying so by NACK, is asked t
     },
     sendPayload: (_type: number, payload: Buffer) => {
       const { sequence, data } = decodeSol(payload);
-      got.push(Buffer.from(data.subarray(0, room)).toString('latin1'));
-      const answer = encodeSol({ sequence: 0, ack: sequence, accepted: room, control: 0, data: new Uint8Array(0) });
+      if (sequence === 0) return;
+      bmc.got.push(Buffer.from(data.subarray(0, bmc.room)).toString('latin1'));
+      const accepted = Math.min(bmc.room, data.length);
+      const answer = encodeSol({ sequence: 0, ack: sequence, accepted, control: 0, data: new Uint8Array(0) });
       clock.after(1, () => hear(Buffer.from(answer)));
     },
   };
   const console = await SolConsole.open({ session: session as never, clock, onData: () => undefined });
+  return { bmc, console };
+}
+
+const DEACTIVATED = { sequence: 0, ack: 0, accepted: 0, control: SolStatus.deactivated, data: new Uint8Array(0) };
+
+it('002-2: a BMC that takes no characters, without saying so by NACK, is asked twice a second and loses none', async () => {
+  const clock = new VirtualClock();
+  const { bmc, console } = await slowBmc(clock, 0);
   console.write(Buffer.from('reboot'));
   await clock.advance(5_000);
-  expect(got.length).toBeLessThan(12);
-  room = 4;
+  expect(bmc.got.length).toBeLessThan(12);
+  bmc.room = 4;
   await clock.advance(2_000);
-  expect(got.join('')).toBe('reboot');
+  expect(bmc.got.join('')).toBe('reboot');
   await clock.until(console.close());
+});
+
+it('002-2: a paste is bounded: there is room for more only when the BMC has taken most of what waits, and in the end it has all of it in order', async () => {
+  const clock = new VirtualClock();
+  const { bmc, console } = await slowBmc(clock, 10);
+  const paste = Array.from({ length: 100 }, (_, i) => `${i},`.padEnd(1000, '.')).join('');
+  let most = 0;
+  const writing = (async () => {
+    for (let at = 0; at < paste.length; at += 1000) {
+      console.write(Buffer.from(paste.slice(at, at + 1000)));
+      most = Math.max(most, console.queued);
+      await console.room();
+    }
+  })();
+  await clock.until(writing);
+  expect(most).toBeLessThanOrEqual(4096 + 1000);
+  while (console.queued > 0) await clock.advance(100);
+  expect(bmc.got.join('')).toBe(paste);
+  expect(console.room()).toBeUndefined();
+});
+
+it('002-2: who waits for room is let go when the BMC ends the console', async () => {
+  const clock = new VirtualClock();
+  const { bmc, console } = await slowBmc(clock, 0);
+  console.write(Buffer.alloc(5000, 'x'));
+  const room = console.room();
+  expect(room).toBeDefined();
+  await clock.advance(1000);
+  bmc.deactivate();
+  await clock.until(room ?? Promise.resolve());
+  expect((await clock.until(console.ended))?.message).toContain('the BMC deactivated it');
+  expect(console.room()).toBeUndefined();
+  expect(clock.pending).toBe(0);
 });
