@@ -3,6 +3,9 @@ import type { Diagnosis } from 'cdk8s-baremetal-contract/api/index';
 import { isoTime } from '../core/iso-time.ts';
 import { diagnose, type Fault, isIncomplete, lastObserved, type NodeRecord, states } from '../machine/index.ts';
 
+/** An owner begins what is asked for at its next look, which a write wakes. */
+const UNBEGUN_MS = 30_000;
+
 export function diagnosis(node: NodeRecord, now: number): Diagnosis {
   const { name, state, stateDeadline } = node;
   const entry = states[state];
@@ -27,7 +30,8 @@ export function diagnosis(node: NodeRecord, now: number): Diagnosis {
       `Look whether its owner ${node.owner ?? '(none)'} runs; bmctl unstick ${name} gives it to another one`,
     );
   else if (!rests && stateDeadline !== undefined) say(`It waits for ${entry.awaited}, until ${isoTime(stateDeadline)} at most`);
-  if (node.attempts > 0) say(`${node.attempts} ${node.attempts === 1 ? 'try' : 'tries'} failed, the last one: ${node.reason}`);
+  if (node.attempts > 0)
+    say(`${node.attempts} ${node.attempts === 1 ? 'try' : 'tries'} failed, the last one: ${node.reason}`, triesCure(node));
   if (state === 'error') say(`It failed: ${node.reason}`, `Remove the cause, then bmctl retry ${name}`);
   if (node.cleanup?.gaveUp)
     for (const error of node.cleanup.errors) say(`The cleanup left this behind: ${error}`, `bmctl retry ${name} cleans up again`);
@@ -36,7 +40,13 @@ export function diagnosis(node: NodeRecord, now: number): Diagnosis {
     say(`Its last deployment failed at ${isoTime(node.lastFailure.at)} in ${node.lastFailure.state}: ${node.lastFailure.reason}`);
     for (const error of node.lastFailure.cleanupErrors) say(`Cleaning up after that: ${error}`);
   }
-  if (node.request) say(`${node.request.verb} was asked for at ${isoTime(node.request.at)} and is not begun yet`);
+  if (node.request)
+    say(
+      `${node.request.verb} was asked for at ${isoTime(node.request.at)} and is not begun yet`,
+      now - node.request.at > UNBEGUN_MS
+        ? `Look whether its owner ${node.owner ?? '(none)'} runs; bmctl unstick ${name} gives the machine to another one, and forgets what was asked for`
+        : undefined,
+    );
   if (node.owner === undefined && !rests)
     say('No replica drives it', 'Look whether bms-core runs, and at the log of the coordination service');
   if (node.power) say(`Its power was ${node.power.state} at ${isoTime(node.power.at)}, as its BMC told`);
@@ -54,6 +64,14 @@ export function diagnosis(node: NodeRecord, now: number): Diagnosis {
           ? 'well'
           : 'resting';
   return { name, state, verdict, findings };
+}
+
+/** What the BMC is asked for in these states is little: it is there or not, and knows the password or not. */
+const BY_BMC: ReadonlySet<NodeRecord['state']> = new Set(['verifying', 'initializing', 'adopting']);
+
+function triesCure({ name, state, bmc }: NodeRecord): string | undefined {
+  if (!BY_BMC.has(state)) return undefined;
+  return `bmctl bmc status says more; bmctl power status ${bmc.driver}://${bmc.address} asks it from where you are; bmctl update ${name} corrects address, user or password`;
 }
 
 function faultText({ kind, reason, remedies }: Fault): string {

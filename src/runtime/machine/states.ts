@@ -77,6 +77,11 @@ const recoverable: OnRequest = (_node, verb) => {
   if (verb !== 'abort' && verb !== 'unstick') return undefined;
   return { kind: 'fail', change: (node) => ({ ...node, recover: true, todo: [], wipe: undefined }) };
 };
+/** Something is to be done, and its owner does not begin: another one looks at it. */
+const unbegun =
+  (isUnbegun: (node: NodeRecord) => boolean): OnRequest =>
+  (node, verb) =>
+    verb === 'unstick' && (node.request !== undefined || isUnbegun(node)) ? { kind: 'again' } : undefined;
 const restartable: OnRequest = (_node, verb) => (verb === 'unstick' ? { kind: 'again' } : undefined);
 /** What may be asked of a machine that is enrolled and carries nothing. */
 const preparable: OnRequest = (node, verb, args) => {
@@ -113,12 +118,16 @@ export const states: StateTable = {
     awaited: 'the way to available',
     next: ['inspecting', 'cleaning', 'initializing', 'adopting', 'error'],
     onFailure: 'error',
-    onRequest: firstOf(preparable, (node, verb) => {
-      if (verb === 'provide' && node.adopt === undefined && node.properties.cpus > 0) {
-        return { kind: 'move', to: 'initializing', change: (latest) => ({ ...latest, provide: true }) };
-      }
-      return undefined;
-    }),
+    onRequest: firstOf(
+      preparable,
+      (node, verb) => {
+        if (verb === 'provide' && node.adopt === undefined && node.properties.cpus > 0) {
+          return { kind: 'move', to: 'initializing', change: (latest) => ({ ...latest, provide: true }) };
+        }
+        return undefined;
+      },
+      unbegun((node) => !held(node)),
+    ),
     rests: held,
   },
   inspecting: {
@@ -152,13 +161,17 @@ export const states: StateTable = {
     ...common,
     handler: available,
     deadline: unlimited,
-    awaited: 'an instance',
+    awaited: 'the start of what was asked for',
     next: ['building', 'adopting', 'deleting', 'manageable', 'inspecting', 'cleaning'],
     onFailure: 'available',
-    onRequest: firstOf(destroyable, preparable, (node, verb) =>
-      verb === 'manage' && node.instance === undefined && node.adopt === undefined
-        ? { kind: 'move', to: 'manageable', change: (latest) => ({ ...latest, provide: false, todo: [] }) }
-        : undefined,
+    onRequest: firstOf(
+      destroyable,
+      preparable,
+      (node, verb) =>
+        verb === 'manage' && node.instance === undefined && node.adopt === undefined
+          ? { kind: 'move', to: 'manageable', change: (latest) => ({ ...latest, provide: false, todo: [] }) }
+          : undefined,
+      unbegun((node) => node.instance !== undefined || node.adopt !== undefined),
     ),
     rests: (node) => node.instance === undefined && node.adopt === undefined,
   },
@@ -208,7 +221,11 @@ export const states: StateTable = {
     awaited: 'the end of the verb',
     next: ['deleting', 'building', 'rescuing'],
     onFailure: 'active',
-    onRequest: firstOf(destroyable, (node, verb, args) => onActive(node, verb, args)),
+    onRequest: firstOf(
+      destroyable,
+      (node, verb, args) => onActive(node, verb, args),
+      unbegun(() => false),
+    ),
     rests: (node) => node.step === undefined,
   },
   rescuing: {

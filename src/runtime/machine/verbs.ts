@@ -98,6 +98,8 @@ export async function spawn({ store, clock }: VerbContext, nodeId: string, reque
     return {
       ...value,
       instance: { vifs: [], volumes: [], ...wanted, at: clock.now() },
+      // a free machine may last; one whose building is to begin may not
+      stateDeadline: clock.now() + defaultSettings.verifyTimeoutMs,
       targetState: 'active',
       generation: value.generation + 1,
       request: undefined,
@@ -145,8 +147,8 @@ export function adopt(
     const { uuid, name, imageId } = instance;
     const free = (node.state === 'manageable' || node.state === 'available') && node.instance === undefined && node.adopt === undefined;
     if (!free || node.request !== undefined) throw wrongState(node, 'adopt');
-    // A machine that was held may last there; one that is to be taken over may not.
-    const stateDeadline = node.state === 'manageable' ? clock.now() + defaultSettings.verifyTimeoutMs : node.stateDeadline;
+    // A machine that is held or free may last there; one that is to be taken over may not.
+    const stateDeadline = clock.now() + defaultSettings.verifyTimeoutMs;
     return { ...node, adopt: { uuid, name, imageId }, provide: false, todo: [], stateDeadline };
   });
 }

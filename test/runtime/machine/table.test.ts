@@ -56,6 +56,27 @@ describe('the table of states', () => {
     if (entry.deadline(defaultSettings) === undefined) expect(entry.rests(record({ state: name }))).toBe(true);
   });
 
+  const instance = { uuid: 'i', name: 'n', imageId: 'm', vifs: [], volumes: [], at: 0 };
+  it.each(nodeStates)('%s: where something is to be done, bmctl unstick has an answer, and only there', (name) => {
+    const request = { verb: 'power off' as const, at: T0 };
+    const variants: Partial<NodeRecord>[] = [
+      {},
+      { instance },
+      { adopt: instance },
+      { provide: true },
+      { ramdisk: undefined, recover: true },
+    ];
+    for (const variant of variants) {
+      const node = record({ state: name, ...variant });
+      if (!states[name].rests(node)) expect(states[name].onRequest(node, 'unstick'), JSON.stringify(variant)).toBeDefined();
+      if (name === 'manageable' || name === 'available' || name === 'active')
+        expect(states[name].onRequest({ ...node, request }, 'unstick'), JSON.stringify(variant)).toBeDefined();
+    }
+    if (['manageable', 'available', 'active'].includes(name)) {
+      expect(states[name].onRequest(record({ state: name, provide: false }), 'unstick')).toBeUndefined();
+    }
+  });
+
   it('every state is reached from enrolled, and from every state the machine can become free again', () => {
     const reach = (from: NodeState): Set<NodeState> => {
       const seen = new Set<NodeState>([from]);

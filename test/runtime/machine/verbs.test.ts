@@ -6,10 +6,12 @@ import {
   imageKind,
   type NodeRecord,
   nodeKind,
+  nodeStates,
   planOf,
   possibleVerbs,
   setMaintenance,
   spawn,
+  states,
   unenrol,
 } from 'cdk8s-baremetal-runtime/machine/index';
 import { modify } from 'cdk8s-baremetal-runtime/store/index';
@@ -17,6 +19,7 @@ import { describe, expect, it } from 'vitest';
 import { IMAGE, type Machine, World } from './world.ts';
 
 const YES = { yes: true } as const;
+const INSTANCE = { uuid: 'inst-1', name: 'host-inst-1', imageId: 'image-1', vifs: [], volumes: [], at: 0 };
 
 async function site(options: ConstructorParameters<typeof World>[0] = {}, more: Partial<EnrolRequest> = {}) {
   const world = new World(options);
@@ -383,6 +386,78 @@ describe('abort and unstick', () => {
     const node = await world.until(machine, 'available');
     expect(node.epoch).toBeGreaterThan(epoch + 1);
     expect([owner?.startsWith('mgmt-1'), world.violations]).toEqual([true, []]);
+    await world.close();
+  });
+
+  const underWay: [state: NodeRecord['state'], ends: NodeRecord['state'], part?: Partial<NodeRecord>][] = [
+    ['enrolled', 'available'],
+    ['verifying', 'available'],
+    ['manageable', 'available', { provide: true }],
+    ['inspecting', 'available'],
+    ['cleaning', 'available'],
+    ['initializing', 'available'],
+    ['available', 'active', { instance: INSTANCE, targetState: 'active', generation: 1 }],
+    ['building', 'available', { instance: INSTANCE }],
+    ['prepared', 'available', { instance: INSTANCE }],
+    ['deploying', 'available', { instance: INSTANCE }],
+    ['deploy complete', 'available', { instance: INSTANCE }],
+    ['active', 'active', { instance: INSTANCE, step: 'reboot' }],
+    ['rescuing', 'active', { instance: INSTANCE }],
+    ['rescue', 'active', { instance: INSTANCE }],
+    ['unrescuing', 'active', { instance: INSTANCE }],
+    ['adopting', 'manageable', { instance: INSTANCE }],
+    ['deploy failed', 'available', { instance: INSTANCE }],
+    ['deleting', 'available', { instance: INSTANCE }],
+    ['deleted', 'available'],
+    ['error', 'available', { instance: INSTANCE }],
+  ];
+
+  it('the list below has every state', () => expect(underWay.map(([state]) => state).sort()).toEqual([...nodeStates].sort()));
+
+  it.each(underWay)('%s, held by an owner that lives and does nothing: it waits, and unstick leads to %s', async (state, ends, part) => {
+    const { world, machine } = await site();
+    await world.until(machine, 'available');
+    const zombie = await world.clock.run(world.coordination.replica().join('mgmt-9'));
+    await modify(world.store, nodeKind, machine.uuid, (node) => ({ ...node, state, owner: zombie.id, epoch: node.epoch + 1, ...part }));
+    await world.clock.runFor(3_600_000);
+    expect(await world.node(machine)).toMatchObject({ state, owner: zombie.id });
+    await ask(world, machine.uuid, 'unstick');
+    const node = await world.until(machine, ends);
+    expect(node.owner).toMatch(/^mgmt-1#/);
+    await world.clock.runFor(60_000);
+    expect(states[ends].rests(await world.node(machine))).toBe(true);
+    await world.close();
+  });
+
+  it('a verb that was asked of an owner that does nothing is forgotten by unstick, and may be asked again', async () => {
+    const { world, machine } = await inUse();
+    const zombie = await world.clock.run(world.coordination.replica().join('mgmt-9'));
+    await modify(world.store, nodeKind, machine.uuid, (node) => ({ ...node, owner: zombie.id, epoch: node.epoch + 1 }));
+    await ask(world, machine.uuid, 'power off');
+    await world.clock.runFor(600_000);
+    expect((await world.node(machine)).request?.verb).toBe('power off');
+    await ask(world, machine.uuid, 'unstick');
+    await world.clock.runFor(10_000);
+    const { state, request } = await world.node(machine);
+    expect([state, request]).toEqual(['active', undefined]);
+    await ask(world, machine.uuid, 'power off');
+    await world.clock.runFor(60_000);
+    expect(machine.power).toBe('off');
+    await world.close();
+  });
+
+  it('a building that does not begin is late, told, and begun all the same', async () => {
+    const { world, machine } = await site();
+    await world.until(machine, 'available');
+    const zombie = await world.clock.run(world.coordination.replica().join('mgmt-9'));
+    await modify(world.store, nodeKind, machine.uuid, (node) => ({ ...node, owner: zombie.id, epoch: node.epoch + 1 }));
+    await world.spawn(machine);
+    const { stateDeadline } = await world.node(machine);
+    expect(stateDeadline).toBeGreaterThan(world.clock.now());
+    await world.clock.runFor(3_600_000);
+    await world.clock.run(zombie.leave());
+    const node = await world.until(machine, 'active');
+    expect(node.instance?.uuid).toBe('inst-1');
     await world.close();
   });
 
