@@ -56,34 +56,55 @@ async function setup({ diskBytes = DISK, partitions, configDrive, change, meddle
   const manifest = await buildManifest(opened);
   await opened.close();
   const news: DirectNews[] = [];
+  const replicas: string[] = [];
   const token = createHash('sha256').update(`direct ${KEY}`).digest('hex');
-  const service = directService({
-    random: nodeRandom,
-    logger: silentLogger,
-    verify: 'all',
-    desk: {
-      access: async (request) =>
-        request.token === token
-          ? {
-              kind: 'granted',
-              deployment: { id: 'd', diskBytes, imageId: 'i', ...(partitions && { partitions }), ...(configDrive && { configDrive }) },
-            }
-          : { kind: 'wrong-token' },
-      report: async (_request, what) => {
-        news.push(what);
-        return { kind: 'noted' };
+  const service = (corrupted: Setup['corrupt']) =>
+    directService({
+      random: nodeRandom,
+      logger: silentLogger,
+      verify: 'all',
+      replicas: () => replicas,
+      desk: {
+        access: async (request) =>
+          request.token === token
+            ? {
+                kind: 'granted',
+                deployment: { id: 'd', diskBytes, imageId: 'i', ...(partitions && { partitions }), ...(configDrive && { configDrive }) },
+              }
+            : { kind: 'wrong-token' },
+        report: async (_request, what) => {
+          news.push(what);
+          return { kind: 'noted' };
+        },
       },
-    },
-    acquireImage: async () => ({ path, manifest, release: () => undefined, open: async () => meddled(await openImage({ path }), corrupt) }),
-  });
+      acquireImage: async () => ({
+        path,
+        manifest,
+        release: () => undefined,
+        open: async () => meddled(await openImage({ path }), corrupted),
+      }),
+    });
+  const own = service(corrupt);
   const posts: URLSearchParams[] = [];
   const handler: HttpHandler = async (request) => {
-    if (request.path !== '/') return service(request);
+    if (request.path !== '/') return own(request);
     posts.push(new URLSearchParams(Buffer.from(request.body).toString()));
     return { status: 200, body: '' };
   };
   const server = await nodeNetwork.serveHttp({ address: '127.0.0.1', port: 0 }, meddle(handler));
   closers.push(() => server.close(0));
+  /** One more replica, with the same store and the same image, at the same port of another address. */
+  const replica = async (address: string, wrong?: Setup['corrupt']): Promise<{ asked: string[] }> => {
+    const other = service(wrong);
+    const asked: string[] = [];
+    const listener = await nodeNetwork.serveHttp({ address, port: server.local.port }, async (request) => {
+      asked.push(request.path.replace(/^.*\//, ''));
+      return other(request);
+    });
+    closers.push(() => listener.close(0));
+    replicas.push(address);
+    return { asked };
+  };
   const run = (more = ''): Promise<{ code: number | null; output: string }> => {
     if (shell === undefined) throw new Error('no busybox');
     const variables = [
@@ -93,7 +114,7 @@ async function setup({ diskBytes = DISK, partitions, configDrive, change, meddle
     ];
     return shell.run(sourced(['http', 'helper', 'direct'], [...variables, more, 'direct'].join('\n')));
   };
-  return { disk, image, manifest, news, posts, run, server };
+  return { disk, image, manifest, news, posts, run, server, replica };
 }
 
 /** What a disk or a memory between the manifest and the network may do to an image. */
@@ -164,6 +185,57 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     expect([code, asked > 0]).toEqual([0, true]);
     expect(output).toContain('chunk 1: it is not what the manifest says');
     expect(Buffer.compare(readFileSync(bad.disk).subarray(0, bad.image.length), bad.image)).toBe(0);
+  });
+
+  it('goes on with the replicas of its plan when its own dies in mid-pull and the next one’s memory turns a bit over', async () => {
+    let die: () => Promise<unknown> = async () => undefined;
+    const { disk, image, manifest, news, run, server, replica } = await setup({
+      meddle: (handler) => async (request) => {
+        const answer = await handler(request);
+        if (!request.path.endsWith('/image')) return answer;
+        const body = answer.body as AsyncIterable<Uint8Array>;
+        return { ...answer, body: cut(body, 1.5 * MIB, () => void die()) };
+      },
+    });
+    die = () => server.close(0);
+    const bad = await replica('127.0.0.2', (chunk, bytes) => (chunk === 3 ? flipped(bytes) : bytes));
+    const good = await replica('127.0.0.3');
+    const { code, output } = await run();
+    expect([code, output]).toEqual([0, expect.stringContaining('the image is written')]);
+    expect(output).toContain('bms: chunk 1: the connection to 127.0.0.1 was lost; trying again from there');
+    expect(output).toContain('bms: chunk 3: it is not what the manifest says; trying again from there');
+    expect([bad.asked.includes('image'), good.asked.includes('image')]).toEqual([true, true]);
+    expect(Buffer.compare(readFileSync(disk).subarray(0, image.length), image)).toBe(0);
+    // to whoever is left
+    expect(news.at(-1)).toEqual({ kind: 'done', sha256: manifest.sha256 });
+    expect(good.asked.at(-1)).toBe('done');
+  });
+
+  it('says that it is done to another replica when its own is gone by then', async () => {
+    let die: () => Promise<unknown> = async () => undefined;
+    const { manifest, news, run, server, replica } = await setup({
+      meddle: (handler) => async (request) => {
+        if (!request.path.endsWith('/done')) return handler(request);
+        void die();
+        throw new Error('the power is gone');
+      },
+    });
+    die = () => server.close(0);
+    const other = await replica('127.0.0.2');
+    const { code } = await run();
+    expect([code, other.asked.at(-1)]).toEqual([0, 'done']);
+    expect(news.at(-1)).toEqual({ kind: 'done', sha256: manifest.sha256 });
+  });
+
+  it('fetches the manifest where it is to be had', async () => {
+    const { disk, image, run, replica } = await setup({
+      meddle: (handler) => async (request) =>
+        request.path.endsWith('/manifest') ? { status: 503, body: 'the cache is full' } : handler(request),
+    });
+    await replica('127.0.0.2');
+    const { code, output } = await run();
+    expect([code, output]).toEqual([0, expect.stringContaining('answered 503; trying again')]);
+    expect(Buffer.compare(readFileSync(disk).subarray(0, image.length), image)).toBe(0);
   });
 
   it('goes on at the missing chunk when the connection breaks', async () => {
@@ -254,11 +326,12 @@ function withTable(image: Buffer): void {
   image.write('boot code', 'latin1');
 }
 
-async function* cut(body: AsyncIterable<Uint8Array>, most: number): AsyncGenerator<Uint8Array> {
+async function* cut(body: AsyncIterable<Uint8Array>, most: number, then?: () => void): AsyncGenerator<Uint8Array> {
   let left = most;
   for await (const piece of body) {
     if (piece.length > left) {
       yield piece.subarray(0, left);
+      then?.();
       throw new Error('the cable is out');
     }
     left -= piece.length;

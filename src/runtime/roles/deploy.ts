@@ -13,6 +13,7 @@ import { acceptReport, claimDeployment, type MachinePorts, ramdiskNotifier } fro
 import { IscsiDeployer } from '../machine/iscsi-deployer.ts';
 import { LocalImageCache } from '../machine/local-image-cache.ts';
 import { acceptPhoneHome } from '../machine/phone-home.ts';
+import { deployHelperKind, joinPeers } from './peers.ts';
 import { listening, type Role, type Surroundings, startRole } from './role.ts';
 
 /** Initiator name of every replica: a successor's login must end its predecessor's session. RFC 7143 section 4.2.7. */
@@ -23,7 +24,7 @@ export interface DeployRole extends Role {
 }
 
 export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
-  const { config, store, secrets, network, clock, random, logger, serverAddress, openImage } = surroundings;
+  const { config, memberName, store, secrets, network, clock, random, logger, serverAddress, openImage } = surroundings;
   return startRole(async (closing) => {
     const { image_cache: cache, deploy_helper: limits } = config;
     const shared = new ImageCache({
@@ -73,12 +74,15 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
         acceptReport: acceptReport(claims),
         logger,
       });
+      const replicas = await joinPeers(deployHelperKind, store, memberName, [serverAddress], logger);
+      closing(() => replicas.close());
       const pull = directService({
         desk: directDesk({ store, clock, secrets }),
         acquireImage,
         random,
         logger,
         verify: limits.read_back,
+        replicas: replicas.addresses,
         throttle: (bytes, signal) => bandwidth.take(bytes, signal),
       });
       const home = phoneHomeService({ acceptPhoneHome: acceptPhoneHome(claims), logger });

@@ -30,6 +30,8 @@ export interface DirectServiceOptions {
   readonly logger: Logger;
   /** How much is read back from the disk: as over iSCSI. */
   readonly verify?: 'none' | 'sample' | 'all';
+  /** Addresses at which the image is to be had, this one's among them; all at the same port. */
+  readonly replicas?: () => Iterable<string>;
   /** Waits until so many bytes may go out. */
   readonly throttle?: (bytes: number, signal: AbortSignal) => Promise<void>;
 }
@@ -78,7 +80,7 @@ async function give(options: DirectServiceOptions, asking: DirectRequest, what: 
 }
 
 async function planText(
-  { random, verify = 'sample' }: DirectServiceOptions,
+  { random, verify = 'sample', replicas }: DirectServiceOptions,
   { diskBytes, partitions, configDrive }: DirectDeployment,
   ready: ReadyImage,
   { signal }: HttpRequest,
@@ -94,7 +96,8 @@ async function planText(
       ...(partitions && { partitions }),
       ...(configDrive && { configDrive }),
     });
-    return encodePlan(steps, createHash('sha256').update(encodeManifest(manifest)).digest('hex'), VERIFY_EVERY[verify]);
+    const digest = createHash('sha256').update(encodeManifest(manifest)).digest('hex');
+    return encodePlan(steps, digest, VERIFY_EVERY[verify], [...(replicas?.() ?? [])]);
   } finally {
     await image.close();
   }

@@ -4,6 +4,7 @@
  *   bms-direct-plan/1
  *   manifest SHA256             of the manifest's text, so that all replicas mean the same image
  *   verify N                    afterwards every Nth chunk is read back; 0: none
+ *   replica ADDRESS             where else the image is to be had; none, one or several lines
  *   zero OFFSET LENGTH          bytes, on whole sectors
  *   bytes OFFSET BASE64
  *   image OFFSET                the chunks of the manifest, from there on
@@ -55,8 +56,19 @@ export async function directSteps({ diskBytes, image, manifest, partitions, conf
   return disk.steps;
 }
 
-export function encodePlan(steps: readonly DirectStep[], manifestSha256: string, verifyEvery: number): string {
-  return ['bms-direct-plan/1', `manifest ${manifestSha256}`, `verify ${verifyEvery}`, ...steps.map(lineOf), ''].join('\n');
+export function encodePlan(
+  steps: readonly DirectStep[],
+  manifestSha256: string,
+  verifyEvery: number,
+  replicas: readonly string[] = [],
+): string {
+  const head = [
+    'bms-direct-plan/1',
+    `manifest ${manifestSha256}`,
+    `verify ${verifyEvery}`,
+    ...replicas.map((address) => `replica ${address}`),
+  ];
+  return [...head, ...steps.map(lineOf), ''].join('\n');
 }
 
 function lineOf(step: DirectStep): string {

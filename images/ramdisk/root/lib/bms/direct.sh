@@ -12,7 +12,7 @@ direct() {
   TOKEN=$(keyed direct)
   until_planned
   say "pulling the image for $DISK"
-  direct_get manifest > $RUN/manifest || fail "the manifest does not come: $(head -c 300 $RUN/answer)"
+  until_manifest
   [ "$(sha256_of $RUN/manifest)" = "$MANIFEST_SHA256" ] || fail 'the manifest is not the one of the plan'
   read_manifest
   report_progress &
@@ -44,9 +44,24 @@ direct_form() {
     "$(form_value "$ADDRESS")" "$(form_value "$IQN")" "$DISK_BYTES" "$(form_value "$DISK_SERIAL")"
 }
 
-direct_get() {
-  http GET "/v1/direct/$DEPLOYMENT_ID/$1"
-  [ "$STATUS" = 200 ] && cat $RUN/answer
+# until_manifest: from any replica that has it
+until_manifest() {
+  tries=0
+  while :; do
+    http GET "/v1/direct/$DEPLOYMENT_ID/manifest"
+    case $STATUS in
+      200) break ;;
+      '' | 5*) ;;
+      *) fail "the manifest does not come; $HELPER answered $STATUS: $(head -c 300 $RUN/answer)" ;;
+    esac
+    tries=$((tries + 1))
+    why="the deploy-helper $HELPER:$HELPER_PORT $(not_now)"
+    [ "$tries" -lt "$PULL_TRIES" ] || fail "the manifest does not come; $why; tried $tries times"
+    say "$why; trying again"
+    next_replica
+    sleep $((tries < 5 ? tries : 5))
+  done
+  mv $RUN/answer $RUN/manifest
 }
 
 # The deploy-helper compares the disk with the machine's record first.
@@ -242,6 +257,7 @@ report_progress() {
   while sleep 3; do
     printf 'bytes=%s' $(($(cat $RUN/at 2> /dev/null || echo 0) * CHUNK_BYTES)) > "$WORK/form"
     http POST "/v1/direct/$DEPLOYMENT_ID/progress" application/x-www-form-urlencoded "$WORK/form"
+    [ -n "$STATUS" ] || next_replica
   done
 }
 
@@ -250,6 +266,7 @@ direct_error() {
   for try in 1 2 3; do
     http POST "/v1/direct/$DEPLOYMENT_ID/error" application/x-www-form-urlencoded $RUN/form
     [ -z "$STATUS" ] || return 0
+    next_replica
     sleep 2
   done
 }

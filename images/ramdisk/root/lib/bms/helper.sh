@@ -80,6 +80,8 @@ until_answered() {
         ;;
     esac
     say "the deploy-helper $HELPER:$HELPER_PORT $(not_now); trying again"
+    # Any replica takes it, where others are known.
+    [ -z "$REPLICAS" ] || next_replica
     if [ "$tries" -lt "$POST_TRIES" ]; then sleep 5; else sleep 30; fi
   done
 }
