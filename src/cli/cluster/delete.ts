@@ -1,5 +1,5 @@
 /** bmctl cluster delete: what goes and what stays, and then the deletion itself. */
-import { catalog, resolveCluster } from 'cdk8s-baremetal-contract/onecloud/index';
+import { catalog, certificatesSecretName, databaseDumpSecretName, resolveCluster } from 'cdk8s-baremetal-contract/onecloud/index';
 import { isApiError } from '../../operator/engine/api-error.ts';
 import { formatKey, type ResourceType } from '../../operator/engine/objects.ts';
 import { resourceTypes } from '../../operator/engine/resource-types.ts';
@@ -26,7 +26,6 @@ const LISTED: readonly ResourceType[] = [
   resourceTypes.ingresses,
   resourceTypes.podDisruptionBudgets,
   resourceTypes.configMaps,
-  resourceTypes.secrets,
   resourceTypes.serviceAccounts,
 ];
 
@@ -70,8 +69,15 @@ async function printFate(context: ClusterContext, cluster: Cluster, options: Del
       throw error;
     }
   };
-  const found = await Promise.all(LISTED.map(async (type) => [type.kind, await names(type)] as const));
+  const found: (readonly [kind: string, names: readonly string[]])[] = await Promise.all(
+    LISTED.map(async (type) => [type.kind, await names(type)] as const),
+  );
   const claims = await names(resourceTypes.persistentVolumeClaims);
+  // as the operator does it: databases are of no use without their passwords
+  const secrets = await names(resourceTypes.secrets);
+  const ofPods = new Set([certificatesSecretName(key.name), databaseDumpSecretName(key.name)]);
+  const passwords = databasePolicy === 'Retain' ? secrets.filter((name) => !ofPods.has(name)) : [];
+  found.push([resourceTypes.secrets.kind, secrets.filter((name) => !passwords.includes(name))]);
   context.print(`Goes: onecloudcluster ${formatKey(key)}`);
   for (const [kind, all] of found) if (all.length > 0) context.print(`  ${kind} ${all.join(', ')}`);
   if (claims.length > 0 && pvcPolicy === 'Delete')
@@ -86,6 +92,7 @@ async function printFate(context: ClusterContext, cluster: Cluster, options: Del
   const stays = [
     ...(claims.length > 0 && pvcPolicy === 'Retain' ? [`PersistentVolumeClaim ${claims.join(', ')} (pvcPolicy: Retain)`] : []),
     ...(databasePolicy === 'Retain' ? [`databases at ${settings.mysql.host} (databasePolicy: Retain)`] : []),
+    ...(passwords.length > 0 ? [`  with their passwords: Secret ${passwords.join(', ')}`] : []),
     ...(settings.mysql.passwordSecretRef ? [`Secret ${settings.mysql.passwordSecretRef.name}`] : []),
     `Namespace ${key.namespace}`,
   ];

@@ -94,7 +94,7 @@ export const clusterErrors = defineErrors('bmctl cluster', {
   CLUSTER_DATABASE_NOT_ROLLED_BACK: entry<{ from: string; to: string; components: readonly string[] }>({
     message: ({ from, to, components }) =>
       `${components.join(', ')} may have changed their tables when they came from ${to} to ${from}; a rollback undoes images only`,
-    cure: 'Restore the databases from a dump if they must go back, and repeat with --accept-database-not-rolled-back',
+    cure: 'If they must go back, use bmctl cluster restore, which reads a dump back with its version; otherwise repeat with --accept-database-not-rolled-back',
   }),
   CLUSTER_NO_DUMP: entry<{ cluster: string; dump?: string; known: readonly string[] }>({
     message: ({ cluster, dump }) => `the history of ${cluster} knows no dump${dump === undefined ? '' : ` ${dump}`}`,

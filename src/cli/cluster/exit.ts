@@ -16,6 +16,7 @@ const CODES: Readonly<Record<string, number>> = {
   CLUSTER_CHANGED_MEANWHILE: exitCode.refused,
   CLUSTER_SECRET_TAKEN: exitCode.refused,
   CLUSTER_VERSION_BEFORE: exitCode.refused,
+  CLUSTER_VERSION_NEVER_RAN: exitCode.refused,
   CLUSTER_NO_EARLIER_VERSION: exitCode.refused,
   CLUSTER_DATABASE_NOT_ROLLED_BACK: exitCode.refused,
   CLUSTER_NOT_CONFIRMED: exitCode.refused,

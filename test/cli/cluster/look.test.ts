@@ -195,6 +195,22 @@ describe('004-9: cluster delete', () => {
     expect(live(here)).toBeDefined();
   });
 
+  it('passwords go with the databases, certificates with the pods', async () => {
+    for (const [databasePolicy, part] of [
+      ['Retain', 1],
+      ['Drop', 0],
+    ] as const) {
+      const here = await filled();
+      await add(here, 'secrets', 'default-keystone-credentials');
+      await add(here, 'secrets', 'default-certs');
+      await refusal(deleteCluster(here.context, { key: KEY, databasePolicy }));
+      const parts = here.printed.join('\n').split('Stays:');
+      expect(parts[part]).toContain('default-keystone-credentials');
+      expect(parts[1 - part]).not.toContain('default-keystone-credentials');
+      expect(parts[0]).toContain('default-certs');
+    }
+  });
+
   it('sets the policies before it deletes', async () => {
     const here = await filled();
     await here.api.patch({ ...resourceTypes.pods, kind: 'OnecloudCluster' }, KEY, { metadata: { finalizers: ['x/y'] } });
