@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync, readSync, rmSync, writeFileSync } fr
 import { join } from 'node:path';
 import { instance, Lab, type LabFiles, MAC, prepare, startCore, tail, untilState } from './deploy-case.ts';
 import { type LabBmc, startBmc } from './support/bmc.ts';
-import type { Core, CoreOptions } from './support/core.ts';
+import { type Core, type CoreOptions, PROJECT, SERVER } from './support/core.ts';
 import { type LabDisk, LabMachine } from './support/machine.ts';
 
 export interface World {
@@ -44,6 +44,8 @@ const LIMIT_MS = 150_000;
 const POWER_CUT_LIMIT_MS = 420_000;
 const MIB = 1024 * 1024;
 const SMALL_BYTES = 32 * MIB;
+/** Address of a second management node. */
+const SECOND = '10.77.0.2';
 /** In the middle of the image's data, at the start of a chunk. */
 const BAD_BYTE = 24 * MIB;
 
@@ -164,6 +166,28 @@ export const faultCases: readonly FaultCase[] = [
     },
   },
   {
+    name: 'replica-lost',
+    method: 'direct',
+    settings: { deploy_helper: [`address = ${SERVER}`, 'bandwidth = 4'] },
+    run: async (world) => {
+      await startImageReplica(world);
+      await world.spawn();
+      await world.console(/pulling the image/);
+      await pause(3_000); // of the nine that its data take at 4 MB/s
+      await world.core.stop('SIGKILL');
+      world.tell('bms-core was killed');
+      const [, chunk] = await world.console(/chunk (\d+): [^\r\n]*; trying again from there/);
+      if (Number(chunk) < 1) throw new Error('nothing had been pulled yet');
+      // nobody else is there now who could have given it the rest
+      await world.console(/bms: the image is written/);
+      world.tell('bms-core is started again');
+      await world.core.run();
+      await world.console(/BMS-MARKER booted from/);
+      const { state } = await world.outcome();
+      if (state !== 'active') throw new Error(`the machine is ${state}`);
+    },
+  },
+  {
     name: 'seed-ramdisk',
     files: (files) => ({ ...files, deployRamdisk: files.seedRamdisk }),
     settings: { deploy_helper: ['open_targets = true'] },
@@ -231,6 +255,20 @@ export async function runFault(
     await machine?.close();
     await lab.close();
   }
+}
+
+/** The deploy-helper of a second management node, on the same store. It ends with the namespace. */
+async function startImageReplica({ lab: { network, folder } }: World): Promise<void> {
+  const { namespace } = network;
+  await namespace.ip('address', 'add', `${SECOND}/24`, 'dev', 'br0');
+  const program = ['lab/support/image-replica.ts', '--config', join(folder, 'bms-core.ini')];
+  const child = namespace.spawn([process.execPath, '--import', 'tsx', ...program], { cwd: PROJECT, env: { LAB_ADDRESS: SECOND } });
+  let said = '';
+  await new Promise<void>((resolve, reject) => {
+    child.stderr?.on('data', (chunk: Buffer) => (said += chunk.toString()));
+    child.stdout?.on('data', () => resolve());
+    child.once('exit', () => reject(new Error(`the second replica does not start: ${said}`)));
+  });
 }
 
 function expectReason({ state, reason }: { readonly state: string; readonly reason: string }, pattern: RegExp): void {

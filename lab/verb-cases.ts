@@ -33,7 +33,6 @@ export const verbCases: readonly FaultCase[] = [
       await world.core.api('POST', '/v1/nodes/m1/inspect', { apply: true });
       await world.console(/bms: deploy ramdisk/);
       world.machine.monitor('set_link loose off');
-      await world.console(/inspected; waiting for the power to be cut/);
       await ended(world, 'inspecting');
       const facts = factsOf(world);
       const disk = (wanted: string) => facts.disks.find(({ serial }) => serial === wanted);

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { LabNetwork } from './namespace.ts';
 
-const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '../..');
+export const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const API_PORT = 7081;
 const PREFIX = '10.77.0';
 export const SERVER = `${PREFIX}.1`;

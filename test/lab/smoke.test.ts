@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 
 const wanted = process.env.BMS_LAB === '1';
-if (!wanted) console.warn('skipped: the lab is not asked for (BMS_LAB=1; it needs root, QEMU and a Debian mirror)');
+if (!wanted)
+  console.warn('skipped: the lab is not asked for (npm run test:lab, which is BMS_LAB=1; it needs root, QEMU and a Debian mirror)');
 
 describe.skipIf(!wanted)('002-13: a real machine', () => {
   it('boots, deploys and starts its own system', { timeout: 400_000 }, () => {
