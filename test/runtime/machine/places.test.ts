@@ -1,5 +1,5 @@
 /**
- * The histories again where they are lived in earnest: coordinated by a ZooKeeper that fails (its model), and with their records in SQLite and in a real
+ * The histories again where they are lived in earnest: coordinated by a ZooKeeper that fails (its model) and by Leases of an API server that does, and with their records in SQLite and in a real
  * MariaDB, and as objects of a real Kubernetes API server. SEEDS gives the number of histories of each.
  */
 import { randomBytes } from 'node:crypto';
@@ -13,6 +13,7 @@ import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { type KubernetesPeer, kubernetesPeer } from '../store/kubernetes-peer.ts';
 import { mariaDb, missingForMariaDb } from '../store/maria-db.ts';
 import { liveHistory, type Place, type Told } from './history.ts';
+import { LeaseGroup } from './lease-group.ts';
 import { ZooKeeperGroup } from './world-group.ts';
 
 const SEEDS = process.env.SEEDS === undefined ? undefined : Number(process.env.SEEDS);
@@ -58,6 +59,54 @@ const inZooKeeper: Place = {
     if (coordination instanceof ZooKeeperGroup) coordination.zookeeper.thaw();
   },
 };
+
+const byLeases: Place = {
+  group: (clock) => new LeaseGroup(clock),
+  disturb: ({ coordination, clock }, below, members) => {
+    if (!(coordination instanceof LeaseGroup)) return;
+    const { leases } = coordination;
+    const member = members[below(members.length + 1)];
+    switch (below(8)) {
+      case 0:
+        return leases.forget();
+      case 1:
+        leases.lost += 1 + below(3);
+        return;
+      case 2:
+        return member === undefined ? undefined : coordination.expire(member);
+      case 3:
+        leases.away = true;
+        clock.after(below(60_000), () => {
+          leases.away = false;
+        });
+        return;
+      case 4:
+        if (below(3) === 0) for (const name of [...leases.objects.keys()]) leases.delete(name);
+        return;
+    }
+  },
+  calm: ({ coordination }) => {
+    if (!(coordination instanceof LeaseGroup)) return;
+    coordination.leases.away = false;
+    coordination.leases.lost = 0;
+  },
+};
+
+describe('histories coordinated by Leases', () => {
+  const count = SEEDS ?? 100;
+
+  it(
+    `${count} of them, with answers that are lost, watches that are forgotten, an API server that is away and Leases that somebody deletes`,
+    async () => {
+      const { states, deaths } = await live(count, byLeases);
+      if (count >= 100) {
+        expect(deaths).toBeGreaterThan(count / 10);
+        expect([...states]).toEqual(expect.arrayContaining(['deploying', 'error', 'rescue', 'cleaning']));
+      }
+    },
+    LONG_MS,
+  );
+});
 
 describe('histories coordinated by ZooKeeper', () => {
   const count = SEEDS ?? 100;
