@@ -139,7 +139,7 @@ async function compare(
     const sentBytes = await counted(tgtd.port, run); // in a run of its own: the relay costs time
     const cpu = medianOf(who, ({ cpuSeconds }) => cpuSeconds);
     const targetCpu = medianOf(who, ({ targetCpuSeconds = 0 }) => targetCpuSeconds);
-    const rate = (sizeBytes / 1e6 / secondsOf(who)).toFixed(0);
+    const rate = whole(sizeBytes / 1e6 / secondsOf(who));
     const ratio = (secondsOf(QEMU) / secondsOf(who)).toFixed(2);
     console.log(
       `| ${title} | ${who} | ${rate} | ${ratio}× | ${cpu.toFixed(2)} | ${targetCpu.toFixed(2)} | ${(sentBytes / allocatedBytes).toFixed(3)} |`,
@@ -176,7 +176,7 @@ async function together(tgtd: Tgtd, folder: string, sizeBytes: number): Promise<
     `\n| ${AT_ONCE} deployments at once, ${sizeBytes / MIB} MiB each | MB/s together | one alone | fairness (Jain) | slowest / fastest | memory of each, MiB | CPU s |\n|---|---|---|---|---|---|---|`,
   );
   console.log(
-    `| one process | ${((AT_ONCE * sizeBytes) / 1e6 / ran.seconds).toFixed(0)} | ${(sizeBytes / 1e6 / alone.seconds).toFixed(0)} | ${fairness.toFixed(3)} | ` +
+    `| one process | ${whole((AT_ONCE * sizeBytes) / 1e6 / ran.seconds)} | ${whole(sizeBytes / 1e6 / alone.seconds)} | ${fairness.toFixed(3)} | ` +
       `${(Math.max(...each) / Math.min(...each)).toFixed(2)} | ${perDeployment.toFixed(1)} | ${ran.cpuSeconds.toFixed(2)} |`,
   );
 }
@@ -323,4 +323,9 @@ async function counted(port: number, run: (port: number) => Promise<unknown>): P
 
 function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
+
+/** `12,345`, as the docs write it. */
+function whole(value: number): string {
+  return value.toLocaleString('en-US', { maximumFractionDigits: 0 });
 }
