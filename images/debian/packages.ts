@@ -85,16 +85,10 @@ export class DebianPackages {
   async librariesOf(name: string): Promise<string[]> {
     await this.#prepare();
     const found: string[] = [];
-    for (let level = [name]; level.length > 0; ) {
-      const next: string[] = [];
-      for (const one of level) {
-        const text = await this.#apt('apt-cache', ['depends', '--important', one]);
-        for (const [, dependency = ''] of text.matchAll(/^ *\|?(?:Pre)?Depends: (lib\S+)$/gm)) {
-          if (!found.includes(dependency)) next.push(dependency);
-        }
-      }
-      level = [...new Set(next)].filter((dependency) => !dependency.includes('perl') && !dependency.startsWith('<'));
-      found.push(...level);
+    for (let level = [name]; level.length > 0; found.push(...level)) {
+      const text = await this.#apt('apt-cache', ['depends', '--important', ...level]);
+      const named = [...text.matchAll(/^ *\|?(?:Pre)?Depends: (lib\S+)$/gm)].map(([, dependency = '']) => dependency);
+      level = [...new Set(named)].filter((dependency) => !found.includes(dependency) && !dependency.includes('perl'));
     }
     return found;
   }

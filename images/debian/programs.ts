@@ -51,9 +51,11 @@ function interpreters(entries: ReadonlyMap<string, ArchiveEntry>): Set<string> {
   return new Set([...entries.keys()].filter((path) => /\/ld-[^/]*$/.test(path)).map((path) => path.slice(path.lastIndexOf('/') + 1)));
 }
 
-/** Packages are unpacked one after the other, those with what is looked for first found. */
+/** Packages are unpacked one after the other until one has it. It is mostly the one that is called alike: libaio1 has libaio.so.1. */
 async function find(debian: DebianPackages, names: readonly string[], soname: string): Promise<{ file: Buffer; from: UnpackedPackage }> {
-  for (const name of names) {
+  const stem = soname.replace(/\.so.*$/, '');
+  const alike = (name: string): boolean => name.startsWith(stem);
+  for (const name of [...names.filter(alike), ...names.filter((one) => !alike(one))]) {
     const from = await debian.unpack(name);
     for (const folder of ['lib', 'lib64', 'usr/lib', 'usr/lib64'].flatMap((one) => withTriplets(join(from.root, one)))) {
       // Links within the package: libaio.so.1 is libaio.so.1.0.1.

@@ -2,13 +2,14 @@
  * The ramdisk in a machine of its own, against programs that are not ours: libiscsi as initiator, lldpd as switch. `npm run test:ramdisk` builds its
  * flavours and runs this; it needs root and QEMU, and a minute or two under emulation.
  */
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { constants, copyFileSync, existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { constants, copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseReport } from 'cdk8s-baremetal-runtime/deploy/helper/index';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { LabNetwork, missingForNamespaces } from '../../lab/support/namespace.ts';
+import { findProgram, LabNetwork, missingForNamespaces } from '../../lab/support/namespace.ts';
 import { Guest, missingForGuests } from '../../lab/support/qemu.ts';
 
 const FLAVOURS = 'lib/ramdisk';
@@ -24,7 +25,7 @@ const [SERVER, MACHINE] = ['10.77.0.1', '10.77.0.60'];
 const missing =
   process.env.BMS_LAB !== '1'
     ? 'it is not asked for (npm run test:ramdisk)'
-    : (['amd64-cloud', 'amd64-cloud-tgt', 'amd64-cloud-kexec']
+    : (['amd64-cloud', 'amd64-cloud-tgt', 'amd64-cloud-kexec', 'arm64-cloud']
         .map((flavour) => join(FLAVOURS, flavour, 'deploy_ramdisk'))
         .concat(IMAGE)
         .filter((path) => !existsSync(path))
@@ -36,12 +37,14 @@ const missing =
         { name: 'busybox', debian: 'busybox-static' },
       ]) ??
       missingForGuests({ kind: 'bios' }));
+const missingArm = findProgram('qemu-system-aarch64') ? undefined : 'qemu-system-aarch64 is missing (Debian package qemu-system-arm)';
 if (missing !== undefined) console.warn(`skipped, the ramdisk in a machine: ${missing}`);
+else if (missingArm !== undefined) console.warn(`skipped, the ramdisk in a machine of arm64: ${missingArm}`);
 
 describe.skipIf(missing !== undefined)('002-13: the ramdisk in a machine', () => {
   let folder: string;
   let network: LabNetwork;
-  let guest: Guest;
+  let guest: Machine;
   let posts: string;
   const signal = (): AbortSignal => AbortSignal.timeout(LIMIT_MS);
   beforeEach(async () => {
@@ -62,13 +65,15 @@ describe.skipIf(missing !== undefined)('002-13: the ramdisk in a machine', () =>
   async function start(flavour: string, words: string, disk: string): Promise<void> {
     const files = join(FLAVOURS, flavour);
     const cmdline = [
-      'console=ttyS0 deployment_id=7',
+      `${flavour.startsWith('arm64') ? '' : 'console=ttyS0 '}deployment_id=7`,
       `deployment_key=${KEY} BOOTIF=01-${MAC.replaceAll(':', '-')} ip=${MACHINE}:${SERVER}::255.255.255.0`,
       words,
     ];
     const more = ['-kernel', join(files, 'deploy_kernel'), '-initrd', join(files, 'deploy_ramdisk'), '-append', cmdline.join(' ')];
     const firmware = { kind: 'bios' } as const;
-    guest = await Guest.start({ network, mac: MAC, firmware, folder, disks: [disk], boot: 'c', more, ...debug });
+    guest = flavour.startsWith('arm64')
+      ? await armMachine(network, disk, more)
+      : await Guest.start({ network, mac: MAC, firmware, folder, disks: [disk], boot: 'c', more, ...debug });
   }
 
   const says = async (pattern: RegExp): Promise<void> => {
@@ -83,7 +88,8 @@ describe.skipIf(missing !== undefined)('002-13: the ramdisk in a machine', () =>
   it.each([
     ['the kernel’s own target', 'amd64-cloud'],
     ['tgtd', 'amd64-cloud-tgt'],
-  ])(
+    ...(missingArm === undefined ? [['the kernel of arm64', 'arm64-cloud']] : []),
+  ] as [string, string][])(
     'exports its disk by %s to whoever knows the secret, and to nobody when it is done',
     async (_, flavour) => {
       const disk = blank(join(folder, 'disk'));
@@ -189,6 +195,35 @@ describe.skipIf(missing !== undefined)('002-13: the ramdisk in a machine', () =>
   );
 });
 
+/** The same packages, whatever the folder, the time zone, the language and the permissions of who builds. */
+describe.skipIf(missing !== undefined)('002-7: the ramdisk, built again', () => {
+  it.each(['amd64-cloud', 'amd64-cloud-kexec'])(
+    '%s is the same, byte for byte',
+    (flavour) => {
+      const folder = mkdtempSync(join(tmpdir(), 'bms-again-'));
+      try {
+        const flags = ['--profile', 'cloud', '--arch', 'amd64', ...(flavour.endsWith('kexec') ? ['--kexec'] : []), '--out', folder];
+        const command = `umask 077; exec "${process.execPath}" --import tsx images/ramdisk/build.ts ${flags.join(' ')}`;
+        const built = spawnSync('sh', ['-c', command], {
+          env: { PATH: process.env.PATH, TZ: 'Pacific/Chatham', LC_ALL: 'C' },
+          encoding: 'utf8',
+        });
+        expect([built.status, built.stderr]).toEqual([0, '']);
+        for (const file of ['deploy_kernel', 'deploy_ramdisk']) {
+          const [first, again] = [join(FLAVOURS, flavour, file), join(folder, file)].map((path) =>
+            createHash('sha256').update(readFileSync(path)).digest('hex'),
+          );
+          expect([file, again]).toEqual([file, first]);
+          expect(built.stdout).toContain(`SHA-256 ${first}`);
+        }
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
+    LIMIT_MS,
+  );
+});
+
 const debug = process.env.LAB_LOG ? { onLine: (line: string) => console.error(line) } : {};
 
 const HELPER = `require('node:http').createServer((request, response) => {
@@ -201,4 +236,64 @@ function blank(path: string): string {
   writeFileSync(path, '');
   truncateSync(path, 64 * MIB);
   return path;
+}
+
+type Machine = Pick<Guest, 'console' | 'until' | 'stop'>;
+
+/** One of arm64's `virt` machines; its serial line needs no word on the command line. */
+async function armMachine(network: LabNetwork, disk: string, more: readonly string[]): Promise<Machine> {
+  const tap = await network.tap();
+  const child = network.namespace.spawn([
+    ...[
+      'qemu-system-aarch64',
+      '-machine',
+      'virt',
+      '-cpu',
+      'cortex-a57',
+      '-m',
+      '512',
+      '-nodefaults',
+      '-display',
+      'none',
+      '-serial',
+      'stdio',
+      '-no-reboot',
+    ],
+    ...['-netdev', `tap,id=lan,ifname=${tap},script=no,downscript=no`, '-device', `virtio-net-pci,netdev=lan,mac=${MAC},romfile=`],
+    ...[
+      '-drive',
+      `if=none,id=disk0,format=raw,file=${disk}`,
+      '-device',
+      'virtio-blk-pci,drive=disk0,serial=LAB0',
+      '-device',
+      'virtio-rng-pci',
+    ],
+    ...more,
+  ]);
+  let text = '';
+  let ended = false;
+  const heard = (chunk: Buffer): void => {
+    text += chunk.toString('latin1');
+  };
+  child.stdout?.on('data', heard);
+  child.stderr?.on('data', heard);
+  const exited = new Promise<void>((resolve) =>
+    child.once('exit', () => {
+      ended = true;
+      resolve();
+    }),
+  );
+  return {
+    get console() {
+      return text;
+    },
+    until: async (pattern, signal) => {
+      while (!pattern.test(text) && !ended && !signal.aborted) await new Promise((resolve) => setTimeout(resolve, 50));
+      return pattern.exec(text) ?? undefined;
+    },
+    stop: async () => {
+      if (!ended) child.kill('SIGKILL');
+      await exited;
+    },
+  };
 }

@@ -52,7 +52,7 @@ configure_network() {
 
 wait_for_carrier() {
   waited=0
-  while [ "$(cat "/sys/class/net/$INTERFACE/carrier" 2> /dev/null)" != 1 ]; do
+  while [ "$(cat "$SYS/class/net/$INTERFACE/carrier" 2> /dev/null)" != 1 ]; do
     # Spanning tree and slow transceivers take half a minute; after that somebody should look at the cable.
     [ $((waited % 30)) -ne 10 ] || say "$INTERFACE ($mac) has no carrier: is its cable plugged in, and its switch port up?"
     sleep 1

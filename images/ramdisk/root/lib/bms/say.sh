@@ -8,7 +8,7 @@ OTHER_CONSOLES='tty0 ttyS0 ttyS1 hvc0 ttyAMA0'
 say() {
   echo "bms: $1"
   for console in $OTHER_CONSOLES; do
-    case " $(cat /sys/class/tty/console/active 2> /dev/null) " in *" $console "*) continue ;; esac
+    case " $(cat "$SYS/class/tty/console/active" 2> /dev/null) " in *" $console "*) continue ;; esac
     [ ! -c "/dev/$console" ] || echo "bms: $1" > "/dev/$console"
   done 2> /dev/null
 }
