@@ -1,14 +1,16 @@
 /**
- * The life of machines, measured: transitions per second with drivers that answer at once; machines per minute from enrolment to ACTIVE with simulated
- * servers over real protocols on loopback; an idle conductor with 10,000 machines; how long a take-over takes. Prints Markdown. About eight minutes.
+ * The life of machines, measured: 10,000 of them in each store; transitions per second with drivers that answer at once; machines per minute from enrolment to
+ * ACTIVE with simulated servers over real protocols on loopback; an idle conductor with 10,000 machines; how long a take-over takes. Prints Markdown. About eight
+ * minutes.
  *
- *   node --import tsx bench/machine.ts [transitions] [deploy] [idle] [takeover] [--quick]      all of them by default
+ *   node --import tsx bench/machine.ts [stores] [transitions] [deploy] [idle] [takeover] [--quick]      all of them by default
  *
  * A take-over is measured on two processes, a real ZooKeeper and a real MariaDB: from kill -9 of the owner in the middle of an image to the other's claim on
  * the record, and to its first write to the disk.
  *
  * The simulated servers share the cores with the conductor, and so do their disks: what is measured of them is an upper bound of our part.
- * The idle conductor's BMCs answer at once and without a network; bench/power.ts says what a look costs on the wire.
+ * The idle conductor's BMCs answer at once and without a network; bench/power.ts says what a look costs on the wire. Each store has a process of its own, all
+ * of them at once: they do nothing most of the time, and CPU and memory are those of the process.
  */
 import { spawn as spawnProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -43,11 +45,21 @@ const parts = process.argv.slice(2).filter((part) => !part.startsWith('--'));
 const wanted = (part: string): boolean => parts.length === 0 || parts.includes(part);
 const IDLE_MACHINES = Number(process.env.BENCH_MACHINES ?? (quick ? 1_000 : 10_000));
 const IDLE_SECONDS = Number(process.env.BENCH_SECONDS ?? (quick ? 10 : 60));
-const TAKEOVERS = quick ? 1 : 5;
+const STORES = ['memory', 'SQLite', 'MariaDB'] as const;
+/** Set in the process of one store's idle conductor. */
+const IDLE_STORE = process.env.BENCH_IDLE_STORE;
 const folder = mkdtempSync(join(tmpdir(), 'bench-machine-'));
 
 try {
+  if (IDLE_STORE !== undefined) console.log(JSON.stringify((await inEachStore('idle', idle, [IDLE_STORE]))[0] ?? []));
+  else await all();
+} finally {
+  rmSync(folder, { recursive: true });
+}
+
+async function all(): Promise<void> {
   console.log(`Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model}), ${Math.round(totalmem() / 1024 ** 3)} GiB\n`);
+  if (wanted('stores')) console.log(await childText(['bench/store.ts', ...(quick ? ['--quick'] : [])]));
   if (wanted('transitions')) {
     table(
       ['store', 'machines', 'transitions', 'transitions/s', 'CPU ms per transition'],
@@ -61,7 +73,12 @@ try {
     );
   }
   if (wanted('idle')) {
-    table(['store', 'machines', 'looks/s', 'CPU % of a core', 'RSS MiB', 'heap MiB', 'store writes'], await inEachStore('idle', idle));
+    const texts = await Promise.all(STORES.map((store) => childText(['bench/machine.ts', ...quickly()], { BENCH_IDLE_STORE: store })));
+    const rows = texts.map((text) => JSON.parse(text.trim().split('\n').at(-1) ?? '[]') as string[]);
+    table(
+      ['store', 'machines', 'looks/s', 'CPU % of a core', 'RSS MiB', 'heap MiB', 'store writes'],
+      rows.filter(({ length }) => length > 0),
+    );
   }
   if (wanted('takeover')) {
     const missing = missingForPod();
@@ -77,23 +94,45 @@ try {
           'worst s',
           'claim to first write: median ms',
         ],
-        quick ? [await takeOver(3)] : [await takeOver(3), await takeOver(15)],
+        quick ? [await takeOver(3, 1)] : [await takeOver(3, 5), await takeOver(15, 3)],
       );
     }
   }
-} finally {
-  rmSync(folder, { recursive: true });
+}
+
+function quickly(): string[] {
+  return quick ? ['--quick'] : [];
+}
+
+/** What another program of ours prints. */
+async function childText(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<string> {
+  const child = spawnProcess(process.execPath, ['--import', 'tsx', ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ...env },
+  });
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (piece: string) => {
+    text += piece;
+  });
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  if (code !== 0) throw new Error(`${args.join(' ')} ended with ${code}`);
+  return text;
 }
 
 /** One row each; MariaDB is left out, aloud, where it is not installed. */
-async function inEachStore(part: string, measure: (name: string, store: Store) => Promise<string[]>): Promise<string[][]> {
-  const rows = [
-    await measure('memory', new MemoryStore()),
-    await measure('SQLite', new SqliteStore({ path: join(folder, `${part}.db`), clock: nodeClock })),
-  ];
+async function inEachStore(
+  part: string,
+  measure: (name: string, store: Store) => Promise<string[]>,
+  stores: readonly string[] = STORES,
+): Promise<string[][]> {
+  const rows: string[][] = [];
+  if (stores.includes('memory')) rows.push(await measure('memory', new MemoryStore()));
+  if (stores.includes('SQLite'))
+    rows.push(await measure('SQLite', new SqliteStore({ path: join(folder, `${part}.db`), clock: nodeClock })));
+  if (!stores.includes('MariaDB')) return rows;
   const missing = missingForMariaDb();
   if (missing !== undefined) {
-    console.log(`MariaDB: skipped, ${missing}\n`);
+    console.warn(`MariaDB: skipped, ${missing}\n`);
     return rows;
   }
   const server = mariaDb();
@@ -193,7 +232,6 @@ async function transitions(name: string, store: Store, count: number): Promise<s
 /** `npm run demo`: everything real but the metal. */
 async function deploy(count: number): Promise<string[]> {
   const start = nodeClock.monotonic();
-  const before = process.resourceUsage();
   const args = [
     '-c',
     'command time -f "%U %S" "$0" "$@"',
@@ -213,7 +251,6 @@ async function deploy(count: number): Promise<string[]> {
   });
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
   const seconds = (nodeClock.monotonic() - start) / 1000;
-  void before;
   if (code !== 0) return [String(count), `failed: ${errors.trim().split('\n').at(-1) ?? ''}`, '', '', ''];
   const [, user = '0', system = '0'] = /([\d.]+) ([\d.]+)\s*$/.exec(errors) ?? [];
   const cpu = Number(user) + Number(system);
@@ -284,13 +321,13 @@ async function idle(name: string, store: Store): Promise<string[]> {
 }
 
 /** In turn each replica is the owner that dies. What is on the disk afterwards is checked. */
-async function takeOver(sessionS: number): Promise<string[]> {
+async function takeOver(sessionS: number, takeOvers: number): Promise<string[]> {
   const pod = await ReplicaPod.create({ sessionS });
   const toClaim: number[] = [];
   const toWrite: number[] = [];
   try {
     await Promise.all([pod.start(1), pod.start(2)]);
-    for (let round = 1; round <= TAKEOVERS; round++) {
+    for (let round = 1; round <= takeOvers; round++) {
       const machine = await pod.machine(round);
       const before = await pod.writing(machine);
       const { owner } = pod.between(before);
@@ -322,7 +359,7 @@ async function takeOver(sessionS: number): Promise<string[]> {
   const between = toWrite.map((ms, index) => ms - (toClaim[index] ?? 0));
   return [
     `${sessionS} s`,
-    String(TAKEOVERS),
+    String(takeOvers),
     seconds(median(toClaim)),
     seconds(Math.max(...toClaim)),
     seconds(median(toWrite)),

@@ -31,7 +31,7 @@ const spread = async (total: number, width: number, call: (index: number) => Pro
   await Promise.all(Array.from({ length: width }, worker));
 };
 
-type Figures = Record<string, string | number>;
+type Figures = Record<string, string>;
 
 async function measure(name: string, store: Store, machines: number): Promise<Figures> {
   const id = (index: number): string => `node-${index % machines}`;
@@ -56,13 +56,14 @@ async function measure(name: string, store: Store, machines: number): Promise<Fi
       }),
     ),
   );
+  const perSecond = (count: number, took: number): string => Math.round(count / took).toLocaleString('en');
   return {
-    store: name,
-    'create/s': Math.round(machines / creating),
-    [`list ${machines}, ms`]: Math.round(listing * 1000),
-    'claim/s, one by one': Math.round(Math.min(500, claims) / serial),
-    [`claim/s, ${PARALLEL} at once`]: Math.round(claims / parallel),
-    [`transition/s, ${PARALLEL} at once`]: Math.round(claims / transitions),
+    '': name,
+    'created/s': perSecond(machines, creating),
+    [`list ${machines.toLocaleString('en')}`]: `${Math.round(listing * 1000)} ms`,
+    'claims/s, one after the other': perSecond(Math.min(500, claims), serial),
+    [`claims/s, ${PARALLEL} at once`]: perSecond(claims, parallel),
+    [`transitions/s, ${PARALLEL} at once`]: perSecond(claims, transitions),
   };
 }
 
@@ -100,7 +101,10 @@ try {
       peer.remove();
     }
   }
-  console.table(rows);
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  const heads = Object.keys(rows[0] ?? {});
+  console.log([line(heads), line(heads.map(() => '---')), ...rows.map((row) => line(Object.values(row)))].join('\n'));
+  console.log();
 } finally {
   await server?.remove();
   rmSync(folder, { recursive: true, force: true });
