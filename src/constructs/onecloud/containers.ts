@@ -14,10 +14,11 @@ export function componentContainers(
 ): { readonly containers: k8s.Container[]; readonly initContainers: k8s.Container[] } {
   const { component, context } = options;
   const main = mainContainer(options, volumes);
+  const renderImage = context.heldImages?.[component.row.name]?.[renderProgram.container] ?? context.renderImage;
   return {
     containers: [main, ...component.companions.map((companion) => companionContainer(options, volumes, companion))],
     initContainers: [
-      ...(rendersSecrets(component.row) ? [renderContainer(context.renderImage, volumes)] : []),
+      ...(rendersSecrets(component.row) ? [renderContainer(renderImage, volumes)] : []),
       ...(component.row.initializesDatabase ? [databaseContainer(main)] : []),
     ],
   };

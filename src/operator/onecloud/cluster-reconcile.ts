@@ -46,6 +46,7 @@ import {
   lastChange,
   noteMigrations,
   planOf,
+  renderersInUse,
   waitsForWindow,
 } from './rollout.ts';
 import { ensureSecrets } from './secrets.ts';
@@ -238,7 +239,9 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
     if (refusal) await tell({ type: 'Warning', reason: 'RollbackRefused', action: 'Roll out', note: String(refusal) });
     const waits = dump.waitsFor !== undefined ? { for: dump.waitsFor } : mayBegin ? undefined : { for: wait?.reason ?? '' };
     const kept: readonly ImageChange[] = waits ? changes : target.held;
-    const held = Object.fromEntries(kept.map(({ component, from }) => [component, from]));
+    const changed = new Set(changes.map(({ component }) => component));
+    const renderers = Object.entries(renderersInUse(buildOf(version), live)).filter(([component]) => !changed.has(component));
+    const held = Object.fromEntries([...renderers, ...kept.map(({ component, from }) => [component, from] as const)]);
     const heldFor = waits?.for ?? (refusal && `a word: ${refusal.message}`);
     const build = (heldImages: ClusterContext['heldImages'] = {}): readonly ComponentManifests[] => buildOf(version, heldImages);
 

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { ComponentManifests } from 'cdk8s-baremetal/onecloud/index';
 import type { ClusterSettings, ClusterStatus, UpdatePlan, VersionChange } from 'cdk8s-baremetal-contract/onecloud/index';
-import { HISTORY_LIMIT } from 'cdk8s-baremetal-contract/onecloud/index';
+import { HISTORY_LIMIT, onecloudAnnotation, renderProgram } from 'cdk8s-baremetal-contract/onecloud/index';
 import type { EventStory } from '../engine/events.ts';
 import { at, type KubeObject, listAt, textAt } from '../engine/objects.ts';
 import { operatorOnecloudErrors } from './errors.ts';
@@ -15,6 +15,7 @@ export type Images = Readonly<Record<string, string>>;
 
 export interface ImageChange {
   readonly component: string;
+  /** The component's own first; that of the renderer last. */
   readonly from: Images;
   readonly to: Images;
 }
@@ -29,6 +30,38 @@ export function imagesOf(workload: KubeObject): Images {
   const spec = at(workload, 'spec', 'jobTemplate', 'spec') ?? at(workload, 'spec');
   const containers = listAt(spec, 'template', 'spec', 'containers');
   return Object.fromEntries(containers.map((container) => [textAt(container, 'name') ?? '', textAt(container, 'image') ?? '']));
+}
+
+/** Of the init container that puts passwords into the configuration: it is the operator's own, and no version of the cluster's. */
+function rendererOf(workload: KubeObject): Images {
+  const spec = at(workload, 'spec', 'jobTemplate', 'spec') ?? at(workload, 'spec');
+  const found = listAt(spec, 'template', 'spec', 'initContainers').find((one) => textAt(one, 'name') === renderProgram.container);
+  const image = textAt(found, 'image');
+  return image === undefined ? {} : { [renderProgram.container]: image };
+}
+
+/**
+ * Renderers of another release of the operator, which stay until their pods roll for a reason of their own: an operator that is replaced restarts
+ * nothing. A configuration that is rendered anew is one, and wants the renderer that belongs to it.
+ */
+export function renderersInUse(
+  components: readonly ComponentManifests[],
+  live: (workload: KubeObject) => KubeObject | undefined,
+): Record<string, Images> {
+  const checksum = (workload: KubeObject): unknown => {
+    const spec = at(workload, 'spec', 'jobTemplate', 'spec') ?? at(workload, 'spec');
+    return at(spec, 'template', 'metadata', 'annotations', onecloudAnnotation.configChecksum);
+  };
+  return Object.fromEntries(
+    components.flatMap((component) => {
+      const workload = workloadOf(component);
+      const running = workload && live(workload);
+      if (!workload || !running || checksum(workload) !== checksum(running)) return [];
+      const [own, other] = [Object.values(rendererOf(workload))[0], rendererOf(running)];
+      const [image] = Object.values(other);
+      return image === undefined || image === own ? [] : [[component.component, other]];
+    }),
+  );
 }
 
 /** Of the component's own container, which comes first. */
@@ -46,7 +79,8 @@ export function imageChanges(
     const running = workload && live(workload);
     if (!workload || !running) return [];
     const [from, to] = [imagesOf(running), imagesOf(workload)];
-    return Object.keys(to).some((name) => name in from && from[name] !== to[name]) ? [{ component: component.component, from, to }] : [];
+    const changes = Object.keys(to).some((name) => name in from && from[name] !== to[name]);
+    return changes ? [{ component: component.component, from: { ...from, ...rendererOf(running) }, to }] : [];
   });
 }
 

@@ -259,6 +259,41 @@ describe('OneCloud clusters', () => {
     expect(lab.api.all('Deployment')).toEqual([]);
   });
 
+  it('another release of the operator restarts nothing; its renderer comes with the next change of each component', {
+    timeout: 60_000,
+  }, async () => {
+    const renderers = (): Record<string, unknown> =>
+      Object.fromEntries(
+        lab.api
+          .all('Deployment')
+          .map(({ metadata, spec }) => [metadata.name, at(spec, 'template', 'spec', 'initContainers', '0', 'image')] as const)
+          .filter(([name]) => ['default-keystone', 'default-glance', 'default-web'].includes(name)),
+      );
+    await lab.add('default');
+    await lab.operate('o:1');
+    await lab.until('Running');
+    const first = { 'default-keystone': 'o:1', 'default-glance': 'o:1', 'default-web': renderers()['default-web'] };
+    expect(renderers()).toEqual(first);
+    lab.kubelet.rolled.length = 0;
+    await lab.replaceOperator('o:2');
+    await lab.clock.runFor(60_000);
+    expect(renderers()).toEqual(first);
+    expect(lab.kubelet.rolled).toEqual([]);
+    await lab.patch({ spec: { glance: { image: `${REPOSITORY}/glance:v3.1.3-hotfix` } } });
+    await lab.clock.runFor(30_000);
+    expect(renderers()).toEqual({ ...first, 'default-glance': 'o:2' });
+    // what waits for the layer before it waits with all of its images
+    await lab.patch({ spec: { version: V2, glance: { image: null } } });
+    await lab.until('Upgrading');
+    expect([lab.image('keystone'), renderers()['default-keystone']]).toEqual([`${REPOSITORY}/keystone:${V2}`, 'o:2']);
+    expect(lab.status.history?.at(-1)).toMatchObject({ from: V1, to: V2, outcome: 'InProgress' });
+    await lab.until('Running');
+    expect(renderers()).toMatchObject({ 'default-keystone': 'o:2', 'default-glance': 'o:2' });
+    const before = lab.kubelet.rolled.length;
+    await lab.clock.runFor(7 * 3_600_000);
+    expect(lab.kubelet.rolled.length).toBe(before);
+  });
+
   it('an operator that is replaced in the middle of an upgrade, and an API server that stumbles, do not hurt it', {
     timeout: 60_000,
   }, async () => {

@@ -48,21 +48,26 @@ export class Lab {
     await this.api.create(clusterType, object, { fieldManager: 'bmctl' });
   }
 
-  /** Starts an operator. */
-  async operate(): Promise<void> {
+  /** Starts an operator; `renderImage` is that of its release. */
+  async operate(renderImage?: string): Promise<void> {
     const random = seededRandom('operator');
     const common = { api: this.api, clock: this.clock, random, logger: silentLogger, metrics: createMetrics() };
     const events = createEventRecorder({ ...common, controller: 'onecloud.yunion.io/operator', instance: 'operator-0' });
-    const { controller, informers } = await createClusterController({ ...common, events, ...this.#ports });
+    const { controller, informers } = await createClusterController({
+      ...common,
+      events,
+      ...this.#ports,
+      ...(renderImage !== undefined && { renderImage }),
+    });
     const manager = createManager({ ...common, controllers: [controller], informers });
     this.running = manager.run(this.stopping.signal);
   }
 
-  async replaceOperator(): Promise<void> {
+  async replaceOperator(renderImage?: string): Promise<void> {
     this.stopping.abort(new Error('SIGTERM'));
     if (this.running) await this.clock.run(this.running);
     this.stopping = new AbortController();
-    await this.operate();
+    await this.operate(renderImage);
   }
 
   get status(): ClusterStatus {
