@@ -5,6 +5,7 @@ import { imageErrors } from './errors.ts';
 
 export class ImageFile {
   private constructor(
+    /** What errors name. */
     readonly path: string,
     /** As stored, not the size of the disk inside. */
     readonly sizeBytes: number,
@@ -13,15 +14,15 @@ export class ImageFile {
   ) {}
 
   /** Throws IMAGE_NOT_A_FILE, IMAGE_EMPTY and the errors of the file system. */
-  static async open(path: string, signal?: AbortSignal): Promise<ImageFile> {
+  static async open(path: string, signal?: AbortSignal, shownAs = path): Promise<ImageFile> {
     signal?.throwIfAborted();
     // O_NONBLOCK: opening a FIFO must not wait for its writer
     const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const stat = await handle.stat();
-      if (!stat.isFile()) throw imageErrors.IMAGE_NOT_A_FILE({ path });
-      if (stat.size === 0) throw imageErrors.IMAGE_EMPTY({ path });
-      return new ImageFile(path, stat.size, handle, signal);
+      if (!stat.isFile()) throw imageErrors.IMAGE_NOT_A_FILE({ path: shownAs });
+      if (stat.size === 0) throw imageErrors.IMAGE_EMPTY({ path: shownAs });
+      return new ImageFile(shownAs, stat.size, handle, signal);
     } catch (error) {
       await handle.close();
       throw error;

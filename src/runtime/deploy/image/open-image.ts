@@ -7,6 +7,8 @@ import { RawImage } from './raw.ts';
 
 export interface OpenImageOptions {
   readonly path: string;
+  /** What errors name. Default: `path`. */
+  readonly shownAs?: string;
   /**
    * What the image is said to be. `raw` writes the bytes as they are, whatever they look like; without it, a file that is
    * recognised as something else (vmdk, gzip …) is refused.
@@ -41,8 +43,9 @@ const SIGNATURES: readonly (readonly [format: string, offset: number, hex: strin
 
 /** Throws the IMAGE_ errors and those of the file system. The caller closes the image. */
 export async function openImage(options: OpenImageOptions): Promise<DiskImage> {
-  const { path, maxVirtualSizeBytes = DEFAULT_MAX_VIRTUAL_BYTES } = options;
-  const file = await ImageFile.open(path, options.signal);
+  const { maxVirtualSizeBytes = DEFAULT_MAX_VIRTUAL_BYTES } = options;
+  const file = await ImageFile.open(options.path, options.signal, options.shownAs);
+  const { path } = file;
   try {
     const start = Buffer.from(await file.read(0, new Uint8Array(Math.min(128, file.sizeBytes)), 'first sector'));
     const found = SIGNATURES.find(([, offset, hex]) => start.toString('hex').startsWith(hex, offset * 2))?.[0] ?? 'raw';

@@ -249,7 +249,8 @@ export class ImageCache {
       await unpack(packing, published, stored, { source, maxBytes: maxVirtualSizeBytes, onStored: claimed, signal });
       taken += (await stat(stored)).blocks * 512;
     }
-    const image = await openImage({ path: stored, ...(format && { format }), maxVirtualSizeBytes, signal });
+    // of a copy that is gone by then, errors name where it came from
+    const image = await openImage({ path: stored, shownAs: source, ...(format && { format }), maxVirtualSizeBytes, signal });
     try {
       if (plan.inPlace) return await buildManifest(image, { signal });
       if (image.format !== 'raw') return await convert(image, join(part, RAW), claimed, signal);
