@@ -1,5 +1,5 @@
 /** bmctl node …, and bmctl explain: what the API says, for people or as JSON. */
-import type { Explanation, NodeSummary } from 'cdk8s-baremetal-contract/api/index';
+import type { Explanation, NodeDetail, NodeSummary } from 'cdk8s-baremetal-contract/api/index';
 import type { ApiClient } from './api-client.ts';
 import { progressText } from './progress-text.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -61,6 +61,7 @@ export async function nodeShow({ api, asJson, print }: CommandContext, key: stri
     ['MAC', node.macs.join(', ')],
     ['Address', node.address],
     ['BMC', node.bmc],
+    ...inspected(node.inspection),
     [
       'Installed',
       installed &&
@@ -83,6 +84,20 @@ export async function nodeShow({ api, asJson, print }: CommandContext, key: stri
       node.history.map(({ at, from, to, reason, durationMs }) => [at, `${from} → ${to}`, seconds(durationMs), reason]),
     )}`,
   );
+}
+
+/** What was found, and where each cable ends, of those whose switch has said so. */
+function inspected(inspection: NodeDetail['inspection']): (readonly [string, string])[] {
+  if (inspection === undefined) return [];
+  const { at, differences, facts } = inspection;
+  const cables = facts.interfaces.flatMap(({ name, mac, switchId, switchPort, lldp }) => {
+    if (switchId === undefined) return [];
+    const { systemName, portVlan, managementVlan } = lldp ?? {};
+    const vlans = [portVlan && `VLAN ${portVlan}`, managementVlan && `managed in VLAN ${managementVlan}`].filter(Boolean).join(', ');
+    const to = `${systemName === undefined ? switchId : `${systemName} (${switchId})`}, port ${switchPort ?? '-'}`;
+    return [['Cable', `${name} ${mac} to ${to}${vlans === '' ? '' : `, ${vlans}`}`] as const];
+  });
+  return [['Inspected', `${at}, ${differences.length === 0 ? 'as recorded' : differences.join('; ')}`], ...cables];
 }
 
 export async function nodeTimeline({ api, asJson, print }: CommandContext, key: string): Promise<void> {

@@ -69,6 +69,32 @@ export const nodeDetail = z.object({
   asked: z.string().optional().describe('A verb that its owner has not begun yet'),
   installed: z.object({ imageId: z.string(), sha256: z.string(), at: time, diskSerial: z.string().optional() }).optional(),
   lastFailure: z.object({ reason: z.string(), at: time, cleanupErrors: z.array(z.string()) }).optional(),
+  inspection: z
+    .object({
+      at: time,
+      differences: z.array(z.string()).describe('Where the record and the machine differ'),
+      facts: z
+        .looseObject({
+          interfaces: z.array(
+            z.looseObject({
+              name: z.string(),
+              mac: z.string(),
+              linkUp: z.boolean().optional(),
+              switchId: z.string().optional().describe('Chassis at the other end of the cable, by LLDP'),
+              switchPort: z.string().optional(),
+              lldp: z
+                .looseObject({
+                  systemName: z.string().optional(),
+                  portVlan: z.int().optional(),
+                  managementVlan: z.int().optional(),
+                })
+                .optional(),
+            }),
+          ),
+        })
+        .describe('As the ramdisk found it: sizes, disks, firmware, and what is at the other end of each cable'),
+    })
+    .optional(),
   history: z.array(historyEntry),
 });
 

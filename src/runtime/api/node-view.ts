@@ -29,7 +29,7 @@ function progressView({ at: _, remainingMs, ...progress }: NonNullable<Deploymen
 }
 
 export function nodeDetail(node: NodeRecord): NodeDetail {
-  const { installed, instance, lastFailure } = node;
+  const { inspection, installed, instance, lastFailure } = node;
   return {
     ...nodeSummary(node),
     properties: node.properties,
@@ -55,6 +55,7 @@ export function nodeDetail(node: NodeRecord): NodeDetail {
     ...(lastFailure && {
       lastFailure: { reason: lastFailure.reason, at: isoTime(lastFailure.at), cleanupErrors: lastFailure.cleanupErrors },
     }),
+    ...(inspection && { inspection: { at: isoTime(inspection.at), differences: inspection.differences, facts: inspection.facts } }),
     history: node.history.map(({ from, to, reason, at, durationMs }) => ({ from, to, reason, at: isoTime(at), durationMs })),
   };
 }
