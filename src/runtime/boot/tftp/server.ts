@@ -21,6 +21,7 @@ import { tftpErrors } from './errors.ts';
 import { type NegotiationLimits, negotiate } from './options.ts';
 import { closeQuietly, SendSession, type SessionLimits, type SessionOutcome } from './session.ts';
 import { type FileSource, isRefusal, type TftpFile, type TftpRefusal } from './source.ts';
+import { type Transfer, Transfers } from './transfers.ts';
 
 export type TransferOutcome =
   | SessionOutcome
@@ -104,36 +105,18 @@ export function createTftpServer(options: TftpServerOptions): TftpServer {
 const KIB = 1024;
 const DEFAULT_PORT = 69;
 const ETHERNET_MTU = 1500;
-/** Longer than a datagram is held up on a LAN, shorter than a client waits before it begins again. */
-const LATE_COPY_MS = 1000;
 const ANY_ADDRESSES: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 /** A socket's last datagram leaves after this turn of the event loop; closing at once would drop it. */
 const FAREWELL_MS = 20;
-
-/** One request and what became of it. */
-interface Transfer {
-  readonly request: TftpRequestPacket;
-  readonly remote: Endpoint;
-  readonly startedAt: number;
-  /** Undefined while the source or the socket is awaited. */
-  session: SendSession | undefined;
-  established: boolean;
-  establishedAt?: number;
-  ended: boolean;
-}
 
 class Server implements TftpServer {
   private listener: UdpSocket | undefined;
   private starting: Promise<Endpoint> | undefined;
   private closing: Promise<void> | undefined;
-  private readonly transfers = new Set<Transfer>();
-  private readonly perSource = new Map<string, Set<Transfer>>();
+  private readonly transfers: Transfers;
   /** Sockets on their way to be closed, and requests on their way to a session. */
   private readonly pending = new Set<Promise<unknown>>();
-  private onIdle: (() => void) | undefined;
   private readonly logger: Logger;
-  private readonly sessionsMax: number;
-  private readonly sessionsPerSource: number;
   private readonly negotiation: Omit<NegotiationLimits, 'blockBytesMax'>;
   /** In single-port mode: who is served over the listener. */
   private readonly clients = new Map<string, SendSession>();
@@ -141,8 +124,11 @@ class Server implements TftpServer {
 
   constructor(private readonly options: TftpServerOptions) {
     this.logger = options.logger ?? silentLogger;
-    this.sessionsMax = options.sessionsMax ?? 1024;
-    this.sessionsPerSource = options.sessionsPerSource ?? 64;
+    this.transfers = new Transfers({
+      sessionsMax: options.sessionsMax ?? 1024,
+      sessionsPerSource: options.sessionsPerSource ?? 64,
+      singlePort: options.singlePort ?? false,
+    });
     this.negotiation = {
       windowBlocksMax: options.windowBlocksMax ?? 64,
       windowBytesMax: options.windowBytesMax ?? 128 * KIB,
@@ -187,13 +173,13 @@ class Server implements TftpServer {
     if (this.transfers.size > 0 && drainMs > 0) {
       await new Promise<void>((resolve) => {
         const timer = this.options.clock.after(drainMs, resolve);
-        this.onIdle = () => {
+        this.transfers.whenIdle(() => {
           timer.cancel();
           resolve();
-        };
+        });
       });
     }
-    for (const transfer of [...this.transfers]) {
+    for (const transfer of this.transfers.list()) {
       if (transfer.session) transfer.session.stop('closed');
       else this.finish(transfer, 'closed');
     }
@@ -223,11 +209,7 @@ class Server implements TftpServer {
   }
 
   private onRead(request: TftpRequestPacket, remote: Endpoint, socket: UdpSocket): void {
-    const known = this.perSource.get(remote.address);
-    // A repeated request, while the answer to the first is still on its way: that transfer's own timer repeats the answer.
-    // After the first ACK the same port may mean a client that began anew, or a copy held up on the way; both are served,
-    // the client answers the transfer that it follows, and onEstablished drops the other.
-    if (known) for (const other of known) if ((!other.established || this.isLateCopy(other)) && sameRequest(other, request, remote)) return;
+    if (this.transfers.isBeingAnswered(request, remote)) return;
     const transfer: Transfer = {
       request,
       remote,
@@ -236,13 +218,10 @@ class Server implements TftpServer {
       established: false,
       ended: false,
     };
-    if (this.transfers.size >= this.sessionsMax || (known?.size ?? 0) >= this.sessionsPerSource) {
+    if (!this.transfers.admit(transfer)) {
       this.report(transfer, 'busy');
       return;
     }
-    this.transfers.add(transfer);
-    if (known) known.add(transfer);
-    else this.perSource.set(remote.address, new Set([transfer]));
     void this.open(transfer, socket);
   }
 
@@ -299,11 +278,6 @@ class Server implements TftpServer {
     if (!transfer.ended) this.clients.set(key, session);
   }
 
-  /** One port cannot tell a late copy of the request from a new beginning: while the transfer gets on, it is a copy. */
-  private isLateCopy(other: Transfer): boolean {
-    return this.options.singlePort === true && other.session !== undefined && other.session.quietMs < LATE_COPY_MS;
-  }
-
   private async ask(transfer: Transfer, listener: UdpSocket): Promise<TftpFile | TftpRefusal> {
     const { request, remote } = transfer;
     try {
@@ -341,8 +315,7 @@ class Server implements TftpServer {
   private onEstablished(transfer: Transfer): void {
     transfer.established = true;
     transfer.establishedAt = this.options.clock.monotonic();
-    for (const other of [...(this.perSource.get(transfer.remote.address) ?? [])])
-      if (other !== transfer && other.remote.port === transfer.remote.port) other.session?.stop('superseded');
+    for (const other of this.transfers.othersOf(transfer)) other.session?.stop('superseded');
   }
 
   private async release(socket: UdpSocket, farewell: boolean): Promise<void> {
@@ -358,12 +331,9 @@ class Server implements TftpServer {
 
   private finish(transfer: Transfer, outcome: TransferOutcome, detail?: string): void {
     transfer.ended = true;
-    this.transfers.delete(transfer);
-    const siblings = this.perSource.get(transfer.remote.address);
-    siblings?.delete(transfer);
-    if (siblings?.size === 0) this.perSource.delete(transfer.remote.address);
+    this.transfers.remove(transfer);
     this.report(transfer, outcome, detail);
-    if (this.transfers.size === 0) this.onIdle?.();
+    this.transfers.tellIdle();
   }
 
   private report(transfer: Transfer, outcome: TransferOutcome, detail?: string): void {
@@ -405,12 +375,4 @@ function keyOf({ address, port }: Endpoint): string {
 function unfragmentedBlock({ mtu = ETHERNET_MTU }: UdpSocket, { address }: Endpoint): number {
   const headers = (address.includes(':') ? 40 : 20) + 8 + DATA_HEADER_BYTES; // IPv6 or IPv4, UDP, TFTP
   return Math.max(DEFAULT_BLOCK_BYTES, Math.min(mtu - headers, MAX_BLOCK_BYTES));
-}
-
-function sameRequest(transfer: Transfer, request: TftpRequestPacket, remote: Endpoint): boolean {
-  const { path, mode, options } = transfer.request;
-  if (transfer.remote.port !== remote.port || path !== request.path || mode !== request.mode || options.size !== request.options.size)
-    return false;
-  for (const [name, value] of options) if (request.options.get(name) !== value) return false;
-  return true;
 }
