@@ -231,11 +231,14 @@ describe.skipIf(withoutCluster('bmctl cluster on an API server'))('bmctl on a re
       ['patch', 'onecloudclusters.onecloud.yunion.io/status', '-n', NAMESPACE],
       ['update', 'onecloudclusters.onecloud.yunion.io/finalizers', '-n', NAMESPACE],
       ['list', 'nodes'],
-      ['update', 'leases.coordination.k8s.io', '-n', SYSTEM],
+      ...['get', 'update'].map((verb) => [verb, 'leases.coordination.k8s.io/onecloud-operator', '-n', SYSTEM]),
+      ['create', 'leases.coordination.k8s.io', '-n', SYSTEM],
     ];
     const mayNot = [
       ['get', 'secrets', '-n', SYSTEM],
       ['get', 'secrets', '-n', 'kube-system'],
+      ['update', 'leases.coordination.k8s.io/another', '-n', SYSTEM],
+      ['delete', 'leases.coordination.k8s.io/onecloud-operator', '-n', SYSTEM],
       ['create', 'pods', '-n', NAMESPACE],
       ['create', 'pods/exec', '-n', NAMESPACE],
       ['create', 'rolebindings.rbac.authorization.k8s.io', '-n', NAMESPACE],
