@@ -1,28 +1,14 @@
-/** The `Network` of a real machine: the only file that opens sockets. */
+/** The `Network` of a real machine: only this and its neighbours node-*.ts open sockets. */
 import { createSocket } from 'node:dgram';
 import { type LookupOneOptions, lookup as resolveName } from 'node:dns';
 import { readFileSync } from 'node:fs';
-import { createServer, Agent as HttpAgent, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
-import { createServer as createHttpsServer, Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { createServer as createTcpServer, isIP, isIPv4, isIPv6, type Server, type Socket, connect as tcpConnect } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { type TLSSocket, connect as tlsConnect } from 'node:tls';
-import {
-  CertificateRefused,
-  type Endpoint,
-  type HttpClientRequest,
-  type HttpClientResponse,
-  type HttpClientStream,
-  type HttpHandler,
-  type HttpRequest,
-  type HttpServer,
-  type Network,
-  type TcpConnection,
-  type UdpSocket,
-} from './network.ts';
+import type { Endpoint, Network, TcpConnection, UdpSocket } from './network.ts';
+import { boundTo, plainAddress } from './node-address.ts';
+import { sendRequest, streamRequest } from './node-http-client.ts';
+import { serveHttp } from './node-http-server.ts';
 
-const DEFAULT_SERVER_BODY_BYTES = 1024 * 1024;
-const DEFAULT_CLIENT_BODY_BYTES = 16 * 1024 * 1024;
 /** Enough for a burst of 64 TFTP windows; the kernel caps it at net.core.rmem_max. */
 const UDP_RECEIVE_BUFFER_BYTES = 1024 * 1024;
 
@@ -118,24 +104,11 @@ export const nodeNetwork: Network = {
       socket.once('close', () => open.delete(socket));
       onConnection(new NodeTcpConnection(socket));
     });
-    const local = await bind(server, address, port);
+    const local = await boundTo(server, address, port);
     return { local, close: () => shut(server, open) };
   },
 
-  async serveHttp({ address, port, maxBodyBytes = DEFAULT_SERVER_BODY_BYTES, tls }, handler) {
-    const onRequest = (request: IncomingMessage, response: ServerResponse): void => void answer(request, response, handler, maxBodyBytes);
-    const secure = tls && createHttpsServer({ ...tls, minVersion: 'TLSv1.2' }, onRequest);
-    const server = secure ?? createServer(onRequest);
-    const local = await bind(server, address, port);
-    const close: HttpServer['close'] = async (graceMs = 1000) => {
-      server.closeIdleConnections();
-      const timer = setTimeout(() => server.closeAllConnections(), graceMs);
-      await new Promise<void>((resolve) => server.close(() => resolve()));
-      clearTimeout(timer);
-    };
-    return { local, close, ...(secure && { renewTls: (renewed) => secure.setSecureContext({ ...renewed, minVersion: 'TLSv1.2' }) }) };
-  },
-
+  serveHttp,
   request: sendRequest,
   requestStream: streamRequest,
 
@@ -254,206 +227,9 @@ function mtuOf(address: string): number | undefined {
   return mtu;
 }
 
-/** Node reports IPv4 peers of a dual-stack socket as ::ffff:192.0.2.1. */
-function plainAddress(address: string): string {
-  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
-}
-
-function bind(server: Server, address: string | undefined, port: number): Promise<Endpoint> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ port, ...(address && { host: address }) }, () => {
-      server.off('error', reject);
-      const bound = server.address();
-      if (bound === null || typeof bound === 'string') reject(new Error('the listener has no address'));
-      else resolve({ address: bound.address, port: bound.port });
-    });
-  });
-}
-
 function shut(server: Server, open: Iterable<Socket>): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
     for (const socket of open) socket.destroy();
-  });
-}
-
-async function answer(incoming: IncomingMessage, outgoing: ServerResponse, handler: HttpHandler, maxBodyBytes: number): Promise<void> {
-  const gone = new AbortController();
-  outgoing.once('close', () => gone.abort(new Error('the client closed the connection')));
-  try {
-    const body = await collect(incoming, maxBodyBytes);
-    if (!body) {
-      outgoing
-        .writeHead(413, { 'content-type': 'text/plain', connection: 'close' })
-        .end(`The body is larger than ${maxBodyBytes} bytes.\n`);
-      return;
-    }
-    const target = parseTarget(incoming.url ?? '/');
-    if (!target) {
-      outgoing.writeHead(400, { 'content-type': 'text/plain' }).end('The request target is not a valid path.\n');
-      return;
-    }
-    const request: HttpRequest = {
-      method: incoming.method ?? 'GET',
-      path: target.path,
-      query: target.query,
-      headers: flatten(incoming.headers),
-      body,
-      remote: { address: plainAddress(incoming.socket.remoteAddress ?? ''), port: incoming.socket.remotePort ?? 0 },
-      local: { address: plainAddress(incoming.socket.localAddress ?? ''), port: incoming.socket.localPort ?? 0 },
-      signal: gone.signal,
-    };
-    const response = await handler(request);
-    outgoing.writeHead(response.status, capitalised(response.headers ?? {}));
-    if (response.body === undefined || typeof response.body === 'string' || response.body instanceof Uint8Array) {
-      outgoing.end(response.body);
-      return;
-    }
-    for await (const chunk of response.body) {
-      if (gone.signal.aborted) return;
-      if (!outgoing.write(chunk))
-        await new Promise<void>((resolve) => {
-          const settle = (): void => {
-            outgoing.off('drain', settle);
-            outgoing.off('close', settle);
-            resolve();
-          };
-          outgoing.on('drain', settle);
-          outgoing.on('close', settle);
-        });
-    }
-    outgoing.end();
-  } catch {
-    // a handler reports its own failures as responses; what still arrives here must not take the process down
-    if (!outgoing.headersSent) outgoing.writeHead(500, { 'content-type': 'text/plain' }).end('Internal error.\n');
-    else outgoing.destroy();
-  }
-}
-
-function parseTarget(url: string): { path: string; query: URLSearchParams } | undefined {
-  const mark = url.indexOf('?');
-  const raw = mark < 0 ? url : url.slice(0, mark);
-  try {
-    const path = decodeURIComponent(raw);
-    if (!path.startsWith('/') || path.includes('\0')) return undefined;
-    return { path, query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)) };
-  } catch {
-    return undefined; // a broken percent escape
-  }
-}
-
-/** `Content-Length`, not `content-length`: names are case-insensitive (RFC 9110 section 5.1), but GRUB 2.06 looks for this spelling. */
-function capitalised(headers: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(headers).map(([name, value]) => [name.replace(/(?<=^|-)[a-z]/g, (letter) => letter.toUpperCase()), value]),
-  );
-}
-
-function flatten(headers: IncomingMessage['headers']): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(headers).flatMap(([name, value]) =>
-      value === undefined ? [] : [[name, Array.isArray(value) ? value.join(', ') : value]],
-    ),
-  );
-}
-
-async function collect(stream: IncomingMessage, maxBytes: number): Promise<Uint8Array | undefined> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of stream) {
-    length += (chunk as Uint8Array).length;
-    if (length > maxBytes) return undefined;
-    chunks.push(chunk as Uint8Array);
-  }
-  return Buffer.concat(chunks);
-}
-
-/** Idle connections hold no process up, and the server ends them in its own time. */
-const keptOpen = { http: new HttpAgent({ keepAlive: true }), https: new HttpsAgent({ keepAlive: true }) };
-
-async function sendRequest(options: HttpClientRequest): Promise<HttpClientResponse> {
-  const response = await openRequest(options);
-  const body = await collect(response, options.maxBodyBytes ?? DEFAULT_CLIENT_BODY_BYTES);
-  if (!body) throw new Error(`the answer of ${options.url} is larger than allowed`);
-  return { status: response.statusCode ?? 0, headers: flatten(response.headers), body };
-}
-
-async function streamRequest(options: HttpClientRequest): Promise<HttpClientStream> {
-  const response = await openRequest({ ...options, keepAlive: false });
-  return { status: response.statusCode ?? 0, headers: flatten(response.headers), body: piecesOf(response, options.signal) };
-}
-
-async function* piecesOf(response: IncomingMessage, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
-  try {
-    for await (const piece of response) yield piece as Uint8Array;
-  } catch (error) {
-    throw signal?.aborted ? signal.reason : error;
-  }
-  signal?.throwIfAborted(); // Node ends the loop as if that were all
-  if (!response.complete) throw new Error('the connection ended within the answer');
-}
-
-/**
- * A connection to a server whose certificate was looked at. Node would be told to trust nobody or to ask nobody; here the handshake ends first, then the certificate is
- * judged, and only then is there a socket that a request could go out on.
- */
-function judgedConnection({ url, ca, certificate, localAddress, signal }: HttpClientRequest): Promise<TLSSocket> {
-  const { hostname, port } = new URL(url);
-  const host = hostname.replace(/^\[(.*)\]$/, '$1');
-  return new Promise((resolve, reject) => {
-    const socket = tlsConnect({
-      host,
-      port: port === '' ? 443 : Number(port),
-      minVersion: 'TLSv1.2',
-      ALPNProtocols: ['http/1.1'],
-      rejectUnauthorized: false, // judged below, by the authorities as Node found it or by the fingerprint
-      ...(isIP(host) === 0 && { servername: host }),
-      ...(ca !== undefined && { ca }),
-      ...(localAddress && { localAddress }),
-    });
-    const stop = (error: unknown): void => {
-      signal?.removeEventListener('abort', onAbort);
-      socket.destroy();
-      reject(error);
-    };
-    const onAbort = (): void => stop(signal?.reason);
-    signal?.addEventListener('abort', onAbort, { once: true });
-    if (signal?.aborted) onAbort();
-    socket.once('error', stop);
-    socket.once('secureConnect', () => {
-      const shown = (socket.getPeerCertificate().fingerprint256 ?? '').replaceAll(':', '').toLowerCase();
-      const pin = certificate?.sha256;
-      if (pin !== undefined && (shown === '' || shown !== pin)) return stop(new CertificateRefused('another one is pinned', shown));
-      if (pin === undefined && !socket.authorized) return stop(new CertificateRefused(String(socket.authorizationError), shown));
-      signal?.removeEventListener('abort', onAbort);
-      socket.off('error', stop);
-      resolve(socket);
-    });
-  });
-}
-
-/** Resolves with the head of the answer. */
-async function openRequest(options: HttpClientRequest): Promise<IncomingMessage> {
-  const judged = options.certificate && options.url.startsWith('https:') ? await judgedConnection(options) : undefined;
-  return new Promise((resolve, reject) => {
-    const { signal } = options;
-    const secure = options.url.startsWith('https:');
-    const send = secure ? httpsRequest : httpRequest;
-    const outgoing = send(options.url, {
-      method: options.method ?? 'GET',
-      headers: {
-        ...options.headers,
-        ...(options.body !== undefined && { 'content-length': Buffer.byteLength(options.body) }),
-      },
-      // without an agent: one connection a request, nothing lingers after close; and with none at all Node takes the connection that it is given
-      ...(judged ? { createConnection: () => judged } : { agent: options.keepAlive ? keptOpen[secure ? 'https' : 'http'] : false }),
-      ...(options.localAddress && { localAddress: options.localAddress }),
-      ...(options.ca !== undefined && { ca: options.ca }),
-      ...(signal && { signal }),
-    });
-    outgoing.on('error', (error) => reject(signal?.aborted ? signal.reason : error)); // an error after the answer is told to its reader
-    outgoing.once('response', resolve);
-    outgoing.end(options.body);
   });
 }
