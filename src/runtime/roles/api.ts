@@ -1,5 +1,6 @@
 /** The HTTP API and its guard: tokens, TLS with renewal, and a warning where either is missing. */
 import { createApi, FileTokens, isLoopback, readTls, renewTls } from '../api/index.ts';
+import { openImage as openImageFile } from '../deploy/image/index.ts';
 import type { BootRole } from './boot.ts';
 import type { NotificationRole } from './notifications.ts';
 import type { PowerRole } from './power.ts';
@@ -19,7 +20,7 @@ export interface ApiNeighbours {
 }
 
 export function startApi(surroundings: Surroundings, { boot, notifications, power, notReady }: ApiNeighbours): Promise<ApiRole> {
-  const { config, store, secrets, machines, network, clock, random, logger, metrics, openImage, settings } = surroundings;
+  const { config, store, secrets, machines, network, clock, random, logger, metrics, openImage = openImageFile, settings } = surroundings;
   return startRole<Omit<ApiRole, 'close'>>(async (closing) => {
     if (!config.api.enabled) return { url: undefined };
     const { address, tokens_file: tokensFile, rate_limit: rateLimit } = config.api;
@@ -42,7 +43,8 @@ export function startApi(surroundings: Surroundings, { boot, notifications, powe
       userImages: config.pxe.user_image_dir,
       rateLimit,
       settings,
-      ...(openImage && { openImage }),
+      // reading an image to its end begins with how far that is
+      openImage: (options) => openImage({ maxVirtualSizeBytes: config.image_cache.largest_disk_gb * 1e9, ...options }),
       ...(tokensFile !== undefined && { tokens: new FileTokens({ path: tokensFile, clock, logger }) }),
       ...(notifications.desk && { notifications: notifications.desk }),
     });
