@@ -215,6 +215,43 @@ describe('bmctl console', () => {
     expect(bmc.sol.session).toBeUndefined();
   });
 
+  it('002-2: a console that somebody else takes over ends with a reason, and the terminal is given back', async () => {
+    let raw = 0;
+    let shown = '';
+    const terminal = (onOutput: (keys: (data: Uint8Array) => void) => void): Terminal => {
+      let keys: (data: Uint8Array) => void = () => undefined;
+      return {
+        raw(onKeys) {
+          keys = onKeys;
+          raw += 1;
+          let given = false;
+          return () => {
+            if (!given) raw -= 1;
+            given = true;
+          };
+        },
+        write(data) {
+          shown += Buffer.from(data).toString('latin1');
+          onOutput(keys);
+        },
+        askHidden: async () => '',
+      };
+    };
+    const leave = (keys: (data: Uint8Array) => void): void => keys(Buffer.from('\x1d.'));
+    let second: ReturnType<typeof runBmctl> | undefined;
+    const takeOver = (): void => {
+      second ??= runBmctl(['console', url, '--force'], ENV, '', { terminal: terminal(leave) });
+    };
+    const first = await runBmctl(['console', url], ENV, '', { terminal: terminal(takeOver) });
+    expect(first).toMatchObject({ code: 3, err: expect.stringContaining('IPMI_CONSOLE_LOST') });
+    expect(await second).toMatchObject({ code: 0 });
+    expect(raw).toBe(0);
+    expect(shown).toContain('login: ');
+    const refused = await runBmctl(['console', url, '--user', 'viewer'], { BMCTL_BMC_PASSWORD: 'look' }, '', { terminal: terminal(leave) });
+    expect(refused.err).toContain('IPMI_');
+    expect(raw).toBe(0);
+  });
+
   it('wants a terminal', async () => {
     expect(await bmctl('console', url)).toMatchObject({ code: 2, err: expect.stringContaining('BMCTL_NO_TERMINAL') });
   });
