@@ -127,6 +127,22 @@ describe('002-9: bmctl import ironic', () => {
     expect(shown.err).toContain('old-1: BMC ipmi://192.0.2.1 port 623 belongs to bm-1, which is enrolled');
   });
 
+  it('says what --apply would do, and only that', async () => {
+    const nodes = (...digits: number[]): string =>
+      file(
+        'nodes.json',
+        digits.map((digit) => ironicNode(digit)),
+      );
+    const ports = file('ports.json', [1, 2].map(ironicPort));
+    const passwords = file('passwords.yaml', 'old-1: pw\n');
+    const told = async (...digits: number[]): Promise<string> =>
+      (await bmctl(['import', 'ironic', nodes(...digits), '--ports', ports, '--passwords', passwords])).err.trim().split('\n').at(-1) ?? '';
+    expect(await told(1)).toBe('Nothing was done: --apply enrols them.');
+    expect(await told(1, 2)).toBe('Nothing was done: --apply enrols them once all can be, and with --skip-faulty those that can.');
+    expect(await told(2)).toBe('Nothing was done, and none of them can be enrolled as it is.');
+    expect(await told(3)).toBe('Nothing was done, and there is nothing to do.'); // it has no port
+  });
+
   it('looks at an export without a running bms-core; enrolling wants one', async () => {
     const args = ['import', 'ironic', file('n.json', ironicNode(1)), '--ports', file('p.json', [ironicPort(1)])];
     const env = { BMCTL_API: 'http://127.0.0.1:1' };

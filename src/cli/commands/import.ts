@@ -78,7 +78,7 @@ async function imported(at: CommandContext, found: Import, { passwords: file, ap
   const planned = planImport(found, { ...(passwords && { passwords }), ...(enrolled && { enrolled }) });
   if (at.asJson) at.print(JSON.stringify({ machines: planned.map(inJson), refused: found.refused }, undefined, 2));
   else show(at, planned, found.refused);
-  if (!apply) return at.note('Nothing was done: --apply enrols them.');
+  if (!apply) return at.note(`Nothing was done${whatNext(planned)}`);
 
   const faulty = planned.filter(({ outlook }) => outlook === 'faulty').map(({ name }) => name);
   if (faulty.length > 0 && !skipFaulty) throw new ExitError(exitCode.refused, importErrors.BMCTL_IMPORT_FAULTS({ names: faulty }));
@@ -95,6 +95,15 @@ async function imported(at: CommandContext, found: Import, { passwords: file, ap
   if (refused.length === 0) return;
   const names = refused.map(({ what }) => what);
   throw new ExitError(exitCode.refused, importErrors.BMCTL_IMPORT_REFUSED({ names, enrolled: wanted.length - refused.length }), refused);
+}
+
+function whatNext(planned: readonly PlannedImport[]): string {
+  const [wanted, faulty] = (['enrol', 'faulty'] as const).map((kind) => planned.filter(({ outlook }) => outlook === kind).length);
+  if (faulty)
+    return wanted
+      ? ': --apply enrols them once all can be, and with --skip-faulty those that can.'
+      : ', and none of them can be enrolled as it is.';
+  return wanted ? ': --apply enrols them.' : ', and there is nothing to do.';
 }
 
 async function enrol({ api, note }: CommandContext, planned: PlannedImport): Promise<void> {
