@@ -204,6 +204,12 @@ export const bmsCoreConfig = defineConfig({
           'How images get onto disks where neither flavor (extra spec `baremetal:deploy_method`) nor machine (capability `deploy_method`) says: `iscsi`, ' +
           'written from here; `direct`, pulled by the deploy ramdisk.',
       }),
+      restart: option(choice(['firmware', 'kexec']), {
+        default: 'firmware',
+        help:
+          'How a machine whose disk was written comes into its own system: `firmware`, as at every later start; `kexec`, at once, by a deploy ramdisk that was ' +
+          'built with --kexec and finds a boot menu on the disk. Images that boot over the network, and whatever else stands in its way: by the firmware.',
+      }),
       wait_for_phone_home: option(boolean(), {
         default: false,
         help:

@@ -106,7 +106,7 @@ async function open(options: BmsCoreOptions, closing: (close: () => unknown) => 
     closing(() => role.close());
     secrets = role.secrets;
   }
-  const machines = new BootView({ store, secrets, initiatorName: INITIATOR_NAME });
+  const machines = new BootView({ store, secrets, initiatorName: INITIATOR_NAME, kexec: config.deploy_helper.restart === 'kexec' });
   closing(() => machines.close());
   const settings = { ...settingsOf(config, options.serverAddress), ...options.settings };
   return { ...options, store, coordination, secrets, machines, settings, metrics: new MetricsRegistry() };

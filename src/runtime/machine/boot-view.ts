@@ -15,6 +15,8 @@ export interface BootViewOptions {
   readonly disks?: readonly string[];
   /** The only iSCSI initiator that a ramdisk's target lets in. Default: whoever has the CHAP secret. */
   readonly initiatorName?: string;
+  /** Whether a ramdisk shall go into the system that was written without the firmware. */
+  readonly kexec?: boolean;
   /** [baremetal] pxe_append_params. */
   readonly append?: string;
 }
@@ -96,7 +98,7 @@ export class BootView implements BootMachines {
     if (session.keyHash === undefined) return { kind: 'none', reason: 'its ramdisk has reported already' };
     const key = await this.#options.secrets.read(deployKeyName(session.id));
     const { append } = this.#append();
-    const words = [...(append === undefined ? [] : [append]), ...ramdiskWords(node, this.#options.initiatorName)].join(' ');
+    const words = [...(append === undefined ? [] : [append]), ...ramdiskWords(node, this.#options)].join(' ');
     return {
       kind: 'deploy',
       kernel: `${directory}/deploy_kernel`,
@@ -118,11 +120,13 @@ export class BootView implements BootMachines {
 }
 
 /** What our ramdisk is told beyond the original's words; others pass over them. */
-function ramdiskWords({ ramdisk, deployment, rootDiskSerial }: NodeRecord, initiatorName: string | undefined): string[] {
+function ramdiskWords({ ramdisk, deployment, rootDiskSerial }: NodeRecord, { initiatorName, kexec }: BootViewOptions): string[] {
   const direct = ramdisk === undefined && deployment?.image.method === 'direct';
   return [
     ...(ramdisk === undefined ? [] : [`bms_action=${ramdisk.purpose}`]),
     ...(direct ? ['deploy_method=direct'] : initiatorName === undefined ? [] : [`iscsi_initiator=${initiatorName}`]),
+    // an image whose kernel comes over the network has none on its disk that would be meant
+    ...(kexec && ramdisk === undefined && deployment?.image.boot === 'local' ? ['bms_restart=kexec'] : []),
     // a command line has no quotes that every loader would leave alone
     ...(rootDiskSerial === undefined ? [] : [`disk_serial=${encodeURIComponent(rootDiskSerial).replaceAll("'", '%27')}`]),
   ];

@@ -180,4 +180,20 @@ describe('a deployment key', () => {
     expect(await view.findMachine('02:00:00:00:00:09')).toBeUndefined();
     view.close();
   });
+
+  it('002-13: the ramdisk restarts without the firmware only where that is wished for, and a kernel is on the disk', async () => {
+    const { world, machine } = await waiting();
+    const words = async (options: { kexec?: boolean }): Promise<string> => {
+      const view = new BootView({ store: world.store, secrets: world.secrets, ...options });
+      const boot = (await view.findMachine(machine.mac))?.boot;
+      view.close();
+      return boot?.kind === 'deploy' ? (boot.append ?? '') : (boot?.kind ?? '');
+    };
+    expect(await words({})).not.toContain('bms_restart');
+    expect(await words({ kexec: true })).toContain('bms_restart=kexec');
+    await change(world, machine, (node) =>
+      node.deployment ? { ...node, deployment: { ...node.deployment, image: { boot: 'kernel' } } } : node,
+    );
+    expect(await words({ kexec: true })).not.toContain('bms_restart');
+  });
 });
