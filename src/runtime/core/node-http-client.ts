@@ -2,6 +2,7 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { isIP } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { CertificateRefused, type HttpClientRequest, type HttpClientResponse, type HttpClientStream } from './network.ts';
 import { collect, flatten } from './node-http-message.ts';
@@ -72,9 +73,45 @@ function judgedConnection({ url, ca, certificate, localAddress, signal }: HttpCl
   });
 }
 
+const IDLE_MS = 75_000;
+/** Over all servers; a TLS connection is some 50 KB. */
+const MOST_IDLE = 512;
+
+/** Keeps judged connections open, for requests that trust the same: each new one is judged anew. */
+class JudgingAgent extends HttpsAgent {
+  constructor() {
+    super({ keepAlive: true, maxFreeSockets: 1, timeout: IDLE_MS });
+  }
+
+  override getName(options?: object): string {
+    const { url, ca, certificate, localAddress } = judgedBy(options);
+    return JSON.stringify([new URL(url).host, localAddress, certificate?.sha256, ca]);
+  }
+
+  override createConnection(options: object, callback?: (error: Error | null, stream: Duplex) => void): undefined {
+    judgedConnection(judgedBy(options)).then(
+      (socket) => callback?.(null, socket),
+      (error: Error) => callback?.(error, undefined as unknown as Duplex), // Node takes none with an error; its type does not know
+    );
+  }
+
+  override keepSocketAlive(socket: Duplex): boolean {
+    const idle = Object.values(this.freeSockets).reduce((sum, sockets) => sum + (sockets?.length ?? 0), 0);
+    const kept: unknown = super.keepSocketAlive(socket); // false where the server said that it closes at once; the types say void
+    return idle <= MOST_IDLE && kept !== false;
+  }
+}
+
+function judgedBy(options: object | undefined): HttpClientRequest {
+  return (options as { judged: HttpClientRequest }).judged;
+}
+
+const keptJudged = new JudgingAgent();
+
 /** Resolves with the head of the answer. */
 async function openRequest(options: HttpClientRequest): Promise<IncomingMessage> {
-  const judged = options.certificate && options.url.startsWith('https:') ? await judgedConnection(options) : undefined;
+  const judging = options.certificate !== undefined && options.url.startsWith('https:');
+  const judged = judging && !options.keepAlive ? await judgedConnection(options) : undefined;
   return new Promise((resolve, reject) => {
     const { signal } = options;
     const secure = options.url.startsWith('https:');
@@ -86,12 +123,20 @@ async function openRequest(options: HttpClientRequest): Promise<IncomingMessage>
         ...(options.body !== undefined && { 'content-length': Buffer.byteLength(options.body) }),
       },
       // without an agent: one connection a request, nothing lingers after close; and with none at all Node takes the connection that it is given
-      ...(judged ? { createConnection: () => judged } : { agent: options.keepAlive ? keptOpen[secure ? 'https' : 'http'] : false }),
+      ...(judged
+        ? { createConnection: () => judged }
+        : { agent: judging ? keptJudged : options.keepAlive ? keptOpen[secure ? 'https' : 'http'] : false }),
+      ...(judging && { judged: options }),
       ...(options.localAddress && { localAddress: options.localAddress }),
       ...(options.ca !== undefined && { ca: options.ca }),
       ...(signal && { signal }),
     });
-    outgoing.on('error', (error) => reject(signal?.aborted ? signal.reason : error)); // an error after the answer is told to its reader
+    outgoing.on('error', (error: NodeJS.ErrnoException) => {
+      // the server closed the kept connection just then; on one of its own the same request gets through, if anybody is there
+      if (outgoing.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE') && !signal?.aborted)
+        openRequest({ ...options, keepAlive: false }).then(resolve, reject);
+      else reject(signal?.aborted ? signal.reason : error); // after the answer it is told to its reader
+    });
     outgoing.once('response', resolve);
     outgoing.end(options.body);
   });

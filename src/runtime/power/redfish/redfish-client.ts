@@ -268,6 +268,7 @@ export class RedfishClient {
         ...(ca !== undefined && { ca }),
         certificate: sha256 === undefined ? {} : { sha256 },
         maxBodyBytes: MAX_BODY_BYTES,
+        keepAlive: method === 'GET', // what changes something goes over a connection of its own: it must not be sent twice
         signal: either,
       });
     } catch (error) {

@@ -1,6 +1,6 @@
 /** The Redfish driver against the simulated service: what it does, what it refuses, and whom it trusts. */
 import { X509Certificate } from 'node:crypto';
-import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
+import { type HttpTls, silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
@@ -147,4 +147,41 @@ describe.skipIf(tls === undefined)('certificates, over real TLS', () => {
     await gateway.close();
     await server.close(10);
   });
+
+  it('002-2: looks share a connection, which is judged once; one that the service closed is opened anew, and then its certificate counts', async () => {
+    const other = selfSigned();
+    if (!tls || !other) throw new Error('skipped without it');
+    const deps = { clock: nodeClock, random: nodeRandom, network: nodeNetwork, logger: silentLogger };
+    const service = new SimulatedRedfish({ ...deps, users: REDFISH_USERS, chassis: new TestChassis() });
+    let { server, ports } = await counted(service, tls, 0);
+    const { port } = server.local;
+    const gateway = new IpmiGateway(deps);
+    const url = `redfish://127.0.0.1:${port}?sha256=${new X509Certificate(tls.cert).fingerprint256}`;
+    const drivers = new PowerDrivers({ ...deps, gateway });
+    const power = drivers.open(url, { username: 'admin', password: new Secret('correct-horse') });
+    for (let looks = 0; looks < 10; looks++) expect(await power.status()).toBe('off');
+    expect(ports.size).toBeLessThanOrEqual(2); // the log-in changes something: it has one of its own
+
+    await server.close(0);
+    ({ server, ports } = await counted(service, tls, port));
+    expect(await power.status()).toBe('off');
+    expect(ports.size).toBe(1);
+
+    await server.close(0);
+    ({ server, ports } = await counted(service, other, port));
+    await expect(power.status()).rejects.toMatchObject({ code: 'REDFISH_CERTIFICATE' });
+    expect(ports.size).toBe(0);
+    await gateway.close();
+    await server.close(0);
+  });
 });
+
+/** The service, and the ports that its clients asked from: one for each connection. */
+async function counted(service: SimulatedRedfish, certificate: HttpTls, port: number) {
+  const ports = new Set<number>();
+  const server = await nodeNetwork.serveHttp({ address: '127.0.0.1', port, tls: certificate }, (request) => {
+    ports.add(request.remote.port);
+    return service.handler(request);
+  });
+  return { server, ports };
+}
