@@ -18,7 +18,7 @@ import { temporaryFolder } from '../support/temporary-folder.ts';
 type Manifest = any;
 
 const manifests: Manifest[] = parseAllDocuments(readFileSync('dist/wuxi2.k8s.yaml', 'utf8')).map((document) => document.toJS());
-const role = manifests.find(({ kind, metadata }) => kind === 'Role' && metadata.name === 'bms-core-objects');
+const rules = manifests.filter(({ kind, metadata }) => kind === 'Role' && metadata.name !== 'bms-core-store').flatMap((role) => role.rules);
 const machines = manifests.filter(({ kind, spec }) => kind === 'BareMetalNode' && spec.pod === 'pod45');
 const [first] = machines;
 
@@ -45,7 +45,7 @@ describe.skipIf(withoutCluster('machines as objects of an API server'))('002-6 0
 
   beforeAll(async () => {
     folder.create();
-    peer = kubernetesPeer({ rules: role.rules });
+    peer = kubernetesPeer({ rules });
     for (const secret of new Set(machines.map(({ spec }) => spec.bmc.credentialsSecretRef.name))) {
       mkdirSync(folder.path('credentials', String(secret)), { recursive: true });
       writeFileSync(folder.path('credentials', String(secret), 'username'), 'admin\n');
@@ -55,7 +55,7 @@ describe.skipIf(withoutCluster('machines as objects of an API server'))('002-6 0
     const off = ['api', 'dhcp', 'tftp', 'http_boot', 'deploy_helper', 'power_sync'] as const;
     const env = {
       ...Object.fromEntries(off.map((name) => [bmsCoreConfig.envName(name, 'enabled'), 'false'])),
-      BMS_SW_COORDINATION__BACKEND_URL: 'memory://',
+      BMS_SW_COORDINATION__BACKEND_URL: 'kubernetes://',
       BMS_STORE__URL: 'memory://',
       BMS_IPMI__CREDENTIALS_DIR: folder.path('credentials'),
       BMS_OBJECTS__ENABLED: 'true',
@@ -78,6 +78,7 @@ describe.skipIf(withoutCluster('machines as objects of an API server'))('002-6 0
   }, 60_000);
   afterAll(async () => {
     await core?.close();
+    expect(kubectl('get', 'leases', '-n', peer.namespace, '-o', 'name')).toBe('');
     peer?.remove();
     folder.remove();
   });
@@ -123,6 +124,10 @@ describe.skipIf(withoutCluster('machines as objects of an API server'))('002-6 0
       for (const { metadata } of machines) expect(condition(metadata.name, 'Accepted')?.status).toBe('True');
     });
     const enrolled = await node(name);
+    // the replica is a member of its pod by a Lease, which is released at its end
+    expect(kubectl('get', 'leases', '-n', peer.namespace, '-o', 'name')).toBe(
+      'lease.coordination.k8s.io/pod45-wuxi2.member.mgmt-pod45-wuxi2-1\n',
+    );
     expect(status(name)).toMatchObject({ uuid: enrolled?.uuid, observedGeneration: 1, power: 'unknown' });
     expect(enrolled).toMatchObject({ bmc: { username: 'admin', passwordRef: `credentials.${first.spec.bmc.credentialsSecretRef.name}` } });
     await eventually(async () => expect(status(name).owner).toBe((await node(name))?.owner));
