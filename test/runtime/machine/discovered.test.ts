@@ -219,7 +219,7 @@ describe('002-5: [dhcp] unknown_machines = discover, in two management nodes of 
     cores.push(await site.start(settings));
     const second = site.network.host({ name: 'mgmt-2', segment: 'lan', addresses: ['10.1.0.2/16'] });
     const other = { memberName: 'mgmt-2', serverAddress: '10.1.0.2', network: second };
-    await site.start({ ...settings, dhcp: { ...settings.dhcp, server_ip: '10.1.0.2' } }, other);
+    cores.push(await site.start({ ...settings, dhcp: { ...settings.dhcp, server_ip: '10.1.0.2' } }, other));
     const client = site.network.host({ name: 'client', segment: 'lan', addresses: ['10.1.9.9/16'] });
     const socket = await client.udp({ port: 68, broadcast: true }, { onMessage: () => undefined });
     const get = async (path: string): Promise<string> => {
@@ -248,6 +248,13 @@ describe('002-5: [dhcp] unknown_machines = discover, in two management nodes of 
     expect((await report()).discovered).toMatchObject([{ name: 'discovered-525400123456', macs: [MAC, '52:54:00:12:34:57'], arch: 7 }]);
     await site.clock.runFor(3_600_000);
     expect((await discoveredMachines(site.store))[0]).toMatchObject({ state: 'enrolled', attempts: 0 }); // no deadline, no try, no fault
+
+    for (const core of cores.splice(0)) await site.clock.run(core.close());
+    cores.push(await site.start({ dhcp: { server_ip: '10.1.0.1', unknown_machines: 'discover' } }));
+    send(MAC, [guid(1)]);
+    await site.clock.runFor(5_000);
+    expect((await report()).discovered).toHaveLength(1);
+    expect(await site.store.list(nodeKind)).toHaveLength(1);
   });
 
   it('a flood of made-up machines: so many records and no more, said in the metrics and in the report', async () => {
