@@ -100,8 +100,8 @@ export const clusterErrors = defineErrors('bmctl cluster', {
     message: ({ cluster, dump }) => `the history of ${cluster} knows no dump${dump === undefined ? '' : ` ${dump}`}`,
     cure: ({ known }) =>
       known.length > 0
-        ? `Name one of ${known.join(', ')} with --dump`
-        : 'spec.databaseBackup makes upgrades begin with one; a dump of your own is restored by your own client while the services are disabled',
+        ? `Name one of ${known.join(', ')} with --dump; one of an earlier cluster with --dump and --version`
+        : 'spec.databaseBackup makes upgrades begin with one. One of an earlier cluster in the claim of dumps is named with --dump and --version',
   }),
   CLUSTER_RESTORE_CONFIRM: entry<{ dump: string }>({
     message: ({ dump }) => `${dump} was not restored`,

@@ -195,14 +195,22 @@ export function registerClusterCommands(program: Command): void {
       .description('reads a dump of the databases back, and the version that it is from; shows it; does it with --yes'),
   )
     .option('--dump <file>', 'default: the newest of the history')
+    .option('--version <tag>', 'of the services, for a dump that the history does not know')
     .option('--abort', 'give up one that did not end: services come back with the databases as they are')
     .option('--yes', 'do it')
-    .action((flags: WaitFlags & { dump?: string; abort?: boolean; yes?: boolean }) =>
+    .action((flags: WaitFlags & { dump?: string; version?: string; abort?: boolean; yes?: boolean }) =>
       withCluster(async (context, key) => {
         const { abortRestore, restoreCluster } = await import('./restore.ts');
-        const { dump, abort, yes, timeout: minutes } = flags;
+        const { dump, version, abort, yes, timeout: minutes } = flags;
         if (abort) await abortRestore(context, key);
-        else await restoreCluster(context, { key, minutes, ...(dump !== undefined && { dump }), ...(yes && { yes }) });
+        else
+          await restoreCluster(context, {
+            key,
+            minutes,
+            ...(dump !== undefined && { dump }),
+            ...(version !== undefined && { version }),
+            ...(yes && { yes }),
+          });
         await waiting(context, key, flags);
       }),
     );

@@ -31,6 +31,8 @@ export interface RestoreOptions {
   readonly key: ClusterKey;
   /** Name of the file; absent: the newest that the history knows. */
   readonly dump?: string;
+  /** Of a dump that the history does not know, since the cluster was made anew or its history is longer than what is kept. */
+  readonly version?: string;
   readonly yes?: boolean;
   /** Limit for pods to go and for the Job to end. */
   readonly minutes: number;
@@ -61,7 +63,7 @@ export async function restoreCluster(context: ClusterContext, options: RestoreOp
   const cluster = await getCluster(context, key);
   try {
     const begun = restoringOf(cluster);
-    const dump = begun?.dump ?? chosen(cluster, options.dump);
+    const dump = begun?.dump ?? chosen(cluster, options);
     if (begun !== undefined && options.dump !== undefined && options.dump !== begun.dump.file)
       throw clusterErrors.CLUSTER_RESTORE_UNDER_WAY({ dump: begun.dump.file });
     const settings = settingsSchema.parse(cluster.spec);
@@ -106,10 +108,11 @@ export function dumpsOf({ status }: Pick<Cluster, 'status'>): TakenDump[] {
   });
 }
 
-function chosen(cluster: Cluster, wanted: string | undefined): TakenDump {
+function chosen(cluster: Cluster, { dump: wanted, version }: RestoreOptions): TakenDump {
   const known = dumpsOf(cluster);
   const found = wanted === undefined ? known[0] : known.find(({ file }) => file === wanted);
   if (found) return found;
+  if (wanted !== undefined && version !== undefined) return { file: wanted, version, when: 'an earlier cluster' };
   throw clusterErrors.CLUSTER_NO_DUMP({
     cluster: formatKey(cluster.key),
     known: known.map(({ file }) => file),

@@ -132,7 +132,7 @@ describe.skipIf(withoutKubetest(SUITE) || missing !== undefined)('databases of a
   };
   const runDump = (revision: number): Promise<void> => runJob(`default-database-dump-${revision}`, 'default-database-dump');
   /** bmctl cluster restore, with what it says. */
-  const restore = async (options: { readonly yes: boolean; readonly dump?: string }): Promise<string> => {
+  const restore = async (options: { readonly yes: boolean; readonly dump?: string; readonly version?: string }): Promise<string> => {
     const said: string[] = [];
     const say = (text: string): void => void said.push(text);
     const context = { api: real.api, clock: nodeClock, print: say, progress: say, asJson: false, signal: new AbortController().signal };
@@ -197,6 +197,9 @@ describe.skipIf(withoutKubetest(SUITE) || missing !== undefined)('databases of a
     await database.sql('CREATE TABLE newer (id INT)', 'glance');
 
     expect(await restore({ yes: false, dump: 'nonesuch.sql.gz' })).toContain('CLUSTER_NO_DUMP');
+    expect(await restore({ yes: false, dump: 'kept.sql.gz', version: V1 })).toMatch(
+      /Restores kept\.sql\.gz of an earlier cluster[\s\S]*comes back as v3\.1\.3-20200312\.0/,
+    );
     const shown = await restore({ yes: false });
     expect(shown).toMatch(
       new RegExp(`Restores ${file} .*\\n  disabled meanwhile: keystone, region, glance\\n  then everything comes back as ${V1}`),
