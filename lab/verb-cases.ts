@@ -40,6 +40,7 @@ export const verbCases: readonly FaultCase[] = [
       // firmware and the kernel keep a part of the 512 MiB
       if (facts.memoryMb < 440 || facts.memoryMb > 512) throw new Error(`it has ${facts.memoryMb} MiB of memory`);
       expectEqual('the first disk', [disk('LAB-1')?.name, disk('LAB-1')?.sizeBytes], ['vda', DISK_BYTES]);
+      if (!disk('LAB-SCSI')) throw new Error(`no disk has the second one's serial number: ${JSON.stringify(facts.disks)}`);
       expectEqual('the second disk', [disk('LAB-SCSI')?.name, disk('LAB-SCSI')?.sizeBytes], ['sda', DISK_BYTES]);
       if (!disk('LAB-SCSI')?.wwn?.endsWith(WWN)) throw new Error(`the WWN of the second disk is ${disk('LAB-SCSI')?.wwn}`);
       expectEqual(
