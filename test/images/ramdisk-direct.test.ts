@@ -150,7 +150,7 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     expect(posts.map((form) => Object.fromEntries(form))).toEqual([
       { i: '7', k: KEY, a: '127.0.0.1', n: 'iqn.2026-11.test:d', b: String(DISK), s: 'S1' },
     ]);
-    expect(news.at(-1)).toEqual({ kind: 'done', sha256: manifest.sha256 });
+    expect(news.filter(({ kind }) => kind !== 'progress')).toEqual([{ kind: 'done', sha256: manifest.sha256 }]);
   });
 
   it('never writes a chunk that is not what the manifest says, and fails with its number', async () => {
@@ -162,7 +162,10 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     const written = readFileSync(disk);
     expect(Buffer.compare(written.subarray(0, 3 * MIB), image.subarray(0, 3 * MIB))).toBe(0);
     expect(written.subarray(3 * MIB, 8 * MIB).every((byte) => byte === 0xa5)).toBe(true);
-    expect(news.at(-1)).toEqual({ kind: 'error', message: 'chunk 3: it is not what the manifest says; tried 3 times' });
+    // a report that was under way may come after it
+    expect(news.filter(({ kind }) => kind !== 'progress')).toEqual([
+      { kind: 'error', message: 'chunk 3: it is not what the manifest says; tried 3 times' },
+    ]);
   });
 
   it('takes a chunk that came out wrong from another replica', async () => {
@@ -207,8 +210,8 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     expect([bad.asked.includes('image'), good.asked.includes('image')]).toEqual([true, true]);
     expect(Buffer.compare(readFileSync(disk).subarray(0, image.length), image)).toBe(0);
     // to whoever is left
-    expect(news.at(-1)).toEqual({ kind: 'done', sha256: manifest.sha256 });
-    expect(good.asked.at(-1)).toBe('done');
+    expect(news.filter(({ kind }) => kind !== 'progress')).toEqual([{ kind: 'done', sha256: manifest.sha256 }]);
+    expect(good.asked).toContain('done');
   });
 
   it('says that it is done to another replica when its own is gone by then', async () => {
@@ -223,8 +226,8 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     die = () => server.close(0);
     const other = await replica('127.0.0.2');
     const { code } = await run();
-    expect([code, other.asked.at(-1)]).toEqual([0, 'done']);
-    expect(news.at(-1)).toEqual({ kind: 'done', sha256: manifest.sha256 });
+    expect([code, other.asked.includes('done')]).toEqual([0, true]);
+    expect(news.filter(({ kind }) => kind !== 'progress')).toEqual([{ kind: 'done', sha256: manifest.sha256 }]);
   });
 
   it('fetches the manifest where it is to be had', async () => {
@@ -292,7 +295,7 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     expect(code).toBe(3);
     expect(output).toMatch(/FAILED the deploy-helper answered 409: .*4718592.*4194304/);
     expect(readFileSync(disk).every((byte) => byte === 0xa5)).toBe(true);
-    expect(news.at(-1)?.kind).toBe('error');
+    expect(news.filter(({ kind }) => kind !== 'progress').map(({ kind }) => kind)).toEqual(['error']);
   });
 
   it('reads back from the disk what it wrote', async () => {

@@ -262,6 +262,8 @@ report_progress() {
 }
 
 direct_error() {
+  # There is no more progress to report, and none may be the last word.
+  [ -z "$reporter" ] || kill "$reporter" 2> /dev/null
   printf 'e=%s' "$(form_value "$1")" > $RUN/form
   for try in 1 2 3; do
     http POST "/v1/direct/$DEPLOYMENT_ID/error" application/x-www-form-urlencoded $RUN/form
