@@ -1,5 +1,7 @@
 /** What `npm run synth` says that a cluster must have, held against manifests of every form. */
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
 import { clusterNeeds, type Manifest } from '../../scripts/cluster-needs.ts';
 import { seedSite } from '../support/seed-site.ts';
 import { synthSite } from '../support/synth.ts';
@@ -65,5 +67,13 @@ describe('what manifests take for granted in a cluster', () => {
   it('no command has a secret among its arguments', () => {
     const commands = needsOf(everything).flatMap((need) => need.commands);
     expect(commands.filter((command) => /from-literal=(?!username=)|\$\(|--docker-password/.test(command))).toEqual([]);
+  });
+
+  it('README names what the committed site needs', () => {
+    const documents = parseAllDocuments(readFileSync('dist/wuxi2.k8s.yaml', 'utf8')).map((document) => document.toJS() as Manifest);
+    const readme = readFileSync('README.md', 'utf8');
+    const wanted = clusterNeeds(documents).flatMap(({ what }) => /^(?:Secret|Nodes?) (.*?)(?: \(| with|$)/.exec(what)?.[1] ?? []);
+    expect(wanted.length).toBeGreaterThan(4);
+    expect(wanted.filter((name) => !readme.includes(name))).toEqual([]);
   });
 });
