@@ -15,7 +15,7 @@ export const powerErrors = defineErrors('POWER', {
   IPMI_NO_ANSWER: entry<Bmc & { what: string; tries: number; waitedMs: number }>({
     message: ({ bmc, what, tries, waitedMs }) =>
       `BMC ${bmc} did not answer ${what} in ${(waitedMs / 1000).toFixed(1)} s and ${tries} ${tries === 1 ? 'try' : 'tries'}`,
-    cure: 'Check that the BMC has power, that its address is right and that UDP port 623 is open on the way; an old BMC may need a cold reset',
+    cure: 'Check that the BMC has power, that its address is right and that its UDP port is open on the way; an old BMC may need a cold reset',
   }),
   IPMI_NO_RMCP_PLUS: entry<Bmc>({
     message: ({ bmc }) => `BMC ${bmc} does not speak IPMI 2.0 (RMCP+)`,
