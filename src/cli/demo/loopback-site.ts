@@ -1,5 +1,5 @@
 /** A site's pod moved onto loopback: the same names and MAC addresses, addresses of 127.0.0.0/8 and ports that need no root. */
-import { Testing } from 'cdk8s';
+import { App } from 'cdk8s';
 import { Site } from 'cdk8s-baremetal';
 import { type BmsCoreConfig, bmsCoreConfig, type MachineInput, type PodSpec, type SiteInput } from 'cdk8s-baremetal-contract';
 
@@ -70,7 +70,7 @@ export function withMachines(site: SiteInput, count: number): SiteInput {
 
 /** What `cdk8s synth` makes of the site, and the text of the pod's configuration in it. */
 export function synthesize(site: SiteInput): { objects: number; configText: string; pod: PodSpec } {
-  const construct = Site.fromInput(Testing.app(), site);
+  const construct = Site.fromInput(new App(), site);
   const manifests = construct.toJson() as { kind: string; data?: Record<string, string> }[];
   const configText = manifests.find(({ kind }) => kind === 'ConfigMap')?.data?.config;
   const [pod] = construct.spec.pods;

@@ -1,5 +1,5 @@
 /** The program behind `npm run demo`. */
-import { Testing } from 'cdk8s';
+import { App } from 'cdk8s';
 import { CodedError } from 'cdk8s-baremetal-contract';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
@@ -52,7 +52,7 @@ const progress = (line: string): void => {
 
 try {
   await runDemo({
-    site: wuxi2(Testing.app()).input,
+    site: wuxi2(new App()).input,
     nodes: flags.nodes,
     ...(flags.image !== undefined && { image: flags.image }),
     ...(flags.keep && { keep: untilInterrupted }),
