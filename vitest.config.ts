@@ -10,6 +10,7 @@ const PEERS = [
   'test/**/foreign-*.test.ts',
   'test/runtime/boot/tftp/peers.test.ts',
   'test/runtime/coordination/zookeeper.test.ts',
+  'test/runtime/coordination/leases-cluster.test.ts',
   'test/runtime/deploy/iscsi/tgt.test.ts',
   'test/runtime/store/*mysql*.test.ts',
   'test/runtime/machine/processes.test.ts',
