@@ -23,7 +23,6 @@ import { type FaultCase, faultCases, runFault } from './fault-cases.ts';
 import { compareMethods } from './methods.ts';
 import type { BmcKind } from './support/bmc.ts';
 import { DISK_CHECKERS } from './support/disk-check.ts';
-import { withWorkingWget } from './support/first-boot.ts';
 import { missingForNamespaces } from './support/namespace.ts';
 import { drawRun } from './support/timeline.ts';
 import { verbCases } from './verb-cases.ts';
@@ -166,7 +165,6 @@ async function prepareFiles(): Promise<LabFiles> {
     mirror: 'http://deb.debian.org',
     packages: [],
   });
-  withWorkingWget(image, out);
   console.log(`deploy ramdisk ${(ramdisk.ramdisk.bytes / 1e6).toFixed(1)} MB, Linux ${ramdisk.release}; image: ${image.about}`);
   const loaders = (folder: string): void => {
     execFileSync(join(PROJECT, 'images/bms-core/loaders'), [folder, 'bios', 'efi-x64'], { stdio: ['ignore', 'ignore', 'pipe'] });

@@ -38,6 +38,7 @@ const APPLETS = [
   'sed',
   'sleep',
   'sync',
+  'timeout',
   'tr',
   'umount',
   'wget',

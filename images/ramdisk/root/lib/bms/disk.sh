@@ -12,7 +12,8 @@ disk_serial() {
     fi
   done
   # SCSI and SATA: vital product data, page 80h: four bytes of header, then the text
-  [ ! -s "$folder/device/vpd_pg80" ] || tail -c +5 "$folder/device/vpd_pg80" | trimmed
+  # (a binary attribute of sysfs, whose size reads 0)
+  [ ! -r "$folder/device/vpd_pg80" ] || tail -c +5 "$folder/device/vpd_pg80" | trimmed
 }
 
 disk_wwn() {
