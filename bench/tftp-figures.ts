@@ -103,7 +103,7 @@ function wiresOf(quick: boolean, rounds: number): readonly Wire[] {
       title: 'TFTP, 1 % of the packets lost',
       delayMs: 0,
       loss: 0.01,
-      rounds: quick ? 1 : 2,
+      rounds: quick ? 1 : 3,
       loads: [
         { name: 'block 1428', clients: 1, ...lossy },
         { name: '50 clients, 1428', clients: 50, ...lossy },

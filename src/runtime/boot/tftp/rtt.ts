@@ -8,6 +8,12 @@ const MIN_RTO_MS = 50;
 const MAX_RTO_MS = 1000;
 const CLOCK_GRAIN_MS = 10;
 const KEPT_DOUBLINGS_MAX = 3;
+/**
+ * Every so many repetitions in vain the sender is silent for longer than a client's own timer: atftp answers a repeated block once only, and starts its
+ * five seconds anew with each datagram that it ignores. Where that one answer was lost, repetitions alone would keep it waiting until both give up.
+ */
+const IN_VAIN = 5;
+const SILENCE_MS = 6000;
 /** Fewer are taken for loss, not for a slow wire. */
 const LATE_IN_A_ROW = 3;
 
@@ -52,11 +58,12 @@ export class RetransmitTimer {
     return this.fixedMs ?? this.doubledMs();
   }
 
-  /** The wait after one more repetition: doubled each time up to a second, up to a quarter longer by chance. */
+  /** The wait after one more repetition: doubled each time up to a second, every fifth a silence of six, up to a quarter longer by chance. */
   nextMs(): number {
     this.attempts++;
     if (this.fixedMs !== undefined) return this.fixedMs;
-    return this.doubledMs() * (1 + randomInt(this.random, 256) / 1024);
+    const wait = this.attempts % IN_VAIN === 0 ? SILENCE_MS : this.doubledMs();
+    return wait * (1 + randomInt(this.random, 256) / 1024);
   }
 
   private doubledMs(): number {

@@ -18,6 +18,16 @@ describe('when a TFTP packet is sent again', () => {
     }
   });
 
+  it('is silent for longer than the five seconds of a client that ignores repetitions, again and again', () => {
+    const timer = new RetransmitTimer(seededRandom(1), undefined);
+    timer.sample(0.3);
+    const row = waits(timer, 15);
+    const silences = row.flatMap((wait, index) => (wait >= 6000 ? [index] : []));
+    expect(silences).toEqual([4, 9, 14]);
+    expect(row.slice(0, 4).reduce((sum, wait) => sum + wait)).toBeLessThan(3000);
+    expect(row.slice(0, 10).reduce((sum, wait) => sum + wait)).toBeLessThan(30_000); // before the server gives up
+  });
+
   it('differs between servers that lost the same packet', () => {
     const of = (seed: number): number[] => waits(new RetransmitTimer(seededRandom(seed), undefined), 5);
     expect(of(1)).toEqual(of(1));
