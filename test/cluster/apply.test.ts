@@ -6,7 +6,7 @@ import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { fetchConfig } from 'cdk8s-baremetal-runtime/launch/fetch-config';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments, stringify } from 'yaml';
-import { kubectl, withoutCluster } from '../support/cluster.ts';
+import { established, kubectl, withoutCluster } from '../support/cluster.ts';
 import { seedSite } from '../support/seed-site.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
@@ -18,7 +18,7 @@ describe.skipIf(withoutCluster('applying manifests to an API server'))('a real A
     folder.create();
     // without kubectl's own check, which refuses rules in CEL before the server, if it is older than 1.25, ignores them
     kubectl('apply', '--validate=false', '-f', 'crds');
-    kubectl('wait', '--for=condition=Established', '--timeout=30s', '-f', 'crds');
+    established('crds');
   });
   afterAll(() => {
     kubectl('delete', '-f', 'dist', '--ignore-not-found', '--wait=false');

@@ -21,3 +21,19 @@ export function withoutCluster(suite: string): boolean {
 export function kubectl(...args: string[]): string {
   return execFileSync('kubectl', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 }
+
+/**
+ * Waits until the API server serves what the file defines. `kubectl wait` gives up at once on an object that has no conditions
+ * yet, which a definition has for its first moment; here that means the same as a condition that is not met.
+ */
+export function established(file: string): void {
+  for (let tries = 0; ; tries++) {
+    try {
+      kubectl('wait', '--for=condition=Established', '--timeout=30s', '-f', file);
+      return;
+    } catch (error) {
+      if (tries === 20 || !/conditions accessor error/.test(String(error))) throw error;
+      execFileSync('sleep', ['0.1']);
+    }
+  }
+}

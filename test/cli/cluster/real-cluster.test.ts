@@ -12,7 +12,7 @@ import { at, type KubeObject, listAt } from '../../../src/operator/engine/object
 import { resourceTypes, typeTable } from '../../../src/operator/engine/resource-types.ts';
 import { AS_PRINTED } from '../../contract/onecloud/seed.ts';
 import { type RealApi, realApi } from '../../operator/cluster.ts';
-import { kubectl, withoutCluster } from '../../support/cluster.ts';
+import { established, kubectl, withoutCluster } from '../../support/cluster.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { PASSWORD } from './world.ts';
 
@@ -73,7 +73,7 @@ describe.skipIf(withoutCluster('bmctl cluster on an API server'))('bmctl on a re
     real = realApi();
     // without kubectl's own check, which refuses rules in CEL before the server, if it is older than 1.25, ignores them
     kubectl('apply', '--validate=false', '-f', CRD);
-    kubectl('wait', '--for=condition=Established', '--timeout=30s', '-f', CRD);
+    established(CRD);
     writeFileSync(folder.path('printed.yaml'), AS_PRINTED);
   });
   afterAll(async () => {

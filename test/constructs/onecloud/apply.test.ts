@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { catalog } from 'cdk8s-baremetal-contract/onecloud/index';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AS_PRINTED, CORRECTED } from '../../contract/onecloud/seed.ts';
-import { kubectl, withoutCluster } from '../../support/cluster.ts';
+import { established, kubectl, withoutCluster } from '../../support/cluster.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { build } from './build.ts';
 
@@ -40,7 +40,7 @@ describe.skipIf(withoutCluster('OneCloud manifests on an API server'))('a real A
     folder.create();
     // without kubectl's own check, which refuses rules in CEL before the server, if it is older than 1.25, ignores them
     kubectl('apply', '--validate=false', '-f', CRD);
-    kubectl('wait', '--for=condition=Established', '--timeout=30s', '-f', CRD);
+    established(CRD);
     writeFileSync(folder.path('namespace.json'), JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE } }));
     kubectl('apply', '-f', folder.path('namespace.json'));
     const items = manifests.filter(({ kind }) => !served.has(kind));

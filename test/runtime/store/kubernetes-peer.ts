@@ -5,7 +5,7 @@ import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
 import { type ApiAccess, KubernetesStore, type KubernetesStoreOptions, serviceAccount } from 'cdk8s-baremetal-runtime/store/index';
-import { kubectl } from '../../support/cluster.ts';
+import { established, kubectl } from '../../support/cluster.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 
 export interface KubernetesPeer {
@@ -32,7 +32,7 @@ export function kubernetesPeer({ rules = RULES }: { rules?: readonly object[] } 
     kubectl('apply', '-f', file);
   };
   kubectl('apply', '-f', 'crds/baremetal.bms.io.yaml');
-  kubectl('wait', '--for=condition=Established', '--timeout=30s', '-f', 'crds/baremetal.bms.io.yaml');
+  established('crds/baremetal.bms.io.yaml');
   apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } });
   const rbac = 'rbac.authorization.k8s.io';
   apply(
