@@ -1,14 +1,16 @@
 /** Our client against OpenIPMI's ipmi_sim (Debian package openipmi) on loopback. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
+import { promisify } from 'node:util';
+import { type Endpoint, silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
 import { IpmiGateway, IpmiPower, powerOff, powerOn, Secret } from 'cdk8s-baremetal-runtime/power/index';
+import { decodePacket, MemoryStopKeeper, PayloadType } from 'cdk8s-baremetal-runtime/power/ipmi/index';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { available } from '../support.ts';
 
@@ -30,6 +32,35 @@ while [ $# -gt 0 ]; do
   shift
 done
 `;
+
+/** Stands on the wire before a BMC and counts what passes it: our own word for what we sent would prove little. */
+async function countingWire(bmc: Endpoint) {
+  const logIns = new Set<string>();
+  let datagrams = 0;
+  let client: Endpoint | undefined;
+  const behind = await nodeNetwork.udp({ address: '127.0.0.1' }, { onMessage: (data) => client && front.send(data, client) });
+  const front = await nodeNetwork.udp(
+    { address: '127.0.0.1' },
+    {
+      onMessage(data, from) {
+        client = from;
+        datagrams += 1;
+        const packet = decodePacket(data);
+        // a BMC looks a user up, and locks it, from RAKP 1 on; one sent again is the same bytes
+        if (packet.kind === 'plus' && packet.payloadType === PayloadType.rakp1) logIns.add(Buffer.from(data).toString('hex'));
+        behind.send(data, bmc);
+      },
+    },
+  );
+  return {
+    port: front.local.port,
+    passed: () => ({ logIns: logIns.size, datagrams }),
+    close: async () => {
+      await front.close();
+      await behind.close();
+    },
+  };
+}
 
 describe.skipIf(!available('ipmi_sim', 'openipmi'))("OpenIPMI's ipmi_sim", () => {
   let directory: string;
@@ -124,6 +155,48 @@ describe.skipIf(!available('ipmi_sim', 'openipmi'))("OpenIPMI's ipmi_sim", () =>
     await expect(new IpmiPower(own, access(password, user)).status()).rejects.toMatchObject({ code });
     await own.close();
   });
+
+  it.skipIf(!available('ipmitool', 'ipmitool'))(
+    '002-2: refused passwords are sent once each and three at most; what comes then is held, until a person lifts the stop',
+    async () => {
+      const ipmitool = async (): Promise<string> => {
+        const args = ['-I', 'lanplus', '-C', '3', '-H', '127.0.0.1', '-p', `${port}`, '-U', 'admin', '-E', 'chassis', 'power', 'status'];
+        return (await promisify(execFile)('ipmitool', args, { env: { ...process.env, IPMI_PASSWORD: 'correct-horse' } })).stdout.trim();
+      };
+      const wire = await countingWire({ address: '127.0.0.1', port });
+      const stops = new MemoryStopKeeper();
+      const start = () => new IpmiGateway({ ...deps, stops, schedule: () => [300, 600, 1000, 2000, 4000] });
+      let own = start();
+      const power = (password: string) => new IpmiPower(own, { ...access(password), port: wire.port });
+      const options = { clock: nodeClock, logger: silentLogger, intervalMs: 1 };
+      try {
+        for (const [before, stale] of ['stale-1', 'stale-2', 'stale-3'].entries()) {
+          expect(wire.passed().logIns).toBe(before);
+          await expect(powerOn(power(stale), options)).rejects.toMatchObject({ code: 'IPMI_WRONG_PASSWORD' });
+          const { datagrams } = wire.passed();
+          for (let polls = 0; polls < 20; polls++) await expect(power(stale).status()).rejects.toMatchObject({ code: 'IPMI_AUTH_HELD' });
+          expect(wire.passed()).toEqual({ logIns: before + 1, datagrams });
+        }
+        expect(await ipmitool()).toBe('Chassis Power is off');
+
+        // a daemon that starts again, and even the right password: after three guesses nobody gets another
+        const sent = wire.passed();
+        await own.close();
+        own = start();
+        for (const any of ['stale-1', 'stale-4', 'correct-horse'])
+          await expect(power(any).status()).rejects.toMatchObject({ code: 'IPMI_AUTH_HELD' });
+        expect(wire.passed()).toEqual(sent);
+
+        await own.retry(`127.0.0.1:${wire.port}`);
+        expect(await power('correct-horse').status()).toBe('off');
+        expect(wire.passed().logIns).toBe(sent.logIns + 1);
+        expect(await ipmitool()).toBe('Chassis Power is off');
+      } finally {
+        await own.close();
+        await wire.close();
+      }
+    },
+  );
 
   it('002-2: 200 polls over one session', async () => {
     const power = new IpmiPower(gateway, access());
