@@ -1,1 +1,2 @@
+export type { RedfishUser } from './redfish-accounts.ts';
 export * from './redfish-service.ts';
