@@ -2,7 +2,7 @@
 import { unicastMac } from 'cdk8s-baremetal-contract/addresses';
 import type { Clock } from '../core/clock.ts';
 import { machineErrors, type NodeRecord, nodeKind, reservationKind } from '../machine/index.ts';
-import { takenBy } from '../machine/nodes.ts';
+import { release, takenBy } from '../machine/reservations.ts';
 import { modify, type Store, type Stored } from '../store/index.ts';
 import { apiErrors, Refusal } from './errors.ts';
 
@@ -45,8 +45,7 @@ export async function removeInterface({ store }: Context, nodeId: string, given:
     if (rest.length === 0) throw machineErrors.MACHINE_INVALID({ reason: `${mac} is its only interface` });
     return { ...node, interfaces: rest };
   });
-  const held = await store.get(reservationKind, `mac.${mac}`);
-  if (held?.value.nodeId === nodeId) await store.delete(reservationKind, held, held.version);
+  await release(store, `mac.${mac}`, nodeId);
   return record;
 }
 
@@ -63,15 +62,15 @@ export async function reserving<T>({ store, clock }: Context, corrected: NodeRec
   const taken = await takenBy({ store, clock }, corrected);
   if (taken !== undefined) throw new Refusal(apiErrors.API_REFUSED({ reason: taken }));
   const added = (await held()).filter(({ id }) => !before.some((one) => one.id === id));
-  const release = async (records: typeof before): Promise<void> => {
+  const letGo = async (records: typeof before): Promise<void> => {
     for (const one of records) await store.delete(reservationKind, one, one.version);
   };
   try {
     const result = await work();
-    if (added.length > 0) await release(before);
+    if (added.length > 0) await letGo(before);
     return result;
   } catch (error) {
-    await release(added);
+    await letGo(added);
     throw error;
   }
 }

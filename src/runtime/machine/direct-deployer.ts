@@ -9,8 +9,9 @@ import { directSteps } from '../deploy/direct/index.ts';
 import type { ReadyImage } from '../deploy/image/cache/index.ts';
 import { fileSystemOf, SUPERBLOCK_BYTES } from '../deploy/layout/superblock.ts';
 import type { Store } from '../store/index.ts';
+import type { Deployment, DiskIdentity } from './deployment-record.ts';
 import { machineErrors } from './errors.ts';
-import { type Deployment, type DiskIdentity, nodeKind } from './node-record.ts';
+import { nodeKind } from './node-record.ts';
 import type { Deployer, DeployHooks, DeployTarget, WrittenImage } from './ports.ts';
 
 export interface DirectDeployerOptions {

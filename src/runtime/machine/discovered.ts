@@ -6,8 +6,9 @@ import { createHash } from 'node:crypto';
 import { CodedError } from 'cdk8s-baremetal-contract';
 import { type DiscoveredMachine, loaderFor } from '../boot/index.ts';
 import { modify, type Store, type Stored } from '../store/index.ts';
-import { isIncomplete, type NodeRecord, nodeKind, reservationKind } from './node-record.ts';
+import { isIncomplete, type NodeRecord, nodeKind } from './node-record.ts';
 import { enrolIncomplete, findNodeByMac, type NodesContext } from './nodes.ts';
+import { reservationKind } from './reservations.ts';
 
 export type DiscoveryResult =
   | { readonly outcome: 'enrolled'; readonly node: string }

@@ -1,6 +1,8 @@
 /** Which disk may be written: the one on record, and never one that a later deployment has written. */
+
+import type { Deployment, DiskIdentity } from './deployment-record.ts';
 import { machineErrors } from './errors.ts';
-import type { Deployment, DiskIdentity, NodeRecord } from './node-record.ts';
+import type { NodeRecord } from './node-record.ts';
 
 /** Why this disk must not be touched at all; undefined when it may. */
 export function wrongRootDisk(node: NodeRecord, disk: DiskIdentity): string | undefined {

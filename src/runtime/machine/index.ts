@@ -1,6 +1,8 @@
 export { BootView, type BootViewOptions, bootDirectory } from './boot-view.ts';
+export * from './catalog-records.ts';
 export { acceptReport, type ClaimOptions, type ClaimPolicy, claimDeployment, claimPolicy } from './claim-deployment.ts';
 export { chapSecret, deployKeyHash, deployKeyName, doneToken, keyMatches, newDeployKey } from './deploy-key.ts';
+export type { Deployment, DiskIdentity, RamdiskSession } from './deployment-record.ts';
 export { describeEvent, diagnose, lastObserved } from './diagnosis.ts';
 export { type DiscoveryResult, discoveredMachines, enrolDiscovered } from './discovered.ts';
 export type { CommandRunner } from './drivers/command-runner.ts';
@@ -31,6 +33,7 @@ export * from './ports.ts';
 export { PowerAdapter, type PowerAdapterOptions } from './power-adapter.ts';
 export { type RamdiskNotifierOptions, ramdiskNotifier } from './ramdisk-notifier.ts';
 export { Reconciler, type ReconcilerOptions } from './reconciler.ts';
+export { type Reservation, reservationKind } from './reservations.ts';
 export { capabilitiesOf, meets, unmetSpec } from './scheduler/extra-specs.ts';
 export { type PlaceRequest, place } from './scheduler/place.ts';
 export { type Schedule, type ScheduleRequest, schedule } from './scheduler/schedule.ts';

@@ -10,7 +10,8 @@ import { type DiskImage, type ReadBack, type Sha256, type WriteImageOptions, wri
 import { ChapSecret, type IscsiDisk, iscsiErrors, makeIsid, openDisk } from '../deploy/iscsi/index.ts';
 import { appendPartition, describeDisk, encodeIso9660, eraseEnd, metadataExtents, writePartitionImage } from '../deploy/layout/index.ts';
 import { isPassing, judged } from './deploy-failures.ts';
-import type { Deployment, DiskIdentity, WipeMode } from './node-record.ts';
+import type { Deployment, DiskIdentity } from './deployment-record.ts';
+import type { WipeMode } from './node-record.ts';
 import type { Deployer, DeployHooks, DeployTarget, WrittenImage } from './ports.ts';
 
 export interface IscsiDeployerOptions {

@@ -5,8 +5,9 @@ import { type ImageWanted, parseChecksum, type ReadyImage, type ImageCache as Sh
 import type { DiskImage, OpenImageOptions } from '../deploy/image/index.ts';
 import type { Store } from '../store/index.ts';
 import { bootDirectory } from './boot-view.ts';
+import { type FlavorRecord, flavorKind, type ImageRecord, imageKind } from './catalog-records.ts';
 import { machineImageErrors } from './image-errors.ts';
-import { type FlavorRecord, flavorKind, type ImageRecord, imageKind, type NodeRecord } from './node-record.ts';
+import type { NodeRecord } from './node-record.ts';
 import type { CachedImage, ImageCache } from './ports.ts';
 
 /** Opens a user's image; the simulator wraps it to hold virtual time while the file is read. */

@@ -7,6 +7,7 @@ import { storedNetwork } from 'cdk8s-baremetal-contract/instance-network/index';
 import { z } from 'zod';
 import { hardwareFacts } from '../deploy/helper/facts.ts';
 import type { Kind } from '../store/index.ts';
+import { deployment, deploymentShape, diskIdentity, ramdisk, ramdiskShape, sha256, time } from './deployment-record.ts';
 
 /**
  * The seed's states, and ours around them: enrolment, inspection, cleaning, rescue, adoption, `available` (its NULL: enrolled
@@ -71,9 +72,7 @@ export const RECORD_VERSION = 1;
 export const HISTORY_LIMIT = 50;
 export const TIMELINE_LIMIT = 100;
 
-const time = z.number().int().nonnegative();
 const state = z.enum(nodeStates);
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const mac = z.string().regex(/^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/);
 
 const bmcShape = {
@@ -104,133 +103,6 @@ const instanceShape = {
   /** The next deployment leaves the ephemeral partition as it is; it must be there. */
   preserveEphemeral: z.boolean().optional(),
   at: time,
-};
-
-const diskIdentity = z.object({
-  /** As the disk reports it (INQUIRY page 0x80); absent where a target has none. */
-  serial: z.string().optional(),
-  sizeBytes: z.number().int().positive(),
-  /** Install generation that the disk itself carries, where it can. */
-  generation: z.number().int().nonnegative().optional(),
-  /** Deployment that wrote it, where the disk carries it. */
-  deploymentId: z.string().optional(),
-  /** What was on it before anything was written, in words; absent when it was empty. */
-  holds: z.string().optional(),
-});
-
-/** A ramdisk's permission to report, once: for a deployment, and for inspection, cleaning and rescue. */
-const keyShape = {
-  id: z.string().min(1),
-  iqn: z.string().min(1),
-  /** SHA-256 of the deployment key while it may be used; gone at its first use. */
-  keyHash: sha256.optional(),
-  /** The same hash after its use, so that a second use is told from a wrong key. */
-  usedKeyHash: sha256.optional(),
-  expiresAt: time,
-  /** The only address that may use the key: the lease of the machine (N4). */
-  allowedAddress: z.string().optional(),
-  /** The ramdisk's POST as accepted: where its disk is exported. */
-  claim: z
-    .object({
-      address: z.string(),
-      port: z.number().int(),
-      lun: z.number().int(),
-      at: time,
-      /** Of a ramdisk that writes by itself (`direct`) and exports nothing: the disk that it chose. */
-      disk: z.object({ serial: z.string().optional(), sizeBytes: z.number().int().positive() }).optional(),
-    })
-    .optional(),
-  /** What the ramdisk reported in `e` (N1). */
-  reportedError: z.string().optional(),
-};
-
-const progress = z.object({
-  phase: z.enum(['write', 'verify']).optional(),
-  bytes: z.number().nonnegative(),
-  totalBytes: z.number().nonnegative().optional(),
-  /** Since this owner began, and what is left at that rate. */
-  bytesPerSecond: z.number().nonnegative().optional(),
-  remainingMs: z.number().nonnegative().optional(),
-  at: time,
-});
-
-const deploymentShape = {
-  ...keyShape,
-  /** Install generation that this deployment writes. */
-  generation: z.number().int().positive(),
-  imageId: z.string().min(1),
-  image: z.looseObject({
-    sizeBytes: z.number().int().nonnegative().optional(),
-    sha256: sha256.optional(),
-    /** `local`: the image boots itself from the disk; `kernel`: kernel and ramdisk come over the network at every boot. */
-    boot: z.enum(['local', 'kernel']),
-    /** `whole-disk`: the image brings its own partition table; `partition`: it is the root file system alone. */
-    layout: z.enum(['whole-disk', 'partition']).optional(),
-    /** Of a partition image: sizes in MiB; a root of 0 takes what the others leave. */
-    partitions: z
-      .object({
-        rootMb: z.number().int().nonnegative(),
-        swapMb: z.number().int().nonnegative(),
-        ephemeralMb: z.number().int().nonnegative(),
-      })
-      .optional(),
-    preserveEphemeral: z.boolean().optional(),
-    /** `iscsi` (default): the deploy-helper writes to the exported disk; `direct`: the ramdisk pulls the image. */
-    method: z.enum(['iscsi', 'direct']).optional(),
-    /** What the instance is told (its name, network, keys, user data), as files of a partition of their own, labelled `config-2` or `cidata`. */
-    configDrive: z.object({ label: z.string(), files: z.array(z.object({ path: z.string(), content: z.string() })) }).optional(),
-  }),
-  /** Of the method `direct`: what the ramdisk said of its work. */
-  direct: z
-    .object({
-      /** SHA-256 of the token that reads the image. */
-      tokenHash: sha256,
-      bytes: z.number().nonnegative().optional(),
-      heardAt: time.optional(),
-      /** Of the image that it says it has written. */
-      sha256: sha256.optional(),
-      doneAt: time.optional(),
-      error: z.string().optional(),
-    })
-    .optional(),
-  disk: diskIdentity.optional(),
-  progress: progress.optional(),
-  /** Chunks of the image (SHA-256 of its raw form) that the disk has for good: where a later run goes on. */
-  synced: z.object({ sha256, chunks: z.number().int().nonnegative(), at: time }).optional(),
-  written: z
-    .object({
-      bytes: z.number().nonnegative(),
-      sha256,
-      /** The root file system as a kernel is told of it, e.g. `UUID=…`; of an image that boots by kernel. */
-      root: z.string().optional(),
-      at: time,
-    })
-    .optional(),
-  /** The instance's own word that it is up, where ACTIVE waits for it. */
-  phoneHome: z
-    .object({
-      url: z.string(),
-      /** SHA-256 of its token while that may be used; gone at its first use. */
-      tokenHash: sha256.optional(),
-      /** The same hash after its use, so that a second use is told from a wrong token. */
-      usedTokenHash: sha256.optional(),
-      /** The end of the wait. */
-      untilAt: time.optional(),
-      heardAt: time.optional(),
-      address: z.string().optional(),
-    })
-    .optional(),
-  /** When the ramdisk was told "done", or the machine restarted in its place. */
-  releasedAt: time.optional(),
-};
-
-/** What a ramdisk is started for beside a deployment. Also a `deployment` record as far as its key goes. */
-const ramdiskShape = {
-  ...keyShape,
-  purpose: z.enum(['inspect', 'clean', 'rescue']),
-  progress: progress.optional(),
-  /** What it found (inspection), as posted and checked. */
-  facts: hardwareFacts.optional(),
 };
 
 /** What a request says beside its verb. */
@@ -283,8 +155,6 @@ const event = z.object({
 
 const bmc = z.object(bmcShape);
 const instance = z.object(instanceShape);
-const deployment = z.object(deploymentShape);
-const ramdisk = z.object(ramdiskShape);
 
 const shape = {
   recordVersion: z.number().int().positive().default(1),
@@ -412,12 +282,9 @@ const loose = z.looseObject({
 });
 
 export type NodeRecord = z.infer<typeof strict>;
-export type Deployment = z.infer<typeof deployment>;
-export type RamdiskSession = z.infer<typeof ramdisk>;
 export type Instance = z.infer<typeof instance>;
 export type RequestArgs = z.infer<typeof requestArgs>;
 export type Fault = z.infer<typeof fault>;
-export type DiskIdentity = z.infer<typeof diskIdentity>;
 export type TimelineEvent = z.infer<typeof event>;
 export type Transition = z.infer<typeof transition>;
 
@@ -427,53 +294,3 @@ export function isIncomplete({ bmc: { driver } }: { readonly bmc: Pick<NodeRecor
 }
 
 export const nodeKind: Kind<NodeRecord> = { name: 'node', parse: (value) => loose.parse(value) };
-
-const imageShape = {
-  id: z.string().min(1),
-  name: z.string(),
-  format: z.enum(['raw', 'qcow2']),
-  /** Where its file is: an http(s) URL, or a path in an image directory. Default: the file named by its id in [pxe] user_image_dir. */
-  source: z.string().min(1).optional(),
-  /** Of the file at `source` as its publisher gives it: `sha256:…` or `sha512:…`. */
-  checksum: z.string().min(1).optional(),
-  sizeBytes: z.number().int().positive().optional(),
-  sha256: sha256.optional(),
-  /** `local`: the image boots itself from the disk; `kernel`: kernel and ramdisk come from the network at every boot. */
-  boot: z.enum(['local', 'kernel']).default('local'),
-  kernelId: z.string().optional(),
-  ramdiskId: z.string().optional(),
-  /** `whole-disk` (default): brings its own partition table; `partition`: is the root file system alone. */
-  layout: z.enum(['whole-disk', 'partition']).optional(),
-};
-const image = z.object(imageShape);
-const looseImage = z.looseObject(imageShape);
-export type ImageRecord = z.infer<typeof image>;
-export const imageKind: Kind<ImageRecord> = { name: 'image', parse: (value) => looseImage.parse(value) };
-
-const flavorShape = {
-  id: z.string().min(1),
-  name: z.string(),
-  cpus: z.number().int().nonnegative(),
-  memoryMb: z.number().int().nonnegative(),
-  localGb: z.number().int().nonnegative(),
-  cpuArch: z.string().optional(),
-  deployKernelId: z.string().optional(),
-  deployRamdiskId: z.string().optional(),
-  /** Of partition images: the swap partition (at least 1 MiB, as in the original) and the ephemeral one. */
-  swapMb: z.number().int().nonnegative().optional(),
-  ephemeralGb: z.number().int().nonnegative().optional(),
-  /** What a machine must be beyond its size, in nova's words: see scheduler/extra-specs.ts. */
-  extraSpecs: z.record(z.string(), z.string()).optional(),
-};
-const flavor = z.object(flavorShape);
-const looseFlavor = z.looseObject(flavorShape);
-export type FlavorRecord = z.infer<typeof flavor>;
-export const flavorKind: Kind<FlavorRecord> = { name: 'flavor', parse: (value) => looseFlavor.parse(value) };
-
-/** Holds what must be unique over machines (`mac.…`, `name.…`, `number.…`): the store refuses to create an id twice. */
-const reservation = z.object({ nodeId: z.string().min(1), at: time });
-export type Reservation = z.infer<typeof reservation>;
-export const reservationKind: Kind<Reservation> = { name: 'reservation', parse: (value) => reservation.parse(value) };
-
-const counter = z.object({ last: z.number().int().nonnegative() });
-export const counterKind: Kind<z.infer<typeof counter>> = { name: 'counter', parse: (value) => counter.parse(value) };

@@ -1,21 +1,12 @@
 /** Enrolling machines and finding them: by id, by hardware address, by the number in a ramdisk's POST. */
-import { CodedError } from 'cdk8s-baremetal-contract';
 import { unicastMac } from 'cdk8s-baremetal-contract/addresses';
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
 import type { Clock } from '../core/clock.ts';
 import { type Random, randomUuid } from '../core/random.ts';
-import { modify, type Store, type Stored } from '../store/index.ts';
+import type { Store, Stored } from '../store/index.ts';
 import { machineErrors } from './errors.ts';
-import {
-  counterKind,
-  type Instance,
-  isIncomplete,
-  type NodeRecord,
-  nodeKind,
-  RECORD_VERSION,
-  reservationKind,
-  type WipeMode,
-} from './node-record.ts';
+import { type Instance, isIncomplete, type NodeRecord, nodeKind, RECORD_VERSION, type WipeMode } from './node-record.ts';
+import { identities, nextNumber, release, reservationKind, reserve, reservedBy } from './reservations.ts';
 import type { SecretStore } from './secrets.ts';
 import { defaultSettings } from './settings.ts';
 import { states } from './states.ts';
@@ -53,9 +44,6 @@ export interface NodesContext {
   readonly clock: Clock;
   readonly random: Random;
 }
-
-/** A reservation whose machine does not exist is what a crash in the middle of an enrolment leaves; after this time it may be taken. */
-const ABANDONED_MS = 60_000;
 
 /**
  * Adds a machine. Its name and hardware addresses are reserved first, as records of their own; an enrolment that fails gives them back, one that
@@ -180,32 +168,6 @@ export async function findNodeByMac(store: Store, mac: string): Promise<Stored<N
   return node?.value.interfaces.some((known) => known.mac === normal) ? node : undefined;
 }
 
-/**
- * Whether another machine holds what must be this one's alone: a sentence, or undefined. What nobody holds becomes its own, since earlier
- * programs reserved less.
- */
-export async function takenBy(context: Pick<NodesContext, 'store' | 'clock'>, node: NodeRecord): Promise<string | undefined> {
-  for (const { what, value } of identities(node)) {
-    try {
-      await reserve(context, what, value, node.uuid);
-    } catch (error) {
-      if (error instanceof CodedError && error.code === 'MACHINE_TAKEN') return error.message;
-      throw error;
-    }
-  }
-  return undefined;
-}
-
-/** What no two machines may share. A PDU or a hypervisor (iboot, virtual) switches many at one address, a BMC only its own. */
-function identities({ name, interfaces, bmc }: Pick<NodeRecord, 'name' | 'interfaces' | 'bmc'>): { what: string; value: string }[] {
-  const own = bmc.driver === 'ipmi' || bmc.driver === 'redfish';
-  return [
-    { what: 'name', value: name },
-    ...interfaces.map(({ mac }) => ({ what: 'mac', value: mac })),
-    ...(own ? [{ what: 'bmc', value: `${bmc.address.toLowerCase()}_${bmc.port ?? (bmc.driver === 'ipmi' ? 623 : 443)}` }] : []),
-  ];
-}
-
 /** Removes the record of a machine that was discovered by this interface, and resolves to what the discovery knew. */
 async function makeWay(context: NodesContext, mac: string): Promise<NodeRecord['discovered']> {
   const there = await findNodeByMac(context.store, mac);
@@ -218,11 +180,6 @@ function requireSizes({ cpus, memoryMb, localGb }: NodeRecord['properties']): vo
     if (size < 1) throw machineErrors.MACHINE_INVALID({ reason: `properties.${field}: it is ${size}` });
 }
 
-/** Ids of the reservations that a machine holds. */
-function reservedBy(node: NodeRecord): string[] {
-  return [...identities(node), { what: 'number', value: String(node.number) }].map(({ what, value }) => `${what}.${value}`);
-}
-
 /** A password that was given at enrolment; others are named by the site and stay. */
 function ownPasswordRef(uuid: string): string {
   return `bmc.${uuid}`;
@@ -231,42 +188,6 @@ function ownPasswordRef(uuid: string): string {
 async function follow(store: Store, id: string): Promise<Stored<NodeRecord> | undefined> {
   const reservation = await store.get(reservationKind, id);
   return reservation && store.get(nodeKind, reservation.value.nodeId);
-}
-
-const NAMES: Readonly<Record<string, string>> = { mac: 'MAC address', bmc: 'BMC' };
-
-/** MACHINE_TAKEN when it is another machine's. */
-async function reserve(
-  { store, clock }: Pick<NodesContext, 'store' | 'clock'>,
-  what: string,
-  value: string,
-  nodeId: string,
-): Promise<void> {
-  const id = `${what}.${value}`;
-  const mine = { nodeId, at: clock.now() };
-  const result = await store.create(reservationKind, id, mine);
-  if (result.outcome === 'stored') return;
-  const { current } = result;
-  if (current.value.nodeId === nodeId) return;
-  const holder = await store.get(nodeKind, current.value.nodeId);
-  const abandoned = holder === undefined && clock.now() - current.value.at >= ABANDONED_MS;
-  if (abandoned && (await store.update(reservationKind, { id, value: mine }, current.version)).outcome === 'stored') return;
-  // as people write it: ids of records have no colon before a port
-  const shown = what === 'bmc' ? value.replace(/_(\d+)$/, ':$1') : value;
-  throw machineErrors.MACHINE_TAKEN({ what: NAMES[what] ?? what, value: shown, by: holder?.value.name ?? current.value.nodeId });
-}
-
-async function release(store: Store, id: string, nodeId: string): Promise<void> {
-  const held = await store.get(reservationKind, id);
-  if (held?.value.nodeId === nodeId) await store.delete(reservationKind, held, held.version);
-}
-
-/** Numbers start at 1 and are never given out again, as a table's AUTOINCREMENT. */
-async function nextNumber(store: Store): Promise<number> {
-  await store.create(counterKind, 'node-number', { last: 0 });
-  const result = await modify(store, counterKind, 'node-number', ({ last }) => ({ last: last + 1 }));
-  if (result.outcome === 'missing') throw machineErrors.MACHINE_INVALID({ reason: 'the counter of machine numbers was deleted meanwhile' });
-  return result.record.value.last;
 }
 
 function validated(work: () => unknown): void {

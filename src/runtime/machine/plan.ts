@@ -4,8 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import { type InstanceNetwork, type ResolvedInterface, resolveNetwork } from 'cdk8s-baremetal-contract/instance-network/index';
+import type { ImageRecord } from './catalog-records.ts';
 import { machineErrors } from './errors.ts';
-import type { ImageRecord, NodeRecord, WipeMode } from './node-record.ts';
+import type { NodeRecord, WipeMode } from './node-record.ts';
 import { defaultSettings, type MachineSettings } from './settings.ts';
 
 export type PlannedRequest =

@@ -6,7 +6,8 @@
  * wrong password) has a property `permanent: true`; all others are tried again with back-off.
  */
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
-import type { Deployment, DiskIdentity, NodeRecord, WipeMode } from './node-record.ts';
+import type { Deployment, DiskIdentity } from './deployment-record.ts';
+import type { NodeRecord, WipeMode } from './node-record.ts';
 import type { SecretStore } from './secrets.ts';
 
 export type PowerState = 'on' | 'off';

@@ -1,5 +1,6 @@
+import type { Deployment } from './deployment-record.ts';
 import type { HandlerContext } from './handler.ts';
-import type { Deployment, NodeRecord } from './node-record.ts';
+import type { NodeRecord } from './node-record.ts';
 import type { DeployProgress } from './ports.ts';
 
 export type RecordedProgress = NonNullable<Deployment['progress']>;

@@ -2,8 +2,9 @@
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
 import { randomUuid } from '../core/random.ts';
 import { deployKeyName, newDeployKey } from './deploy-key.ts';
+import type { RamdiskSession } from './deployment-record.ts';
 import type { HandlerContext } from './handler.ts';
-import type { NodeRecord, NodeState, RamdiskSession } from './node-record.ts';
+import type { NodeRecord, NodeState } from './node-record.ts';
 
 /** What both kinds of session have in common. */
 export type KeySession = Omit<RamdiskSession, 'purpose' | 'progress' | 'facts'>;

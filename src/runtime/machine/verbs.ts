@@ -6,18 +6,10 @@ import type { CodedError } from 'cdk8s-baremetal-contract';
 import { resolveNetwork } from 'cdk8s-baremetal-contract/instance-network/index';
 import type { Clock } from '../core/clock.ts';
 import { modify, type Store } from '../store/index.ts';
+import { type ImageRecord, imageKind } from './catalog-records.ts';
 import { machineErrors } from './errors.ts';
 import { activeVerbs } from './handlers/active.ts';
-import {
-  type ImageRecord,
-  type Instance,
-  imageKind,
-  type NodeRecord,
-  nodeKind,
-  type RequestArgs,
-  type Verb,
-  verbs,
-} from './node-record.ts';
+import { type Instance, type NodeRecord, nodeKind, type RequestArgs, type Verb, verbs } from './node-record.ts';
 import { type Approval, checkApproval, type PlannedRequest, planOf } from './plan.ts';
 import { defaultSettings, type MachineSettings } from './settings.ts';
 import { states } from './states.ts';

@@ -1,8 +1,9 @@
 import { Secret } from 'cdk8s-baremetal-contract/secret';
 import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
+import type { Deployment, DiskIdentity } from 'cdk8s-baremetal-runtime/machine/deployment-record';
 import type { HandlerContext } from 'cdk8s-baremetal-runtime/machine/handler';
 import { deploying } from 'cdk8s-baremetal-runtime/machine/handlers/deploying';
-import type { Deployment, DiskIdentity, NodeRecord } from 'cdk8s-baremetal-runtime/machine/node-record';
+import type { NodeRecord } from 'cdk8s-baremetal-runtime/machine/node-record';
 import type { DeployHooks, MachinePorts } from 'cdk8s-baremetal-runtime/machine/ports';
 import { VirtualClock } from 'cdk8s-baremetal-simulator/index';
 import { describe, expect, it } from 'vitest';

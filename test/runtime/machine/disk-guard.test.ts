@@ -1,5 +1,6 @@
+import type { Deployment, DiskIdentity } from 'cdk8s-baremetal-runtime/machine/deployment-record';
 import { wrongDisk } from 'cdk8s-baremetal-runtime/machine/disk-guard';
-import type { Deployment, DiskIdentity, NodeRecord } from 'cdk8s-baremetal-runtime/machine/node-record';
+import type { NodeRecord } from 'cdk8s-baremetal-runtime/machine/node-record';
 import { describe, expect, it } from 'vitest';
 
 const GIB = 2 ** 30;

@@ -2,8 +2,9 @@ import { openstackConfigDrive, resolveNetwork } from 'cdk8s-baremetal-contract/i
 import { randomUuid } from '../../core/random.ts';
 import { PHONE_HOME_PATH } from '../../deploy/phone-home/index.ts';
 import { deployKeyHash } from '../deploy-key.ts';
+import type { Deployment } from '../deployment-record.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
-import type { Deployment, NodeRecord } from '../node-record.ts';
+import type { NodeRecord } from '../node-record.ts';
 import { newPhoneHomeToken, phoneHomeHash, phoneHomeName } from '../phone-home.ts';
 import type { CachedImage } from '../ports.ts';
 import { mint, mintKey } from '../ramdisk-session.ts';

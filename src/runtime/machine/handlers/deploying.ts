@@ -1,8 +1,9 @@
 import { chapSecret, deployKeyName } from '../deploy-key.ts';
+import type { Deployment, DiskIdentity } from '../deployment-record.ts';
 import { wrongDisk } from '../disk-guard.ts';
 import { machineErrors } from '../errors.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
-import type { Deployment, DiskIdentity, NodeRecord } from '../node-record.ts';
+import type { NodeRecord } from '../node-record.ts';
 import { completeDrive } from '../phone-home.ts';
 import type { DeployHooks, DeployTarget } from '../ports.ts';
 import { progressReporter } from '../progress.ts';

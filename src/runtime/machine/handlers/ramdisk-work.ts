@@ -4,10 +4,11 @@
  */
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
 import { chapSecret, deployKeyHash, deployKeyName } from '../deploy-key.ts';
+import type { RamdiskSession } from '../deployment-record.ts';
 import { wrongRootDisk } from '../disk-guard.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
 import { compareFacts, withFacts } from '../inspection.ts';
-import type { NodeRecord, NodeState, RamdiskSession } from '../node-record.ts';
+import type { NodeRecord, NodeState } from '../node-record.ts';
 import type { DeployTarget } from '../ports.ts';
 import { progressReporter } from '../progress.ts';
 import { mintKey, newSession } from '../ramdisk-session.ts';

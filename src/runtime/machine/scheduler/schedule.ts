@@ -3,7 +3,8 @@
  * CPUs, disk); of equals the one whose failure domain carries the fewest of its group; then the lowest number. Who asks for something that no
  * machine has is told of each machine why not.
  */
-import type { FlavorRecord, NodeRecord } from '../node-record.ts';
+import type { FlavorRecord } from '../catalog-records.ts';
+import type { NodeRecord } from '../node-record.ts';
 import { refuseSpawn } from '../verbs.ts';
 import { capabilitiesOf, unmetSpec } from './extra-specs.ts';
 
