@@ -1,6 +1,7 @@
 /** `server` mode: one message in, what to answer out (RFC 2131 section 4.3). No sockets, no clock: all of it comes in the context. */
+import { type Client, chooseAddress, hostnameOf, inSubnet, reservedAddress, whyNot } from './address-choice.ts';
 import { type DhcpMessage, NO_ADDRESS } from './codec.ts';
-import { formatIpv4, parseIpv4, subnetContains } from './ipv4.ts';
+import { formatIpv4 } from './ipv4.ts';
 import type { Lease } from './lease.ts';
 import {
   addressOption,
@@ -35,12 +36,9 @@ const SHORTEST_LEASE_SECONDS = 60; // what a client may ask for at least: less w
 const IPXE_NO_PROXY = Uint8Array.of(176, 1, 1);
 
 /** One client's message, checked for what every type needs. */
-interface Query {
+interface Query extends Client {
   readonly message: DhcpMessage;
-  readonly mac: string;
   readonly type: DhcpType;
-  readonly subnet: CompiledSubnet;
-  readonly context: DhcpContext;
 }
 
 /** Answers a message in either mode; `observed` is where proxy mode notes who holds which address. */
@@ -261,94 +259,6 @@ function refuseAddress(query: Query, address: string, why: string): Answer {
   return { answer: 'nak', address, replies: [answer], reason: why };
 }
 
-/** RFC 2131 section 4.3.1's order, with reservations before everything. */
-function chooseAddress(query: Query, requested: string | undefined): { address?: string; reason: string } {
-  const { mac, subnet, context } = query;
-  const reserved = reservedAddress(query);
-  if (reserved !== undefined) {
-    if (context.leases.isFreeFor(reserved, mac, context.nowMs)) return { address: reserved, reason: 'the address is reserved for it' };
-    if (subnet.pools.length === 0) return { reason: `its reserved address ${reserved} ${occupation(query, reserved)}` };
-  }
-  const own = context.leases.ofMac(mac).findLast((lease) => isDynamic(query, lease.address));
-  if (own) return { address: own.address, reason: 'it had the address before' };
-  if (requested !== undefined && isDynamic(query, requested))
-    return { address: requested, reason: 'it asked for the address, which is free' };
-  const free = freePoolAddress(query);
-  if (free !== undefined) return { address: free, reason: 'an address of the pool' };
-  return {
-    reason:
-      subnet.pools.length === 0 ? `it has no reservation in ${subnet.cidr}, and there is no pool` : `the pool of ${subnet.cidr} is used up`,
-  };
-}
-
-/** Why the client may not have the address, as a sentence for it; undefined when it may. */
-function whyNot(query: Query, address: string): string | undefined {
-  const { mac, subnet, context } = query;
-  if (!inSubnet(subnet, address)) return `${address} is not in ${subnet.cidr}`;
-  const reserved = reservedAddress(query);
-  if (reserved === address)
-    return context.leases.isFreeFor(address, mac, context.nowMs) ? undefined : `${address} ${occupation(query, address)}`;
-  if (reserved !== undefined && context.leases.isFreeFor(reserved, mac, context.nowMs))
-    return `${reserved} is reserved for it, not ${address}`;
-  if (!isInPool(subnet, address)) return `${address} is not given out here`;
-  return context.leases.isFreeFor(address, mac, context.nowMs) ? undefined : `${address} ${occupation(query, address)}`;
-}
-
-/** Another client's MAC is nobody's business on the wire, so it is not named. */
-function occupation({ mac, context }: Query, address: string): string {
-  const lease = context.leases.get(address);
-  if (lease?.state === 'declined') return 'is in quarantine, since it was found in use';
-  return lease && lease.mac !== mac ? 'is held by another client' : 'is not free';
-}
-
-/** Starts at a place that depends on the MAC, so that a machine tends to get its address again even without a record; prefers addresses never used. */
-function freePoolAddress(query: Query): string | undefined {
-  const { mac, subnet, context } = query;
-  const total = subnet.pools.reduce((sum, { first, last }) => sum + last - first + 1, 0);
-  let index = total === 0 ? 0 : hash(mac) % total;
-  let used: string | undefined;
-  for (let tried = 0; tried < total; tried++, index = (index + 1) % total) {
-    const address = formatIpv4(poolAddress(subnet, index));
-    if (!isDynamic(query, address)) continue;
-    if (!context.leases.get(address)) return address;
-    used ??= address;
-  }
-  return used;
-}
-
-function poolAddress(subnet: CompiledSubnet, index: number): number {
-  let left = index;
-  for (const { first, last } of subnet.pools) {
-    if (left <= last - first) return first + left;
-    left -= last - first + 1;
-  }
-  return subnet.network; // not reached: index is below the pools' size; the network address is always excluded
-}
-
-function isDynamic({ subnet, mac, context }: Query, address: string): boolean {
-  return isInPool(subnet, address) && context.leases.isFreeFor(address, mac, context.nowMs);
-}
-
-function isInPool(subnet: CompiledSubnet, address: string): boolean {
-  const number = parseIpv4(address);
-  if (number === undefined || subnet.excluded.has(number)) return false;
-  return subnet.pools.some(({ first, last }) => number >= first && number <= last);
-}
-
-function reservedAddress({ mac, subnet, context }: Query): string | undefined {
-  const configured = context.settings.reservations.get(mac)?.find(({ address }) => inSubnet(subnet, address));
-  if (configured) return configured.address;
-  const recorded = context.machine?.interfaces.find((boot) => boot.mac === mac)?.address;
-  const number = parseIpv4(recorded ?? '');
-  // a record cannot claim our own address, the gateway's, or one that the configuration reserves for another MAC
-  return number !== undefined && subnetContains(subnet, number) && !subnet.excluded.has(number) ? recorded : undefined;
-}
-
-function hostnameOf({ mac, subnet, context }: Query): string | undefined {
-  const configured = context.settings.reservations.get(mac)?.find(({ address }) => inSubnet(subnet, address));
-  return configured?.hostname ?? context.machine?.interfaces.find((boot) => boot.mac === mac)?.hostname;
-}
-
 function leaseSecondsFor({ message, context: { settings } }: Query): number {
   const asked = numberOption(message, OPTION.leaseTime) || settings.leaseSeconds;
   return Math.min(Math.max(asked, SHORTEST_LEASE_SECONDS), settings.maxLeaseSeconds);
@@ -386,16 +296,4 @@ function chosenRival(message: DhcpMessage, type: DhcpType, mac: string, { settin
 /** The client went elsewhere: what was held back for it is free again (RFC 2131 section 3.1 step 3). */
 function withdrawOffer(mac: string, { leases }: DhcpContext): void {
   for (const lease of leases.ofMac(mac)) if (lease.state === 'offered') leases.remove(lease.address);
-}
-
-function inSubnet(subnet: CompiledSubnet, address: string): boolean {
-  const number = parseIpv4(address);
-  return number !== undefined && subnetContains(subnet, number);
-}
-
-/** FNV-1a, 32 bits: spreads MACs that differ in their last octet only. */
-function hash(text: string): number {
-  let value = 0x811c9dc5;
-  for (let index = 0; index < text.length; index++) value = Math.imul(value ^ text.charCodeAt(index), 0x01000193) >>> 0;
-  return value;
 }
