@@ -1,37 +1,23 @@
 /** The commands `bmctl cluster …` and `bmctl bundle`, and their flags. What they do is loaded when one of them is called. */
-import { readFileSync } from 'node:fs';
 import { DEFAULT_CLUSTER_NAME, DEFAULT_NAMESPACE } from 'cdk8s-baremetal-contract/onecloud/names';
-import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
-import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { Assignment } from './assignment.ts';
-import type { BundleOptions } from './bundle.ts';
+import { type Command, Option } from 'commander';
 import type { ClusterContext, ClusterKey } from './context.ts';
-import { withExitCode } from './exit.ts';
-
-interface ClusterFlags {
-  readonly name: string;
-  readonly namespace: string;
-  readonly kubeconfig?: string;
-  readonly context?: string;
-}
-
-interface WaitFlags {
-  readonly wait?: boolean;
-  readonly timeout: number;
-}
-
-interface ComponentFlags {
-  readonly component: readonly string[];
-  /** A quantity, or none. */
-  readonly databaseBackup?: string;
-  readonly databaseBackupClass?: string;
-}
-
-interface SpecFlags extends ComponentFlags {
-  readonly version?: string;
-  readonly imageRepository?: string;
-  readonly edition?: 'ce' | 'ee';
-}
+import {
+  assignmentsOf,
+  type ComponentFlags,
+  collect,
+  DATABASE_BACKUP,
+  DATABASE_BACKUP_CLASS,
+  number,
+  type SpecFlags,
+  specOptions,
+  type WaitFlags,
+  withSpec,
+  withWait,
+} from './flags.ts';
+import { registerConfig, registerDev } from './register-components.ts';
+import { registerBundle, registerInit, registerValidate } from './register-offline.ts';
+import { clusterConnector, readStdin } from './with-cluster.ts';
 
 export function registerClusterCommands(program: Command): void {
   const cluster = program
@@ -42,33 +28,7 @@ export function registerClusterCommands(program: Command): void {
     .option('--kubeconfig <file>', 'instead of $KUBECONFIG or ~/.kube/config')
     .option('--context <context>', 'of the kubeconfig');
 
-  const withCluster: WithCluster = (work) =>
-    ending(async () => {
-      const { connect } = await import('./connection.ts');
-      const { name, namespace, kubeconfig: file, context: kubeContext } = cluster.opts<ClusterFlags>();
-      const stop = new AbortController();
-      const interrupted = (): void => stop.abort(new Error('interrupted'));
-      process.once('SIGINT', interrupted);
-      process.once('SIGTERM', interrupted);
-      const options = { ...(file !== undefined && { file }), ...(kubeContext !== undefined && { context: kubeContext }) };
-      const connection = connect(options, nodeClock);
-      const context: ClusterContext = {
-        api: connection.api,
-        clock: nodeClock,
-        print,
-        progress,
-        asJson: program.opts<{ json?: boolean }>().json === true,
-        signal: stop.signal,
-      };
-      try {
-        await work(context, { name, namespace }, connection.config);
-      } finally {
-        process.removeListener('SIGINT', interrupted);
-        process.removeListener('SIGTERM', interrupted);
-        await connection.close();
-      }
-    });
-
+  const withCluster = clusterConnector(program, cluster);
   const waiting = async (context: ClusterContext, key: ClusterKey, { wait, timeout }: WaitFlags): Promise<void> => {
     if (wait) await (await import('./wait.ts')).waitForCluster(context, key, timeout);
   };
@@ -167,14 +127,7 @@ export function registerClusterCommands(program: Command): void {
     withCluster((context, key) => waiting(context, key, { ...flags, wait: true })),
   );
 
-  cluster
-    .command('validate')
-    .description('what is wrong with clusters in files, with line and column')
-    .argument('<file...>', 'YAML files; - is standard input')
-    .action(async (files: readonly string[]) => {
-      const { validateFiles } = await import('./validate.ts');
-      validateFiles(files, { print, asJson: program.opts<{ json?: boolean }>().json === true, readStdin });
-    });
+  registerValidate(program, cluster);
 
   withWait(cluster.command('delete').description('shows what goes and what stays; deletes with --yes'))
     .addOption(new Option('--pvc-policy <policy>', 'of the volumes; default: as the cluster says').choices(['Retain', 'Delete']))
@@ -221,8 +174,6 @@ export function registerClusterCommands(program: Command): void {
   registerBundle(program);
 }
 
-type WithCluster = (work: (context: ClusterContext, key: ClusterKey, config: unknown) => Promise<unknown>) => Promise<void>;
-
 interface CreateFlags extends WaitFlags, ComponentFlags {
   readonly version: string;
   readonly mysqlHost: string;
@@ -236,170 +187,4 @@ interface CreateFlags extends WaitFlags, ComponentFlags {
   readonly zone?: string;
   readonly imageRepository?: string;
   readonly edition?: 'ce' | 'ee';
-}
-
-function registerConfig(cluster: Command, withCluster: WithCluster): void {
-  const config = cluster.command('config').description('configurations that people edited');
-  config
-    .command('list')
-    .description('components whose ConfigMap is not what was generated')
-    .action(() => withCluster(async (context, key) => (await import('./config.ts')).listConfigs(context, key)));
-  config
-    .command('diff')
-    .description('what was edited')
-    .argument('<component>', 'e.g. glance')
-    .action((word: string) => withCluster(async (context, key) => (await import('./config.ts')).diffConfig(context, key, word)));
-  for (const [decision, description] of [
-    ['accept', 'keep it as it was edited, and say no more about it'],
-    ['reset', 'back to what is generated'],
-  ] as const) {
-    config
-      .command(decision)
-      .description(description)
-      .argument('<component>', 'e.g. glance')
-      .action((word: string) =>
-        withCluster(async (context, key) => (await import('./config.ts')).decideConfig(context, key, word, decision)),
-      );
-  }
-}
-
-function registerDev(cluster: Command, withCluster: WithCluster): void {
-  const dev = cluster.command('dev').description("the developer's short way");
-  dev
-    .command('sync')
-    .description('copies a program into the pod of one component and restarts it alone')
-    .argument('<component>', 'e.g. glance')
-    .argument('<localfile[:path]>', 'the program; path in the container: where the component’s own lies')
-    .option('--all', 'into every pod when there are several')
-    .option('--timeout <seconds>', 'for the pod to come up to the copy', number, 300)
-    .action((component: string, source: string, { all, timeout }: { all?: boolean; timeout: number }) =>
-      withCluster(async (context, key, config) => {
-        const [{ devSync }, { kubernetesPodAccess }] = await Promise.all([import('./dev-sync.ts'), import('./kubernetes-pod-access.ts')]);
-        const pods = kubernetesPodAccess(config as Parameters<typeof kubernetesPodAccess>[0]);
-        await devSync(context, pods, { key, component, source, timeoutSeconds: timeout, ...(all && { all }) });
-      }),
-    );
-  dev
-    .command('reset')
-    .description('back to the image')
-    .argument('<component>', 'e.g. glance')
-    .action((component: string) => withCluster(async (context, key) => (await import('./dev-sync.ts')).devReset(context, key, component)));
-}
-
-function registerInit(cluster: Command): void {
-  cluster
-    .command('init')
-    .description('a Kubernetes on this machine by kubeadm')
-    .option('--dry-run', "print kubeadm's configuration and run nothing")
-    .option('--kubernetes-version <version>', 'e.g. v1.33.1')
-    .option('--node-ip <address>', 'of this node')
-    .option('--host-name <name>', 'of this node')
-    .option('--control-plane-endpoint <host[:port]>', 'of the load balancer in front of several control planes')
-    .option('--high-availability-vip <address>', 'that moves between control planes (keepalived or kube-vip of yours)')
-    .option('--pod-network-cidr <network>', 'of the pods')
-    .option('--service-cidr <network>', 'of the Services')
-    .option('--node-cidr-mask-size <bits>', 'of each node’s part of the pod network', number)
-    .option('--image-repository <repository>', "of Kubernetes' own images")
-    .option('--apiserver-cert-extra-sans <names>', 'further names in the certificate, by commas', list)
-    .option('--enable-host-agent', 'label this node for virtual machines')
-    .option('--baremetal-node', 'label this node for the bare-metal agent')
-    .option('--ignore-preflight-errors <checks>', 'passed to kubeadm, by commas', list)
-    .action(async (flags: import('./init.ts').InitOptions) => {
-      const [{ initKubernetes }, { nodeInitHost }] = await Promise.all([import('./init.ts'), import('./node-init-host.ts')]);
-      await ending(() => initKubernetes({ print, progress }, nodeInitHost, flags));
-    });
-}
-
-function registerBundle(program: Command): void {
-  program
-    .command('bundle')
-    .description('the manifests that install the operator, for kubectl apply -f -')
-    .option('-n, --namespace <namespace>', 'that the operator runs in')
-    .option('--image <image>', 'of the operator')
-    .option('--replicas <number>', 'of it; one leads', number)
-    .option('--watch-namespaces <names>', 'only these, by commas: it then has no rights in others', list)
-    .option('--image-pull-secrets <names>', 'by commas', list)
-    .option('--requests-per-second <number>', 'at the API server, 10 or more', requestRate)
-    .option('--no-validation-rules', 'for Kubernetes before 1.25: the kind without its rules in CEL')
-    .action(async (flags: BundleOptions) => {
-      const { bundleYaml } = await import('./bundle.ts');
-      process.stdout.write(bundleYaml(flags));
-    });
-}
-
-/** Errors leave with what the program is to end with. */
-async function ending(work: () => Promise<void>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    throw withExitCode(error);
-  }
-}
-
-function withWait(command: Command): Command {
-  return command
-    .option('--wait', 'until the cluster is there, telling how it goes')
-    .option('--timeout <minutes>', 'how long to wait', number, 30);
-}
-
-function withSpec(command: Command): Command {
-  return command
-    .option('--version <tag>', 'of the services')
-    .option('--image-repository <repository>', 'where images come from')
-    .addOption(new Option('--edition <edition>', 'community or enterprise').choices(['ce', 'ee']))
-    .option('--component <key.field=value>', 'one field of one component, e.g. glance.image=…; empty clears it', collect, [])
-    .option(...DATABASE_BACKUP)
-    .option(...DATABASE_BACKUP_CLASS);
-}
-
-const DATABASE_BACKUP = [
-  '--database-backup <size>',
-  'dump the databases before upgrades, into a volume of this size, e.g. 50Gi; none: do not',
-] as const;
-const DATABASE_BACKUP_CLASS = ['--database-backup-class <class>', 'storage class of that volume'] as const;
-
-async function specOptions({ version, imageRepository, edition, ...flags }: SpecFlags) {
-  return {
-    components: await assignmentsOf(flags),
-    ...(version !== undefined && { version }),
-    ...(imageRepository !== undefined && { imageRepository }),
-    ...(edition !== undefined && { edition }),
-  };
-}
-
-async function assignmentsOf({ component, databaseBackup, databaseBackupClass }: ComponentFlags): Promise<Assignment[]> {
-  const { backupAssignments, parseAssignment } = await import('./assignment.ts');
-  return [...component.map(parseAssignment), ...backupAssignments(databaseBackup, databaseBackupClass)];
-}
-
-function collect(value: string, before: readonly string[]): string[] {
-  return [...before, value];
-}
-
-function list(value: string): string[] {
-  return value.split(',').filter((word) => word !== '');
-}
-
-function number(value: string): number {
-  const parsed = Number(value);
-  if (!Number.isFinite(parsed) || parsed <= 0) throw new InvalidArgumentError('It must be a number above 0.');
-  return parsed;
-}
-
-function requestRate(value: string): number {
-  const parsed = number(value);
-  if (parsed < 10) throw new InvalidArgumentError('It must be 10 or more.');
-  return parsed;
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
-}
-
-function progress(text: string): void {
-  process.stderr.write(`${text}\n`);
-}
-
-function readStdin(): string {
-  return readFileSync(0, 'utf8');
 }
