@@ -227,7 +227,6 @@ function treeFile(boot: BootIntent, entry: Exclude<TreeEntry, 'config'>): string
     case 'deploy':
       return { deploy_kernel: boot.kernel, deploy_ramdisk: boot.ramdisk, kernel: boot.next?.kernel, ramdisk: boot.next?.ramdisk }[entry];
     case 'network':
-    case 'inspect':
       return { deploy_kernel: undefined, deploy_ramdisk: undefined, kernel: boot.kernel, ramdisk: boot.ramdisk }[entry];
     case 'local-disk':
     case 'none':
@@ -241,8 +240,6 @@ function describe(boot: BootIntent): string {
       return 'be deployed';
     case 'network':
       return 'boot its own kernel over the network';
-    case 'inspect':
-      return 'be inspected';
     case 'local-disk':
       return 'boot from its disk';
     case 'none':

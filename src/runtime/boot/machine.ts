@@ -32,8 +32,6 @@ export type BootIntent =
       readonly deploymentId: string;
       /** The nonce that proves that the ramdisk was started by us. A secret: never logged. */
       readonly deploymentKey: string;
-      /** Device names below /dev in the order in which the ramdisk tries them. @default cciss/c0d0, sda, hda, vda */
-      readonly disks?: readonly string[];
       readonly append?: string;
       /** The only source address that may fetch the key, besides having to hold the machine's lease. @default any lease of the machine */
       readonly allowedAddress?: string;
@@ -44,8 +42,6 @@ export type BootIntent =
     }
   /** Start the instance's own kernel over the network. */
   | { readonly kind: 'network'; readonly kernel: string; readonly ramdisk: string; readonly root: string; readonly append?: string }
-  /** Start a ramdisk that only looks at the hardware. */
-  | { readonly kind: 'inspect'; readonly kernel: string; readonly ramdisk: string; readonly append?: string }
   /** Start what is on the disk. */
   | { readonly kind: 'local-disk' }
   /** Nothing of ours: no boot file. */

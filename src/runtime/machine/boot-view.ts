@@ -11,14 +11,10 @@ import type { SecretSource } from './secrets.ts';
 export interface BootViewOptions {
   readonly store: Store;
   readonly secrets: SecretSource;
-  /** Device names below /dev in the order in which the ramdisk tries them. */
-  readonly disks?: readonly string[];
   /** The only iSCSI initiator that a ramdisk's target lets in. Default: whoever has the CHAP secret. */
   readonly initiatorName?: string;
   /** Whether a ramdisk shall go into the system that was written without the firmware. */
   readonly kexec?: boolean;
-  /** [baremetal] pxe_append_params. */
-  readonly append?: string;
 }
 
 /** The machine's directory in the boot tree is named after its instance while it has one, as in the original. */
@@ -90,15 +86,13 @@ export class BootView implements BootMachines {
       const root = deployment?.written?.root;
       // Also one that was adopted: it was installed by somebody else, and boots as it did before.
       if (deployment === undefined || deployment.image.boot === 'local' || root === undefined) return { kind: 'local-disk' };
-      return { kind: 'network', kernel: `${directory}/kernel`, ramdisk: `${directory}/ramdisk`, root, ...this.#append(networkWords(node)) };
+      return { kind: 'network', kernel: `${directory}/kernel`, ramdisk: `${directory}/ramdisk`, root, ...append(networkWords(node)) };
     }
     const session = node.ramdisk ?? deployment;
     if (session === undefined || !mayHavePosted(node)) return { kind: 'none', reason: `it is ${node.state}` };
     // A key that has been used is not handed out again: a second ramdisk could do nothing with it.
     if (session.keyHash === undefined) return { kind: 'none', reason: 'its ramdisk has reported already' };
     const key = await this.#options.secrets.read(deployKeyName(session.id));
-    const { append } = this.#append();
-    const words = [...(append === undefined ? [] : [append]), ...ramdiskWords(node, this.#options)].join(' ');
     return {
       kind: 'deploy',
       kernel: `${directory}/deploy_kernel`,
@@ -106,17 +100,15 @@ export class BootView implements BootMachines {
       iscsiTargetIqn: session.iqn,
       deploymentId: String(node.number),
       deploymentKey: key.reveal(),
-      ...(this.#options.disks && { disks: this.#options.disks }),
-      ...(words !== '' && { append: words }),
+      ...append(ramdiskWords(node, this.#options)),
       ...(session.allowedAddress !== undefined && { allowedAddress: session.allowedAddress }),
       keyExpiresAtMs: session.expiresAt,
     };
   }
+}
 
-  #append(more: readonly string[] = []): { append?: string } {
-    const words = [...(this.#options.append === undefined ? [] : [this.#options.append]), ...more];
-    return words.length === 0 ? {} : { append: words.join(' ') };
-  }
+function append(words: readonly string[]): { append?: string } {
+  return words.length === 0 ? {} : { append: words.join(' ') };
 }
 
 /** What our ramdisk is told beyond the original's words; others pass over them. */

@@ -282,7 +282,6 @@ const intent: fc.Arbitrary<BootIntent> = fc.oneof(
     .record({ deploymentKey: fc.stringMatching(/^[A-Z0-9]{32}$/), append: fc.constantFrom('', 'quiet', 'a=1 b=2') })
     .map((over) => ({ ...DEPLOY, ...over })),
   fc.constant(NETWORK),
-  fc.constant<BootIntent>({ kind: 'inspect', kernel: 'ik', ramdisk: 'ir' }),
   fc.constant<BootIntent>({ kind: 'local-disk' }),
   fc.constant<BootIntent>({ kind: 'none', reason: 'maintenance' }),
 );

@@ -5,7 +5,7 @@ import { loaderErrors } from './errors.ts';
 export type LoaderFormat = 'pxelinux' | 'grub' | 'ipxe';
 
 export interface LoaderEntry {
-  readonly label: 'deploy' | 'boot' | 'inspect';
+  readonly label: 'deploy' | 'boot';
   /** Path below the boot root. */
   readonly kernel: string;
   readonly ramdisk: string;
@@ -27,7 +27,8 @@ export interface LoaderContext {
   readonly pxelinuxLocal: 'localboot' | 'chain';
 }
 
-const DEFAULT_DISKS = ['cciss/c0d0', 'sda', 'hda', 'vda'];
+/** Device names below /dev in the order in which the ramdisk tries them, as in the seed's template. */
+const DISKS = ['cciss/c0d0', 'sda', 'hda', 'vda'];
 /** The seed's placeholder for the root device before the deployment knows it. */
 // biome-ignore lint/suspicious/noTemplateCurlyInString: the literal text
 const UNKNOWN_ROOT = '${ROOT}';
@@ -43,7 +44,7 @@ export function menuOf(uuid: string, boot: BootIntent): LoaderMenu | undefined {
         ramdisk: `${uuid}/deploy_ramdisk`,
         args: [
           'selinux=0',
-          `disk=${required('disks', (boot.disks ?? DEFAULT_DISKS).join(','))}`,
+          `disk=${DISKS.join(',')}`,
           `iscsi_target_iqn=${required('iscsiTargetIqn', boot.iscsiTargetIqn)}`,
           `deployment_id=${required('deploymentId', boot.deploymentId)}`,
           `deployment_key=${required('deploymentKey', boot.deploymentKey)}`,
@@ -57,11 +58,6 @@ export function menuOf(uuid: string, boot: BootIntent): LoaderMenu | undefined {
     }
     case 'network':
       return { kind: 'entries', entries: [ownKernel(uuid, required('root', boot.root), boot.append)] };
-    case 'inspect':
-      return {
-        kind: 'entries',
-        entries: [{ label: 'inspect', kernel: `${uuid}/kernel`, ramdisk: `${uuid}/ramdisk`, args: words(boot.append), tellAddress: true }],
-      };
     case 'local-disk':
       return { kind: 'local' };
     case 'none':

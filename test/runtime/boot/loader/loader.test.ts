@@ -89,13 +89,6 @@ describe('values that a configuration cannot carry are refused by name, without 
       says: /iscsi_target_iqn contains a space/,
     },
     {
-      name: 'a space in a disk',
-      boot: deploy({ disks: ['sda', 'init=/bin/sh root'] }),
-      formats: FORMATS,
-      code: 'LOADER_BAD_VALUE',
-      says: /disk contains a space/,
-    },
-    {
       name: 'a carriage return',
       boot: deploy({ append: 'a\rb' }),
       formats: FORMATS,
