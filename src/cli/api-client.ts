@@ -12,7 +12,22 @@ export const clientErrors = defineErrors('bmctl', {
   }),
   BMCTL_NO_ANSWER: entry<{ url: string; reason: string }>({
     message: ({ url, reason }) => `bms-core does not answer at ${url}: ${reason}`,
-    cure: 'Start it (npm run demo -- --keep is one way), or name another address with --api or BMCTL_API',
+    cure: ({ url, reason }) =>
+      `Start it (npm run demo -- --keep is one way), or name another address with --api or BMCTL_API${
+        url.startsWith('http:') && reason === 'socket hang up' ? '; where it speaks TLS, https:// with --ca' : ''
+      }`,
+  }),
+  BMCTL_CERTIFICATE: entry<{ origin: string; reason: string; cure: string }>({
+    message: ({ origin, reason }) => `the certificate that ${origin} shows is not believed, and nothing was sent: ${reason}`,
+    cure: ({ cure }) => cure,
+  }),
+  BMCTL_NO_TLS: entry<{ origin: string }>({
+    message: ({ origin }) => `what listens at ${origin} does not speak TLS`,
+    cure: 'Write --api or BMCTL_API with http://, or set [api] tls_cert and tls_key of bms-core',
+  }),
+  BMCTL_CA: entry<{ path: string }>({
+    message: ({ path }) => `${path} holds no certificate in PEM`,
+    cure: 'Give --ca or BMCTL_CA the file of the authority that signed the certificate of the API; of a certificate that signed itself, that certificate',
   }),
   BMCTL_NOT_BMS_CORE: entry<{ url: string; status: number }>({
     message: ({ url, status }) => `what answers at ${url} (status ${status}) is not bms-core`,
@@ -75,16 +90,19 @@ export function apiClient({ base, network, clock, random, token, ca }: ApiClient
       signal,
     ).catch((cause: unknown) => {
       if (signal?.aborted || cause instanceof CodedError) throw cause;
-      throw clientErrors.BMCTL_NO_ANSWER({ url: url.href, reason: cause instanceof Error ? cause.message : String(cause) }, { cause });
+      throw notReached(url, cause);
     });
     const text = Buffer.from(answer.body).toString('utf8');
     if (answer.status < 300) return text;
     const { error } = (parseJson(text) ?? {}) as {
       error?: { code?: unknown; message?: unknown; cure?: unknown; details?: ExitError['details'] };
     };
-    if (typeof error?.code !== 'string') throw clientErrors.BMCTL_NOT_BMS_CORE({ url: url.href, status: answer.status });
+    if (typeof error?.code !== 'string') {
+      const stranger = clientErrors.BMCTL_NOT_BMS_CORE({ url: url.href, status: answer.status });
+      throw new ExitError(exitCode.noAnswer, stranger, [], answer.status);
+    }
     const refusal = new CodedError(error.code, String(error.message), String(error.cure));
-    throw new ExitError(exitCodeOfStatus(answer.status), refusal, error.details);
+    throw new ExitError(exitCodeOfStatus(answer.status), refusal, error.details, answer.status);
   };
   return {
     async ask<Id extends OperationId>(operation: Id, parameters: PathParameters<Id>, options: AskOptions = {}): Promise<AnswerOf<Id>> {
@@ -98,6 +116,36 @@ export function apiClient({ base, network, clock, random, token, ca }: ApiClient
     },
     text: (operation, options = {}) => send(operations[operation].method, operations[operation].path, options),
   };
+}
+
+/** Whether it is worth asking again: nobody answered, or somebody who said that it is not possible now. */
+export function isPassing(error: unknown): boolean {
+  if (error instanceof ExitError) return error.status !== undefined && PASSING.has(error.status);
+  return error instanceof CodedError && error.code === 'BMCTL_NO_ANSWER';
+}
+
+/** Not now; and what a proxy says while who is behind it starts again. */
+const PASSING: ReadonlySet<number> = new Set([502, 503, 504]);
+
+/** Codes of OpenSSL's X509_V_ERR_*, as Node names them, that a person has to tell apart. */
+const CERTIFICATE_CURES: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'Renew the file of [api] tls_cert; bms-core takes it over within a minute, without a restart',
+  CERT_NOT_YET_VALID: 'Compare the clocks of this machine and of the one that made the certificate',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'Ask by a name or an address that the certificate carries, or make one that carries this',
+};
+const UNKNOWN_AUTHORITY = 'Give the authority that signed it (of one that signed itself, the certificate) with --ca FILE or BMCTL_CA';
+
+function notReached(url: URL, cause: unknown): CodedError {
+  const reason = (cause instanceof Error ? cause.message : String(cause)).replace(/\s+/g, ' ').trim();
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  if (url.protocol === 'https:' && code === 'EPROTO' && reason.includes('wrong version number'))
+    return clientErrors.BMCTL_NO_TLS({ origin: url.origin }, { cause });
+  if (/^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_CERT_|INVALID_CA|PATH_LENGTH)/.test(code))
+    return clientErrors.BMCTL_CERTIFICATE(
+      { origin: url.origin, reason: reason.replace(/; if the root CA.*$/, ''), cure: CERTIFICATE_CURES[code] ?? UNKNOWN_AUTHORITY },
+      { cause },
+    );
+  return clientErrors.BMCTL_NO_ANSWER({ url: url.href, reason }, { cause });
 }
 
 function parseJson(text: string): unknown {

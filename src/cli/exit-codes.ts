@@ -21,6 +21,8 @@ export class ExitError extends CodedError {
     readonly exitCode: number,
     error: CodedError,
     readonly details: readonly { readonly what: string; readonly why: string }[] = [],
+    /** Of the answer, where it was one. */
+    readonly status?: number,
   ) {
     super(error.code, error.message, error.cure, { cause: error });
   }
@@ -36,5 +38,10 @@ export function exitCodeOfStatus(status: number): number {
 
 export function exitCodeOf(error: unknown): number {
   if (error instanceof ExitError) return error.exitCode;
-  return error instanceof CodedError && error.code.startsWith('BMCTL_NO') ? exitCode.noAnswer : exitCode.failed;
+  if (!(error instanceof CodedError)) return exitCode.failed;
+  if (error.code.startsWith('BMCTL_NO') || error.code === 'BMCTL_CERTIFICATE') return exitCode.noAnswer;
+  // what was named on the command line
+  return error.code.startsWith('BMCTL_SECRET') || error.code === 'BMCTL_CA' || error.code === 'BMCTL_TOKEN'
+    ? exitCode.usage
+    : exitCode.failed;
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { CodedError } from 'cdk8s-baremetal-contract';
 import { Command, CommanderError } from 'commander';
-import { apiClient } from './api-client.ts';
+import { apiClient, clientErrors } from './api-client.ts';
 import { registerBmc } from './commands/bmc.ts';
 import { registerCatalog } from './commands/catalog.ts';
 import { registerCompletion } from './commands/completion.ts';
@@ -19,7 +19,7 @@ import { registerWatch } from './commands/watch.ts';
 import { registerWork } from './commands/work.ts';
 import { ExitError, exitCode, exitCodeOf } from './exit-codes.ts';
 import { bootReport, type CommandContext, explainMac, nodeDiagnose, nodeList, nodeShow, nodeTimeline } from './node-commands.ts';
-import { readSecret, secretErrors } from './secret-input.ts';
+import { checkedToken, readSecret, secretErrors } from './secret-input.ts';
 import type { Surroundings } from './surroundings.ts';
 
 interface GlobalFlags {
@@ -43,15 +43,16 @@ export function buildProgram(world: Surroundings): Command {
 
   const context = async (): Promise<CommandContext> => {
     const { api: base, tokenFile, ca, json } = program.opts<GlobalFlags>();
-    const token = await readSecret(world, tokenFile, 'BMCTL_TOKEN');
+    const given = await readSecret(world, tokenFile, 'BMCTL_TOKEN');
+    const token = tokenFile === undefined && given?.reveal() === '' ? undefined : given; // an empty variable is none
     const { network, clock, random } = world;
     const api = apiClient({
       base,
       network,
       clock,
       random,
-      ...(token && { token }),
-      ...(ca !== undefined && { ca: readFileSync(ca, 'utf8') }),
+      ...(token && { token: checkedToken(token, tokenFile ?? 'BMCTL_TOKEN') }),
+      ...(ca !== undefined && { ca: authorities(ca) }),
     });
     return { ...world, api, asJson: json === true };
   };
@@ -132,6 +133,13 @@ export async function runProgram(program: Command, argv: readonly string[], { no
     note(told instanceof CodedError ? described(told) : told instanceof Error ? told.message : String(told));
     return exitCodeOf(told);
   }
+}
+
+/** Node passes over a file of something else, and then trusts nobody. */
+function authorities(path: string): string {
+  const pem = readFileSync(path, 'utf8');
+  if (!/^-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----/m.test(pem)) throw clientErrors.BMCTL_CA({ path });
+  return pem;
 }
 
 function described(error: CodedError): string {

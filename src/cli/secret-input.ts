@@ -13,7 +13,26 @@ export const secretErrors = defineErrors('bmctl secrets', {
     message: ({ path, why }) => `${path} cannot be read: ${why}`,
     cure: 'Check the path and its permissions',
   }),
+  BMCTL_TOKEN: entry<{ where: string; why: string }>({
+    message: ({ where, why }) => `what ${where} holds is no token of the API: ${why}`,
+    cure: 'Put the one line there that bmctl token create printed',
+  }),
 });
+
+/** A token goes into a header: one word of ASCII. What it is not is told without telling it. */
+export function checkedToken(token: Secret, where: string): Secret {
+  const text = token.reveal();
+  const why =
+    text === ''
+      ? 'nothing'
+      : /\s/.test(text)
+        ? 'several words or lines'
+        : /^[!-~]+$/.test(text)
+          ? undefined
+          : 'other characters than ASCII';
+  if (why !== undefined) throw secretErrors.BMCTL_TOKEN({ where, why });
+  return token;
+}
 
 /** Without the line break that editors and echo put at its end. Undefined when it is nowhere. */
 export async function readSecret(

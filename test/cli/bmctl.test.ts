@@ -12,6 +12,7 @@ import { parseEvents } from '../../src/cli/commands/follow.ts';
 import { exitCode } from '../../src/cli/exit-codes.ts';
 import { Harness, PASSWORD } from '../runtime/api/harness.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
+import { certificates } from './certificates.ts';
 import { type Ran, runBmctl } from './run-bmctl.ts';
 
 const folder = temporaryFolder();
@@ -73,7 +74,7 @@ describe('bmctl', () => {
   });
 
   it('takes no password on the command line, and says where from instead', async () => {
-    expect(await bmctl(ENROL)).toMatchObject({ code: exitCode.failed, err: expect.stringContaining('BMCTL_SECRET') });
+    expect(await bmctl(ENROL)).toMatchObject({ code: exitCode.usage, err: expect.stringContaining('BMCTL_SECRET') });
     expect((await bmctl([...ENROL, '--password', 'x'])).code).toBe(exitCode.usage);
   });
 
@@ -176,6 +177,66 @@ describe('bmctl', () => {
     await harness.machine(1);
     const { code, err } = await bmctl(['deploy', 'w', '-i', 'image-1', '-n', 'bm-1', '-y', '-w', '--timeout', '1']);
     expect([code, err]).toEqual([exitCode.timeout, expect.stringContaining('BMCTL_TIMEOUT')]);
+  });
+
+  it('002-10: deploy --wait outlives a restart of bms-core in the middle', async () => {
+    await harness.image();
+    const { uuid } = await harness.machine(1);
+    await harness.api.start();
+    const notes: string[] = [];
+    const heard = Promise.withResolvers<void>();
+    const deployed = runBmctl(['deploy', 'web-1', '-i', 'image-1', '-n', 'bm-1', '-y', '-w', '--timeout', '60'], { BMCTL_API: api }, '', {
+      note: (line) => {
+        notes.push(line);
+        if (line.startsWith('bm-1 is ') || line.includes('asking until')) heard.resolve();
+      },
+    });
+    await heard.promise;
+    const { port } = server.local;
+    await server.close(0);
+    while (!notes.some((line) => line.includes('asking until it does'))) await new Promise((resolve) => setTimeout(resolve, 5));
+    server = await nodeNetwork.serveHttp({ address: '127.0.0.1', port }, harness.api.handle);
+    await harness.change(uuid, (node) => ({ ...node, state: 'active', reason: 'web-1 boots' }));
+    expect(await deployed).toMatchObject({ code: exitCode.done, out: 'web-1 is ACTIVE on bm-1.' });
+    expect(notes.filter((line) => line.includes('asking until it does'))).toHaveLength(1);
+  });
+
+  it.each([
+    ['no TLS at all', {}, 'BMCTL_NO_TLS: what listens at https://127.0.0.1:'],
+    [
+      'a certificate of an authority that is not known',
+      { tls: 'now' },
+      'is not believed, and nothing was sent: self-signed certificate. Give the authority',
+    ],
+    ['an expired certificate', { tls: 'expired', ca: true }, 'certificate has expired. Renew the file of [api] tls_cert'],
+    ['a certificate of another name', { tls: 'elsewhere', ca: true }, 'Ask by a name or an address that the certificate carries'],
+    ['a file of authorities that holds none', { tls: 'now', ca: 'garbage' }, 'holds no certificate in PEM'],
+  ] as const)(
+    'a certificate is judged, and the cure fits: %s',
+    async (_, given: { tls?: keyof typeof certificates; ca?: unknown }, said) => {
+      if (given.tls !== undefined) {
+        await server.close(0);
+        server = await nodeNetwork.serveHttp({ address: '127.0.0.1', port: 0, tls: certificates[given.tls] }, harness.api.handle);
+      }
+      writeFileSync(folder.path('ca.pem'), given.ca === 'garbage' || given.tls === undefined ? 'x' : certificates[given.tls].cert);
+      const where = ['--api', `https://127.0.0.1:${server.local.port}`, ...(given.ca === undefined ? [] : ['--ca', folder.path('ca.pem')])];
+      const { code, err } = await bmctl([...where, 'list'], { BMCTL_TOKEN: 'bms_geheim' });
+      expect([code, err]).toEqual([given.ca === 'garbage' ? exitCode.usage : exitCode.noAnswer, expect.stringContaining(said)]);
+      expect(err).not.toMatch(/npm run demo|geheim|\n/);
+    },
+  );
+
+  it.each([
+    ['', 'nothing'],
+    ['two words', 'several words or lines'],
+    ['geheim\nnoch eins', 'several words or lines'],
+    ['gehéim', 'other characters than ASCII'],
+  ])('a token that can be none is refused before it is sent, and not told: %j', async (text, why) => {
+    writeFileSync(folder.path('token'), text);
+    const { code, err } = await bmctl(['--token-file', folder.path('token'), 'list']);
+    expect([code, err]).toEqual([exitCode.usage, expect.stringContaining(`token of the API: ${why}`)]);
+    expect(err).not.toContain('geh');
+    expect((await bmctl(['list'], { BMCTL_TOKEN: '' })).code).toBe(exitCode.done);
   });
 
   it('002-10: a flavor that nothing fits is told machine by machine', async () => {

@@ -2,31 +2,37 @@
 
 import { CodedError } from 'cdk8s-baremetal-contract';
 import type { ApiEvent, NodeSummary } from 'cdk8s-baremetal-contract/api/index';
-import { withDeadline } from 'cdk8s-baremetal-runtime/core/index';
+import { sleep, withDeadline } from 'cdk8s-baremetal-runtime/core/index';
+import { isPassing } from '../api-client.ts';
 import { ExitError, exitCode } from '../exit-codes.ts';
 import type { CommandContext } from '../node-commands.ts';
 import { progressText } from '../progress-text.ts';
 
 export interface FollowOptions {
   readonly node: string;
+  /** What people call it. */
+  readonly name: string;
   readonly timeoutMs: number;
   /** Undefined: not there yet. `failed`: it will not get there. */
   readonly verdict: (node: NodeSummary) => 'there' | 'failed' | undefined;
 }
 
+/** A daemon that is restarted is there again within seconds. */
+const AGAIN_MS = 1_000;
+
 /**
  * Reads events one answer at a time (`once`), so that nothing is needed but requests: an answer comes when something happens, and the next request
  * goes on after it. A daemon that is started again in the meantime is asked until it answers.
  */
-export async function follow(context: CommandContext, { node, timeoutMs, verdict }: FollowOptions): Promise<NodeSummary> {
+export async function follow(context: CommandContext, { node, name, timeoutMs, verdict }: FollowOptions): Promise<NodeSummary> {
   const { clock, signal } = context;
   const late = (): Error =>
     new ExitError(
       exitCode.timeout,
       new CodedError(
         'BMCTL_TIMEOUT',
-        `${node} is not there after ${timeoutMs / 1000} s`,
-        `bmctl diagnose ${node} says how it is; it goes on without us`,
+        `${name} is not yet where it shall be after ${timeoutMs / 1000} s`,
+        `bmctl diagnose ${name} says how it is; it goes on without us`,
       ),
     );
   return withDeadline(clock, timeoutMs, late, (limit) => followed(context, node, verdict, limit), signal);
@@ -40,12 +46,24 @@ async function followed(
 ): Promise<NodeSummary> {
   let lastId: string | undefined;
   let shown = '';
+  let silent = false;
   for (;;) {
-    const text = await context.api.text('events', {
-      query: { node, once: 'true' },
-      signal,
-      ...(lastId !== undefined && { headers: { 'last-event-id': lastId } }),
-    });
+    const text = await context.api
+      .text('events', {
+        query: { node, once: 'true' },
+        signal,
+        ...(lastId !== undefined && { headers: { 'last-event-id': lastId } }),
+      })
+      .catch((error: unknown) => {
+        if (signal.aborted || !isPassing(error)) throw error;
+        if (!silent) context.note(`${error instanceof Error ? error.message : String(error)}; asking until it does`);
+        silent = true;
+      });
+    if (text === undefined) {
+      await sleep(context.clock, AGAIN_MS, signal);
+      continue;
+    }
+    silent = false;
     const { id, events } = parseEvents(text);
     lastId = id ?? lastId;
     for (const event of events) {

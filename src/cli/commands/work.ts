@@ -66,6 +66,7 @@ export function registerWork(program: Command, context: Context): void {
       if (flags.wait) {
         await follow(at, {
           node: instance.node.uuid,
+          name: instance.node.name,
           timeoutMs: flags.timeout * 1000,
           verdict: (seen) =>
             seen.state === 'active' ? 'there' : seen.instance === undefined || seen.state === 'error' ? 'failed' : undefined,
@@ -99,7 +100,7 @@ export function registerWork(program: Command, context: Context): void {
       const { node: after } = await at.api.ask('destroyNode', { node }, { body: confirmation(flags) });
       if (flags.wait) {
         const verdict = (seen: NodeSummary) => (seen.instance === undefined ? 'there' : seen.state === 'error' ? 'failed' : undefined);
-        await follow(at, { node: after.uuid, timeoutMs: flags.timeout * 1000, verdict });
+        await follow(at, { node: after.uuid, name: after.name, timeoutMs: flags.timeout * 1000, verdict });
       }
       at.print(at.asJson ? JSON.stringify(after, undefined, 2) : `The instance on ${after.name} ${flags.wait ? 'has ended' : 'ends'}.`);
     });
