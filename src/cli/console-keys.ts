@@ -7,7 +7,7 @@ export type ConsoleInput =
   | { readonly kind: 'help' };
 
 /** Ctrl-]: ssh's ~ at the start of a line would end the ssh session around bmctl. */
-export const ESCAPE = 0x1d;
+const ESCAPE = 0x1d;
 
 export const CONSOLE_HELP = 'Ctrl-] then: . ends the console, b sends a break, ? shows this, Ctrl-] sends Ctrl-] itself';
 

@@ -61,7 +61,7 @@ export async function createCluster(context: ClusterContext, options: CreateOpti
 }
 
 /** Name of the Secret that `create` makes for the password. */
-export function passwordSecretName(cluster: string): string {
+function passwordSecretName(cluster: string): string {
   return `${cluster}-mysql`;
 }
 

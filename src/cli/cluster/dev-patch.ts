@@ -11,7 +11,7 @@ import type { Component } from 'cdk8s-baremetal-contract/onecloud/index';
 import type { KubeObject, LiveObject } from '../../operator/engine/objects.ts';
 import { clusterAnnotation } from './names.ts';
 
-export const DEV_CONTAINER = 'dev-sync';
+const DEV_CONTAINER = 'dev-sync';
 const VOLUME = 'dev-sync';
 const DIRECTORY = '/dev-sync';
 

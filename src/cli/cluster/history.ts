@@ -6,7 +6,7 @@ import type { Cluster } from './cluster-object.ts';
 type HistoryHolder = Pick<Cluster, 'spec' | 'status'>;
 
 /** Changes of the whole cluster, the oldest first. */
-export function versionChanges({ status }: HistoryHolder): readonly VersionChange[] {
+function versionChanges({ status }: HistoryHolder): readonly VersionChange[] {
   return (status.history ?? []).filter(({ component }) => component === undefined);
 }
 

@@ -96,7 +96,7 @@ export async function abortRestore(context: ClusterContext, key: ClusterKey): Pr
 }
 
 /** The newest first. Pure. */
-export function dumpsOf({ status }: Pick<Cluster, 'status'>): TakenDump[] {
+function dumpsOf({ status }: Pick<Cluster, 'status'>): TakenDump[] {
   return (status.history ?? []).toReversed().flatMap(({ databaseDump, from, component, when }: VersionChange): TakenDump[] => {
     const file = /^\S+\.sql\.gz/.exec(databaseDump?.message ?? '')?.[0];
     if (databaseDump?.state !== 'Taken' || file === undefined || from === undefined) return [];

@@ -9,7 +9,7 @@ import type { ClusterContext, ClusterKey } from './context.ts';
 import { clusterErrors } from './errors.ts';
 import { follow } from './watch-cluster.ts';
 
-export const DEFAULT_WAIT_MINUTES = 30;
+const DEFAULT_WAIT_MINUTES = 30;
 
 export type Outcome =
   | { readonly type: 'there' }

@@ -4,7 +4,7 @@ import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 
 const MIB = 1024 * 1024;
 /** Larger than the 64 MiB that a first image should have; the rest of a real one is mostly free space too. */
-export const DEMO_IMAGE_BYTES = 96 * MIB;
+const DEMO_IMAGE_BYTES = 96 * MIB;
 /** Where data lies: boot sector and loader, a file system's start, something in the middle, the very end. */
 const EXTENTS = [
   { offset: 0, length: 1 * MIB },

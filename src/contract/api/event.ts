@@ -26,5 +26,3 @@ export const apiEvent = z.discriminatedUnion('type', [
     .describe('What was missed is not kept; `node` events with the present state of every machine follow'),
 ]);
 export type ApiEvent = z.infer<typeof apiEvent>;
-
-export const eventTypes = ['node', 'transition', 'seen', 'removed', 'reset'] as const;

@@ -207,8 +207,6 @@ export const diagnosis = z.object({
   findings: z.array(z.object({ what: z.string(), cure: z.string().optional() })),
 });
 
-export const nodeKey = id;
-
 export type NodeSummary = z.infer<typeof nodeSummary>;
 export type NodeDetail = z.infer<typeof nodeDetail>;
 export type TimelineEntry = z.infer<typeof timelineEntry>;

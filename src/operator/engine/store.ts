@@ -4,19 +4,8 @@ import { keyOf, type LiveObject } from './objects.ts';
 /** The index values that an object is found under. */
 export type Indexer = (object: LiveObject) => readonly string[];
 
-/** By uid of the owners. */
-export const byOwner: Indexer = ({ metadata }) => (metadata.ownerReferences ?? []).map(({ uid }) => uid);
-
 /** By namespace. */
 export const byNamespace: Indexer = ({ metadata: { namespace } }) => (namespace === undefined ? [] : [namespace]);
-
-/** By the value of one label. */
-export function byLabel(label: string): Indexer {
-  return ({ metadata }) => {
-    const value = metadata.labels?.[label];
-    return value === undefined ? [] : [value];
-  };
-}
 
 export interface ReadableStore {
   readonly size: number;

@@ -23,7 +23,7 @@ const DAY_MS = 86_400_000;
 const AUTHORITY_DAYS = 3650;
 const SERVICE_DAYS = 365;
 /** A service certificate is made anew this long before it ends. */
-export const RENEW_BEFORE_MS = 60 * DAY_MS;
+const RENEW_BEFORE_MS = 60 * DAY_MS;
 
 export function makeAuthority(commonName: string, options: CertificateOptions): KeyAndCertificate {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });

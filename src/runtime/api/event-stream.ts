@@ -23,7 +23,7 @@ export interface EventStreamOptions {
 }
 
 /** Below the idle time-outs of usual proxies. */
-export const HEARTBEAT_MS = 15_000;
+const HEARTBEAT_MS = 15_000;
 const BATCH = 256;
 
 export async function* eventStream(options: EventStreamOptions): AsyncGenerator<string> {

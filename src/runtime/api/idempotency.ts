@@ -18,7 +18,7 @@ const record = z.object({
 type KeyRecord = z.infer<typeof record>;
 export const idempotencyKind: Kind<KeyRecord> = { name: 'idempotency', parse: (value) => record.parse(value) };
 
-export const KEY_LIFETIME_MS = 24 * 3600 * 1000;
+const KEY_LIFETIME_MS = 24 * 3600 * 1000;
 const ABANDONED_MS = 60_000;
 const SWEEP_MS = 600_000;
 /** Fields that are left out of the fingerprint: a hash of a weak password would give it away. */

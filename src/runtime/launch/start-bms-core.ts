@@ -54,7 +54,7 @@ export function prepareTftpboot({ environmentText, mounts, run, print, mountsTft
 }
 
 /** KEY=VALUE lines; blank lines and # comments are skipped, quotes and $ have no meaning. */
-export function parseEnvironment(text: string, file: string): Map<string, string> {
+function parseEnvironment(text: string, file: string): Map<string, string> {
   const values = new Map<string, string>();
   text.split('\n').forEach((line, index) => {
     if (line.trim() === '' || line.startsWith('#')) return;

@@ -49,7 +49,6 @@ export {
   type AskOptions,
   adopt,
   ask,
-  possibleVerbs,
   refuseSpawn,
   refuseVerb,
   type SpawnOutcome,

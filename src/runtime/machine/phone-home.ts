@@ -40,7 +40,7 @@ export function phoneHomeHash(token: Secret): string {
  * The drive with what the instance is to send, and where to: for first-boot scripts as fields, for cloud-init as its module `phone_home`, whose form
  * cannot carry a token, so there it is in the address.
  */
-export function withVendorData(drive: ConfigDrive, url: string, token: Secret): ConfigDrive {
+function withVendorData(drive: ConfigDrive, url: string, token: Secret): ConfigDrive {
   const module = { phone_home: { url: `${url}?token=${token.reveal()}`, post: ['instance_id', 'hostname', 'fqdn'], tries: 30 } };
   const vendorData = {
     phone_home: { url, token: token.reveal() },

@@ -10,7 +10,7 @@ import type { NodeRecord, NodeState } from './node-record.ts';
 export type KeySession = Omit<RamdiskSession, 'purpose' | 'progress' | 'facts'>;
 
 /** Steps of an inspection, a cleaning or a rescue in which its ramdisk may be up. */
-export const RAMDISK_UP: readonly string[] = ['power on', 'wait for the ramdisk'];
+const RAMDISK_UP: readonly string[] = ['power on', 'wait for the ramdisk'];
 const ramdiskStates: ReadonlySet<NodeState> = new Set(['inspecting', 'cleaning', 'rescuing']);
 
 export function sessionOf(node: NodeRecord): KeySession | undefined {

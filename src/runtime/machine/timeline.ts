@@ -21,7 +21,7 @@ export async function observe(options: { store: Store; clock: Clock }, nodeId: s
   return result.outcome === 'missing' ? undefined : result.record.value;
 }
 
-export function withObservation(node: NodeRecord, seen: Observation, now: number): NodeRecord {
+function withObservation(node: NodeRecord, seen: Observation, now: number): NodeRecord {
   const { type, detail, intent, lease } = seen;
   const next = withEvent(node, { type, ...(detail !== undefined && { detail }), ...(intent && { intent }) }, now);
   if (lease === undefined || !node.interfaces.some(({ mac }) => mac === lease.mac)) return next;

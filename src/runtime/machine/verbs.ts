@@ -46,11 +46,6 @@ const harmful: ReadonlySet<Verb> = new Set(['destroy', 'rebuild', 'clean']);
 /** These come through whatever else is under way or waiting. */
 const urgent: ReadonlySet<Verb> = new Set(['destroy', 'abort', 'unstick', 'retry']);
 
-/** What could be asked of the machine as it is now. */
-export function possibleVerbs(node: NodeRecord): Verb[] {
-  return verbs.filter((verb) => refuseVerb(node, verb) === undefined);
-}
-
 /**
  * Leaves a request on the record for the owner. Resolves to the record with it. Throws MACHINE_UNKNOWN, MACHINE_WRONG_STATE (with what is
  * possible), MACHINE_BUSY, MACHINE_IN_MAINTENANCE, and for verbs that lose data MACHINE_NOT_APPROVED or MACHINE_PLAN_CHANGED. Asking for the same thing

@@ -42,7 +42,7 @@ export const beginKind: Kind<z.infer<typeof begin>> = { name: 'outbox-begin', pa
 export const emptyOutbox: OutboxRecord = { sequence: 0, pending: [], dead: [] };
 
 /** Enough for days of failing deployments of one machine. */
-export const MOST_PENDING = 100;
+const MOST_PENDING = 100;
 export const MOST_DEAD = 20;
 
 /** States in which something is under way: nobody is told of them, since they end in another. */

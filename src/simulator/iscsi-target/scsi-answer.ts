@@ -7,7 +7,7 @@ export interface ScsiAnswer {
   readonly data?: Uint8Array;
 }
 
-export const CHECK_CONDITION = 0x02;
+const CHECK_CONDITION = 0x02;
 
 export function checkCondition(key: number, asc: number, ascq = 0): ScsiAnswer {
   return { status: CHECK_CONDITION, sense: fixedSense(key, asc, ascq) };

@@ -22,7 +22,7 @@ export function formatHead(startLine: string, headers: Readonly<Record<string, s
   return Buffer.from(`${startLine}\r\n${fields.join('')}\r\n`, 'latin1');
 }
 
-export function parseHead(text: string): MessageHead {
+function parseHead(text: string): MessageHead {
   const [startLine = '', ...lines] = text.split('\r\n');
   const headers: Record<string, string> = {};
   for (const line of lines) {

@@ -44,7 +44,7 @@ const LONGEST_LINE_BYTES = 1024;
 /** How long the other side may take to close after its line. */
 const CLOSE_WAIT_MS = 2_000;
 
-export class RamdiskError extends Error {}
+class RamdiskError extends Error {}
 
 /** Resolves when the ramdisk has been told that it is done. Rejects with RamdiskError, or with the signal's reason. */
 export async function runDeployRamdisk(options: RamdiskOptions): Promise<void> {

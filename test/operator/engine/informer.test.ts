@@ -4,7 +4,7 @@ import { ApiError, statusError } from '../../../src/operator/engine/api-error.ts
 import { createInformer, type Informer, type InformerOptions } from '../../../src/operator/engine/informer.ts';
 import { keyOf } from '../../../src/operator/engine/objects.ts';
 import { resourceTypes } from '../../../src/operator/engine/resource-types.ts';
-import { byLabel, byOwner } from '../../../src/operator/engine/store.ts';
+import type { Indexer } from '../../../src/operator/engine/store.ts';
 import { silentLogger } from '../../../src/runtime/core/logger.ts';
 import { VirtualClock } from '../../../src/simulator/clock.ts';
 import { seededRandom } from '../../../src/simulator/random.ts';
@@ -154,7 +154,9 @@ describe('informer', () => {
   });
 
   it('resyncs at intervals, and finds by owner and label', async () => {
-    const it = lab({ resyncMs: 30_000, indexers: { owner: byOwner, app: byLabel('app') } });
+    const owner: Indexer = ({ metadata }) => (metadata.ownerReferences ?? []).map(({ uid }) => uid);
+    const app: Indexer = ({ metadata }) => (metadata.labels?.app === undefined ? [] : [metadata.labels.app]);
+    const it = lab({ resyncMs: 30_000, indexers: { owner, app } });
     await it.api.create(
       configMaps,
       configMap('a', {}, { labels: { app: 'x' }, ownerReferences: [{ apiVersion: 'v1', kind: 'ConfigMap', name: 'o', uid: 'u1' }] }),

@@ -256,7 +256,7 @@ export class LiveSession {
   }
 }
 
-export function isCode(error: unknown, code: ZooKeeperError['code']): boolean {
+function isCode(error: unknown, code: ZooKeeperError['code']): boolean {
   return error instanceof ZooKeeperError && error.code === code;
 }
 

@@ -60,10 +60,6 @@ export const imageErrors = defineErrors('IMAGE', {
     message: ({ offset, length, virtualSizeBytes }) => `${length} bytes at ${offset} are not inside an image of ${virtualSizeBytes} bytes`,
     cure: 'Report this as a defect',
   }),
-  IMAGE_BAD_DIGEST: entry<{ digest: string }>({
-    message: ({ digest }) => `${JSON.stringify(digest.slice(0, 80))} is not a SHA-256 digest`,
-    cure: 'Write it as 64 hexadecimal digits, as sha256sum prints it',
-  }),
   IMAGE_DIGEST_MISMATCH: entry<{ path: string; expected: string; actual: string }>({
     message: ({ path, expected, actual }) => `${path} has the SHA-${actual.length * 4} ${actual}, not ${expected}`,
     cure: 'Download the image again; if it was replaced on purpose, update the digest in its description',

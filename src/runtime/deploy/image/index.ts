@@ -1,6 +1,6 @@
 /** A user's disk image: opening it, checking it, writing it to a disk. */
 export { type BuildManifestOptions, buildManifest } from './build-manifest.ts';
-export { contentDigest, type DigestOptions, parseSha256, verifyImage } from './digest.ts';
+export { contentDigest, type DigestOptions } from './digest.ts';
 export type { DiskImage, Extent, ImageFormat, Progress } from './disk-image.ts';
 export { imageErrors } from './errors.ts';
 export { HashThread } from './hash-thread.ts';

@@ -27,7 +27,7 @@ export interface HeaderLimits {
   readonly maxVirtualSizeBytes: number;
 }
 
-export const QCOW2_MAGIC = 0x514649fb; // "QFI\xfb"
+const QCOW2_MAGIC = 0x514649fb; // "QFI\xfb"
 /** Enough for the header and its extensions' names. */
 export const HEADER_READ_BYTES = 4096;
 

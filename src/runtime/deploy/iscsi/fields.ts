@@ -55,7 +55,7 @@ export const raw = (offset: number, length: number): Field<Uint8Array> => ({
 });
 
 /** What a LUN field holds when its addressing method is not one of the two single-level ones. */
-export const UNADDRESSABLE_LUN = -1;
+const UNADDRESSABLE_LUN = -1;
 
 /**
  * A single-level LUN (SAM-5 section 4.7): below 256 by the peripheral device method (00b, bus 0), up to 16383 by the flat space

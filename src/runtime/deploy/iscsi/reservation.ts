@@ -92,7 +92,7 @@ export async function release(ask: Ask, key: bigint): Promise<void> {
 }
 
 /** Key of the reservation's holder; undefined when there is none. */
-export async function holderOf(ask: Ask): Promise<bigint | undefined> {
+async function holderOf(ask: Ask): Promise<bigint | undefined> {
   const answer = Buffer.alloc(PR_IN_BYTES);
   const moved = await ask({ ...persistentReserveIn('readReservation', answer.length), dataIn: answer });
   if (moved < 8) throw new PduError(`the answer to PERSISTENT RESERVE IN has only ${moved} bytes`);

@@ -109,7 +109,7 @@ async function inOrder(context: HandshakeContext, signal: AbortSignal | undefine
 }
 
 /** Tables 22-17 and 22-18, at most 64 pieces of 16 bytes. Empty when the BMC does not say. */
-export async function discoverSuites(context: HandshakeContext, signal: AbortSignal | undefined): Promise<readonly number[]> {
+async function discoverSuites(context: HandshakeContext, signal: AbortSignal | undefined): Promise<readonly number[]> {
   const pieces: Uint8Array[] = [];
   try {
     for (let index = 0; index < MOST_LIST_PIECES; index++) {

@@ -48,7 +48,7 @@ export interface Answer {
 }
 
 /** Less than etcd's 1.5 MiB by what the API server adds to an object. */
-export const LARGEST_OBJECT_BYTES = 1.5 * 1024 * 1024 - 16 * 1024;
+const LARGEST_OBJECT_BYTES = 1.5 * 1024 * 1024 - 16 * 1024;
 
 const METHOD = { get: 'GET', list: 'GET', watch: 'GET', create: 'POST', update: 'PUT', delete: 'DELETE' } as const;
 const PAGE = 500;

@@ -18,7 +18,7 @@ const json = (path: string): string => `JSON_VALUE(value, '$.${path}')`;
 const number = (path: string): string => `CAST(${json(path)} AS SIGNED)`;
 const time = (path: string): string => `FROM_UNIXTIME(${json(path)} / 1000)`;
 
-export const mysqlSteps: readonly Step[] = [
+const mysqlSteps: readonly Step[] = [
   {
     version: 1,
     name: 'records',
