@@ -5,6 +5,14 @@ import type { Secret } from 'cdk8s-baremetal-contract/secret';
 import { type Clock, type Network, type Random, randomUuid, withDeadline } from 'cdk8s-baremetal-runtime/core/index';
 import { ExitError, exitCode, exitCodeOfStatus } from './exit-codes.ts';
 
+interface CertificateFault {
+  readonly origin: string;
+  readonly reason: string;
+}
+
+const unbelieved = ({ origin, reason }: CertificateFault): string =>
+  `the certificate that ${origin} shows is not believed, and nothing was sent: ${reason}`;
+
 export const clientErrors = defineErrors('bmctl', {
   BMCTL_API_URL: entry<{ url: string }>({
     message: ({ url }) => `"${url}" is no address of an API`,
@@ -17,9 +25,17 @@ export const clientErrors = defineErrors('bmctl', {
         url.startsWith('http:') && reason === 'socket hang up' ? '; where it speaks TLS, https:// with --ca' : ''
       }`,
   }),
-  BMCTL_CERTIFICATE: entry<{ origin: string; reason: string; cure: string }>({
-    message: ({ origin, reason }) => `the certificate that ${origin} shows is not believed, and nothing was sent: ${reason}`,
-    cure: ({ cure }) => cure,
+  BMCTL_CERTIFICATE: entry<CertificateFault>({
+    message: unbelieved,
+    cure: 'Give the authority that signed it (of one that signed itself, the certificate) with --ca FILE or BMCTL_CA',
+  }),
+  BMCTL_CERTIFICATE_TIME: entry<CertificateFault>({
+    message: unbelieved,
+    cure: 'Renew the file of [api] tls_cert, which bms-core takes over within a minute, without a restart; compare the clocks where it is not over',
+  }),
+  BMCTL_CERTIFICATE_NAME: entry<CertificateFault>({
+    message: unbelieved,
+    cure: 'Ask by a name or an address that the certificate carries, or make one that carries this',
   }),
   BMCTL_NO_TLS: entry<{ origin: string }>({
     message: ({ origin }) => `what listens at ${origin} does not speak TLS`,
@@ -128,12 +144,11 @@ export function isPassing(error: unknown): boolean {
 const PASSING: ReadonlySet<number> = new Set([502, 503, 504]);
 
 /** Codes of OpenSSL's X509_V_ERR_*, as Node names them, that a person has to tell apart. */
-const CERTIFICATE_CURES: Readonly<Record<string, string>> = {
-  CERT_HAS_EXPIRED: 'Renew the file of [api] tls_cert; bms-core takes it over within a minute, without a restart',
-  CERT_NOT_YET_VALID: 'Compare the clocks of this machine and of the one that made the certificate',
-  ERR_TLS_CERT_ALTNAME_INVALID: 'Ask by a name or an address that the certificate carries, or make one that carries this',
+const certificateFaults: Readonly<Record<string, 'BMCTL_CERTIFICATE_TIME' | 'BMCTL_CERTIFICATE_NAME'>> = {
+  CERT_HAS_EXPIRED: 'BMCTL_CERTIFICATE_TIME',
+  CERT_NOT_YET_VALID: 'BMCTL_CERTIFICATE_TIME',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'BMCTL_CERTIFICATE_NAME',
 };
-const UNKNOWN_AUTHORITY = 'Give the authority that signed it (of one that signed itself, the certificate) with --ca FILE or BMCTL_CA';
 
 function notReached(url: URL, cause: unknown): CodedError {
   const reason = (cause instanceof Error ? cause.message : String(cause)).replace(/\s+/g, ' ').trim();
@@ -141,8 +156,8 @@ function notReached(url: URL, cause: unknown): CodedError {
   if (url.protocol === 'https:' && code === 'EPROTO' && reason.includes('wrong version number'))
     return clientErrors.BMCTL_NO_TLS({ origin: url.origin }, { cause });
   if (/^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_CERT_|INVALID_CA|PATH_LENGTH)/.test(code))
-    return clientErrors.BMCTL_CERTIFICATE(
-      { origin: url.origin, reason: reason.replace(/; if the root CA.*$/, ''), cure: CERTIFICATE_CURES[code] ?? UNKNOWN_AUTHORITY },
+    return clientErrors[certificateFaults[code] ?? 'BMCTL_CERTIFICATE'](
+      { origin: url.origin, reason: reason.replace(/; if the root CA.*$/, '') },
       { cause },
     );
   return clientErrors.BMCTL_NO_ANSWER({ url: url.href, reason }, { cause });

@@ -18,6 +18,7 @@ import {
 } from 'cdk8s-baremetal-runtime/power/index';
 import { type CheckedAccess, checkAccess, type RunCommand } from 'cdk8s-baremetal-runtime/power/ipmi/index';
 import type { Command } from 'commander';
+import { commandErrors } from './errors.ts';
 import { ExitError, exitCode } from './exit-codes.ts';
 import { readSecret, secretErrors } from './secret-input.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -105,10 +106,7 @@ export async function withRedfish<T>(
 }
 
 function onlyIpmi(what: string, driver: string): ExitError {
-  return new ExitError(
-    exitCode.refused,
-    new CodedError('BMCTL_ONLY_IPMI', `${what} needs an ipmi:// address, this is ${driver}`, 'Ask the BMC itself'),
-  );
+  return new ExitError(exitCode.refused, commandErrors.BMCTL_ONLY_IPMI({ what, driver }));
 }
 
 /** The same for what only IPMI has. */
@@ -161,10 +159,7 @@ async function opened(
   const username = flags.user ?? named ?? world.env[USER_ENV] ?? DEFAULT_USER;
   const cipher = flags.cipher === undefined ? undefined : ([0, 1, 2, 3, 17] as const).find((id) => String(id) === flags.cipher);
   if (flags.cipher !== undefined && cipher === undefined)
-    throw new ExitError(
-      exitCode.usage,
-      new CodedError('BMCTL_CIPHER', `there is no cipher suite ${flags.cipher} here`, 'Name 17, 3, 2, 1 or 0'),
-    );
+    throw new ExitError(exitCode.usage, commandErrors.BMCTL_CIPHER({ suite: flags.cipher }));
   const target = parsed.driver === 'ipmi' && cipher !== undefined ? { ...parsed, cipherSuite: cipher } : parsed;
   if (target.driver === 'virtual') return { target, username, password: new Secret('') }; // logs in by key, or not at all
   const password =

@@ -39,9 +39,8 @@ export function exitCodeOfStatus(status: number): number {
 export function exitCodeOf(error: unknown): number {
   if (error instanceof ExitError) return error.exitCode;
   if (!(error instanceof CodedError)) return exitCode.failed;
-  if (error.code.startsWith('BMCTL_NO') || error.code === 'BMCTL_CERTIFICATE') return exitCode.noAnswer;
+  if (error.code.startsWith('BMCTL_NO') || error.code.startsWith('BMCTL_CERTIFICATE')) return exitCode.noAnswer;
+  if (error.code === 'BMCTL_TOKEN_TAKEN') return exitCode.refused;
   // what was named on the command line
-  return error.code.startsWith('BMCTL_SECRET') || error.code === 'BMCTL_CA' || error.code === 'BMCTL_TOKEN'
-    ? exitCode.usage
-    : exitCode.failed;
+  return /^BMCTL_(SECRET|CA$|TOKEN)/.test(error.code) ? exitCode.usage : exitCode.failed;
 }

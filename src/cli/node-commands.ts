@@ -26,7 +26,7 @@ export async function nodeList({ api, asJson, print }: CommandContext, filters: 
   }
   const answer = { nodes };
   if (asJson) return print(JSON.stringify(answer, undefined, 2));
-  if (answer.nodes.length === 0) return print('No machine is enrolled.');
+  if (answer.nodes.length === 0) return print(Object.keys(filters).length === 0 ? 'No machine is enrolled.' : 'No machine is like that.');
   print(
     table(
       ['NAME', 'STATE', 'MAC', 'ADDRESS', 'BMC', 'INSTANCE', 'WHY'],

@@ -85,6 +85,7 @@ describe('bmctl', () => {
     expect((await bmctl(['list'])).out).toMatch(/^NAME +STATE[\s\S]*bm-1 +active[\s\S]*bm-2 +available/);
     expect((await bmctl(['list'])).out).toBe((await bmctl(['node', 'list'])).out);
     expect((await bmctl(['list', '--state', 'active'])).out).not.toContain('bm-2');
+    expect((await bmctl(['list', '--state', 'rescue, error'])).out).toBe('No machine is like that.');
     expect(JSON.parse((await bmctl(['--json', 'list'])).out).nodes).toHaveLength(2);
     await bmctl(['maintenance', 'on', 'bm-2', '--reason', 'a new fan']);
     expect((await bmctl(['list'])).out).toMatch(/bm-2 +available, maintenance .*a new fan/);
@@ -115,6 +116,9 @@ describe('bmctl', () => {
     [['db', 'import', '/nowhere.jsonl', '--store', 'memory://'], exitCode.usage, '/nowhere.jsonl cannot be read: ENOENT'],
     [['--api', 'http://127.0.0.1:1', 'list'], exitCode.noAnswer, 'BMCTL_NO_ANSWER'],
     [['interface', 'add', 'bm-1', 'x'], exitCode.usage, 'API_INVALID'],
+    [['list', '--state', 'activ'], exitCode.usage, 'state: "activ" is none, did you mean active?'],
+    [['show', 'a/b'], exitCode.notFound, 'docs/api.md has the paths'],
+    [['--token-file', '/nowhere', 'list'], exitCode.usage, 'BMCTL_SECRET_FILE'],
   ])('%j ends with %i', async (args, code, said) => {
     await harness.machine(1);
     const ran = await bmctl(args as string[]);
@@ -263,7 +267,22 @@ describe('bmctl', () => {
     expect(text).not.toContain(out);
     expect(matchToken(parseTokens(text), out)).toMatchObject({ name: 'ci', role: 'operator' });
     expect(statSync(file).mode & 0o777).toBe(0o600);
-    expect((await bmctl(['token', 'create', 'ci', '--role', 'admin', '--file', file])).code).toBe(exitCode.failed);
+    expect(await bmctl(['token', 'create', 'ci', '--role', 'admin', '--file', file])).toMatchObject({
+      code: exitCode.refused,
+      out: '',
+      err: expect.stringContaining(`BMCTL_TOKEN_TAKEN: ${file} has a token of the name ci already`),
+    });
+    expect((await bmctl(['token', 'create', 'two words', '--role', 'admin', '--file', file])).code).toBe(exitCode.usage);
+    expect(readFileSync(file, 'utf8')).toBe(text);
+    writeFileSync(file, `# the team\n${text.trimEnd()}`); // as an editor leaves it that ends no last line
+    const { out: second } = await bmctl(['token', 'create', 'cd', '--role', 'reader', '--file', file]);
+    expect(parseTokens(readFileSync(file, 'utf8')).map(({ name }) => name)).toEqual(['ci', 'cd']);
+    expect(matchToken(parseTokens(readFileSync(file, 'utf8')), second)?.name).toBe('cd');
+    writeFileSync(file, 'junk\n');
+    expect(await bmctl(['token', 'create', 'x', '--role', 'reader', '--file', file])).toMatchObject({
+      code: exitCode.usage,
+      err: expect.stringContaining('line 1 is not'),
+    });
     expect((await bmctl(['token', 'create', 'x', '--role', 'root'])).code).toBe(exitCode.usage);
   });
 

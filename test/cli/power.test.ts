@@ -75,7 +75,7 @@ describe('bmctl power', () => {
     expect((await runBmctl(['power', 'status', url, '--password-file', '-'], {}, 'correct-horse\n')).out).toBe('off');
     const terminal: Terminal = { raw: () => () => undefined, write: () => undefined, askHidden: async () => 'correct-horse' };
     expect((await runBmctl(['power', 'status', url], {}, '', { terminal })).out).toBe('off');
-    expect(await runBmctl(['power', 'status', url])).toMatchObject({ code: 1, err: expect.stringContaining('BMCTL_SECRET') });
+    expect(await runBmctl(['power', 'status', url])).toMatchObject({ code: 2, err: expect.stringContaining('BMCTL_SECRET') });
     const inUrl = await runBmctl(['power', 'status', url.replace('//', '//admin:correct-horse@')]);
     expect(inUrl.code).toBe(2);
     expect(inUrl.err).not.toContain('correct-horse');

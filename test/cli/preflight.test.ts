@@ -13,6 +13,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Finding, preflight } from '../../src/cli/commands/preflight.ts';
 import type { Surroundings } from '../../src/cli/surroundings.ts';
 import { describeWith, startDnsmasq } from '../runtime/boot/dhcp/fixtures/boot-server.ts';
+import { FakeKubernetes, status, TOKEN } from '../runtime/store/fake-kubernetes.ts';
 import { NamespacePair } from '../support/netns.ts';
 import { runBmctl } from './run-bmctl.ts';
 
@@ -25,10 +26,10 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Roles off, so that only what a test looks at is looked at. */
-function ini(dhcp: string, address = '127.0.0.1'): string {
+function ini(dhcp: string, address = '127.0.0.1', coordination = 'memory://'): string {
   const off = ['tftp', 'http_boot', 'deploy_helper', 'api'].map((role) => `[${role}]\nenabled = false\n`).join('');
   const pxe = `[pxe]\ntftpboot_dir = ${folder}\ndeploy_image_dir = ${folder}/deploy\nuser_image_dir = ${folder}/images\n`;
-  return `${pxe}[sw_coordination]\nbackend_url = memory://\n${off}[dhcp]\nserver_ip = ${address}\n${dhcp}`;
+  return `${pxe}[sw_coordination]\nbackend_url = ${coordination}\n${off}[dhcp]\nserver_ip = ${address}\n${dhcp}`;
 }
 
 const world: Surroundings = {
@@ -123,6 +124,60 @@ describe('files and interfaces', () => {
     expect(await uefi()).toMatchObject({ ok: true, what: expect.stringContaining('machines with UEFI will not boot') });
     writeFileSync(join(folder, 'bootx64.efi'), 'x');
     expect(await uefi()).toMatchObject({ ok: true, what: join(folder, 'bootx64.efi') });
+  });
+});
+
+describe('coordination by Leases', () => {
+  const URL = 'kubernetes:///pod45-wuxi2';
+  const asked = async (url: string, before: FakeKubernetes['before'] = () => undefined, inside = true): Promise<Finding | undefined> => {
+    const fake = new FakeKubernetes();
+    await fake.start();
+    fake.before = before;
+    const access = { server: fake.url, namespace: 'bms', credentials: () => ({ token: TOKEN, ca: '' }) };
+    const config = bmsCoreConfig.parse(ini('enabled = false\n', '127.0.0.1', url));
+    const there: Surroundings = { ...world, network: fake.client, clock: fake.clock };
+    const findings = await fake.clock.run(preflight(there, { config, interfaces: {}, ...(inside && { access }) }));
+    expect(fake.objects.size).toBe(0);
+    return of(findings, 'coordination');
+  };
+
+  it('000-16: may be kept in the namespace of the service account, or another; and are not asked for where nobody needs them', async () => {
+    expect(await asked(URL)).toEqual({ check: 'coordination', ok: true, what: 'Leases may be kept in the namespace bms' });
+    expect(await asked('kubernetes://infra')).toMatchObject({ ok: true, what: 'Leases may be kept in the namespace infra' });
+    expect(await asked('memory://')).toBeUndefined();
+  });
+
+  const forbidden = status(403, 'leases.coordination.k8s.io is forbidden: User "bms-admin" cannot create', 'Forbidden');
+  const gone = status(404, 'namespaces "bms" not found', 'NotFound', 'namespaces');
+  it.each([
+    [
+      'what the Role lacks',
+      (one: { method: string }) => (one.method === 'POST' ? forbidden : undefined),
+      true,
+      'COORDINATION_FORBIDDEN',
+      /create refused/,
+      /bms-core-coordination/,
+    ],
+    ['a token of nobody', () => status(401, 'Unauthorized'), true, 'COORDINATION_TOKEN', /does not accept/, /token volume/],
+    [
+      'no such namespace',
+      (one: { method: string }) => (one.method === 'POST' ? gone : undefined),
+      true,
+      'COORDINATION_NAMESPACE',
+      /bms/,
+      /Create it/,
+    ],
+    ['no cluster around it', () => undefined, false, 'COORDINATION_OUTSIDE', /KUBERNETES_SERVICE_HOST/, /pod/],
+  ] as const)('000-16: %s', async (_name, before, inside, code, what, cure) => {
+    const found = await asked(URL, before, inside);
+    expect(found).toEqual({
+      check: 'coordination',
+      ok: false,
+      code,
+      what: expect.stringMatching(what),
+      cure: expect.stringMatching(cure),
+    });
+    expect(JSON.stringify(found)).not.toContain(TOKEN);
   });
 });
 

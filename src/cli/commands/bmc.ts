@@ -1,5 +1,4 @@
 /** bmctl bmc: the controllers themselves. By URL: what one is, its network and users. Through the API: how it stands with all of them. */
-import { CodedError } from 'cdk8s-baremetal-contract';
 import {
   coldReset,
   completionCodeOf,
@@ -14,6 +13,7 @@ import {
 } from 'cdk8s-baremetal-runtime/power/ipmi/index';
 import { type Command, InvalidArgumentError } from 'commander';
 import { asking, IPMI_TARGET, type TargetFlags, withIpmi } from '../bmc-target.ts';
+import { commandErrors } from '../errors.ts';
 import { ExitError, exitCode } from '../exit-codes.ts';
 import type { CommandContext } from '../node-commands.ts';
 import { readSecret, secretErrors } from '../secret-input.ts';
@@ -152,11 +152,7 @@ export function registerBmc(program: Command, world: Surroundings, context: () =
           if (word === 'set') await setPassword(run, id, text, world.signal);
           return testPassword(run, id, text, world.signal);
         });
-        if (bytes === undefined)
-          throw new ExitError(
-            exitCode.notAllowed,
-            new CodedError('BMCTL_BMC_PASSWORD', `user ${id} has another password`, 'Set it with bmctl bmc password set'),
-          );
+        if (bytes === undefined) throw new ExitError(exitCode.notAllowed, commandErrors.BMCTL_BMC_PASSWORD({ user: id }));
         tell(
           { user: id, bytes },
           word === 'set' ? `User ${id} has it now, kept in ${bytes} bytes.` : `It is the password of user ${id}, kept in ${bytes} bytes.`,

@@ -1,10 +1,10 @@
 /** bmctl console: a serial terminal on a machine through its BMC (Serial over LAN). */
-import { CodedError } from 'cdk8s-baremetal-contract';
 import { SolConsole } from 'cdk8s-baremetal-runtime/power/ipmi/index';
 import type { Command } from 'commander';
 import { asking, IPMI_TARGET, type TargetFlags, withIpmi } from '../bmc-target.ts';
 import { CONSOLE_HELP } from '../console-keys.ts';
 import { ConsoleTyping } from '../console-typing.ts';
+import { commandErrors } from '../errors.ts';
 import { ExitError, exitCode } from '../exit-codes.ts';
 import type { Surroundings } from '../surroundings.ts';
 
@@ -14,11 +14,7 @@ export function registerConsole(program: Command, world: Surroundings): void {
     .option('--force', 'end the console that somebody else has open')
     .action(async (url: string, flags: TargetFlags & { force?: boolean }) => {
       const { terminal, clock, note, signal } = world;
-      if (!terminal)
-        throw new ExitError(
-          exitCode.usage,
-          new CodedError('BMCTL_NO_TERMINAL', 'a console needs a terminal, and this is none', 'Run it in a terminal'),
-        );
+      if (!terminal) throw new ExitError(exitCode.usage, commandErrors.BMCTL_NO_TERMINAL({}));
       await withIpmi(world, { url, flags, privilege: 'operator', what: 'console' }, async ({ gateway, access }) => {
         const session = await gateway.session(access, signal);
         const options = { session, clock, force: flags.force === true, onData: (data: Uint8Array) => terminal.write(data) };

@@ -1,9 +1,9 @@
 /** Waits until a machine has got where it was sent, and shows the way. */
 
-import { CodedError } from 'cdk8s-baremetal-contract';
 import type { ApiEvent, NodeSummary } from 'cdk8s-baremetal-contract/api/index';
 import { sleep, withDeadline } from 'cdk8s-baremetal-runtime/core/index';
 import { isPassing } from '../api-client.ts';
+import { commandErrors } from '../errors.ts';
 import { ExitError, exitCode } from '../exit-codes.ts';
 import type { CommandContext } from '../node-commands.ts';
 import { progressText } from '../progress-text.ts';
@@ -26,15 +26,7 @@ const AGAIN_MS = 1_000;
  */
 export async function follow(context: CommandContext, { node, name, timeoutMs, verdict }: FollowOptions): Promise<NodeSummary> {
   const { clock, signal } = context;
-  const late = (): Error =>
-    new ExitError(
-      exitCode.timeout,
-      new CodedError(
-        'BMCTL_TIMEOUT',
-        `${name} is not yet where it shall be after ${timeoutMs / 1000} s`,
-        `bmctl diagnose ${name} says how it is; it goes on without us`,
-      ),
-    );
+  const late = (): Error => new ExitError(exitCode.timeout, commandErrors.BMCTL_TIMEOUT({ name, seconds: timeoutMs / 1000 }));
   return withDeadline(clock, timeoutMs, late, (limit) => followed(context, node, verdict, limit), signal);
 }
 
@@ -81,7 +73,7 @@ async function followed(
 async function failure({ api }: CommandContext, node: NodeSummary): Promise<ExitError> {
   const { lastFailure, state, reason } = await api.ask('showNode', { node: node.uuid });
   const why = lastFailure === undefined ? `${node.name} is ${state}: ${reason}` : `${node.name}: ${lastFailure.reason}`;
-  return new ExitError(exitCode.deployFailed, new CodedError('BMCTL_FAILED', why, `bmctl timeline ${node.name} tells what was seen`));
+  return new ExitError(exitCode.deployFailed, commandErrors.BMCTL_FAILED({ name: node.name, why }));
 }
 
 function stateLine({ name, state, reason, progress }: NodeSummary): string {

@@ -1,15 +1,32 @@
 /** What bmctl does without the API: tokens, the store's schema and backups. */
-import { appendFileSync, chmodSync, createReadStream, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { createReadStream, existsSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { bmsCoreConfig, CodedError, path } from 'cdk8s-baremetal-contract';
+import { bmsCoreConfig, defineErrors, entry, path } from 'cdk8s-baremetal-contract';
 import { roles } from 'cdk8s-baremetal-contract/api/index';
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
 import { newToken, parseTokens, tokenLine } from 'cdk8s-baremetal-runtime/api/index';
+import { replaceFile } from 'cdk8s-baremetal-runtime/core/replace-file';
 import { exportRecords, importRecords, openStore, schemaVersion, syncSchema } from 'cdk8s-baremetal-runtime/store/index';
 import { type Command, Option } from 'commander';
+import { commandErrors } from '../errors.ts';
 import { ExitError, exitCode } from '../exit-codes.ts';
 import { readSecret } from '../secret-input.ts';
 import type { Surroundings } from '../surroundings.ts';
+
+export const localErrors = defineErrors('bmctl without bms-core', {
+  BMCTL_TOKEN_NAME: entry<{ name: string }>({
+    message: ({ name }) => `"${name}" is no name of a token`,
+    cure: 'Give 1 to 64 letters, digits, dots, dashes, underscores and at signs',
+  }),
+  BMCTL_TOKEN_TAKEN: entry<{ name: string; file: string }>({
+    message: ({ name, file }) => `${file} has a token of the name ${name} already`,
+    cure: 'Choose another name, or take its line out first: who holds the old token is not let in any more',
+  }),
+  BMCTL_TOKENS_FILE: entry<{ file: string; why: string }>({
+    message: ({ file, why }) => `nothing was added, since bms-core would let nobody in with ${file}: ${why}`,
+    cure: 'Correct the file: one line per token, "name role sha256"',
+  }),
+});
 
 interface StoreFlags {
   readonly store?: string;
@@ -30,13 +47,12 @@ export function registerLocal(program: Command, world: Surroundings): void {
     .addOption(new Option('--role <role>', 'what it may: docs/api.md').choices([...roles]).makeOptionMandatory())
     .option('--file <file>', 'add the line to this tokens file')
     .action((name: string, { role, file }: { role: (typeof roles)[number]; file?: string }) => {
+      if (!/^[\w.@-]{1,64}$/.test(name)) throw localErrors.BMCTL_TOKEN_NAME({ name });
       const token = newToken(random);
       const line = tokenLine(name, role, token);
-      parseTokens(`${file !== undefined && existsSync(file) ? readFileSync(file, 'utf8') : ''}\n${line}`); // a second one of this name is refused
       if (file === undefined) note(`Add to [api] tokens_file: ${line}`);
       else {
-        appendFileSync(file, `${line}\n`, { mode: 0o600 });
-        chmodSync(file, 0o600);
+        addToken(file, name, line);
         note(`Added to ${file}.`);
       }
       tell({ name, role, token, line }, token);
@@ -51,11 +67,7 @@ export function registerLocal(program: Command, world: Surroundings): void {
   const target = async ({ store, config: file, passwordFile }: StoreFlags): Promise<{ url: string; password: Secret | undefined }> => {
     const password = await readSecret(world, passwordFile, 'BMCTL_STORE_PASSWORD');
     if (store !== undefined) return { url: store, password };
-    if (!existsSync(file))
-      throw new ExitError(
-        exitCode.usage,
-        new CodedError('BMCTL_NO_CONFIG', `there is no configuration ${file}`, 'Name another with --config, or the store with --store'),
-      );
+    if (!existsSync(file)) throw new ExitError(exitCode.usage, commandErrors.BMCTL_NO_CONFIG({ file }));
     const config = bmsCoreConfig.parse(readFileSync(file, 'utf8'), { file, env: world.env });
     return { url: config.store.url, password: password ?? config.store.password };
   };
@@ -80,7 +92,7 @@ export function registerLocal(program: Command, world: Surroundings): void {
         const lines: string[] = [];
         for await (const line of exportRecords(store, { clock })) flags.output === undefined ? print(line) : lines.push(line);
         if (flags.output === undefined) return;
-        writeFileSync(flags.output, `${lines.join('\n')}\n`, { mode: 0o600 });
+        replaceFile(flags.output, `${lines.join('\n')}\n`, 0o600); // whole or not at all: it may be the only backup
         note(`Wrote ${lines.length - 2} records to ${flags.output}.`);
       } finally {
         await store.close();
@@ -100,4 +112,18 @@ export function registerLocal(program: Command, world: Surroundings): void {
         await store.close();
       }
     });
+}
+
+/** A line more, and everything else as it was; bms-core sees the old file or the new one, since a line that is cut short would let nobody in. */
+function addToken(file: string, name: string, line: string): void {
+  const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  let names: string[];
+  try {
+    names = parseTokens(text).map((token) => token.name);
+  } catch (error) {
+    throw localErrors.BMCTL_TOKENS_FILE({ file, why: error instanceof Error ? error.message : String(error) });
+  }
+  if (names.includes(name)) throw localErrors.BMCTL_TOKEN_TAKEN({ name, file });
+  const before = text === '' || text.endsWith('\n') ? text : `${text}\n`; // an editor may have left the last line without an end
+  replaceFile(file, `${before}${line}\n`, 0o600);
 }

@@ -1,16 +1,15 @@
 /** The network of an instance from a file, for `bmctl deploy --network`. */
 import { readFileSync } from 'node:fs';
-import { CodedError } from 'cdk8s-baremetal-contract';
 import { type InstanceNetwork, instanceNetwork } from 'cdk8s-baremetal-contract/instance-network/index';
 import { readDocuments } from 'cdk8s-baremetal-runtime/machine/import/documents';
+import { commandErrors } from '../errors.ts';
 import { ExitError, exitCode } from '../exit-codes.ts';
 import type { CommandContext } from '../node-commands.ts';
 
 /** JSON or YAML; - is standard input. What is wrong in it is named by its field. */
 export async function readNetwork({ stdin }: CommandContext, path: string): Promise<InstanceNetwork> {
   const refuse = (why: string): never => {
-    const error = new CodedError('BMCTL_NETWORK', `${path} is no network of an instance: ${why}`, 'docs/operate.md has an example');
-    throw new ExitError(exitCode.usage, error);
+    throw new ExitError(exitCode.usage, commandErrors.BMCTL_NETWORK({ path, why }));
   };
   let value: unknown;
   try {

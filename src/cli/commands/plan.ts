@@ -1,7 +1,7 @@
 /** Plans: printed before harm, and on request. */
-import { CodedError } from 'cdk8s-baremetal-contract';
 import type { PlanRequest } from 'cdk8s-baremetal-contract/api/index';
 import type { Command } from 'commander';
+import { commandErrors } from '../errors.ts';
 import { ExitError, exitCode } from '../exit-codes.ts';
 import type { CommandContext } from '../node-commands.ts';
 import { readNetwork } from './network-file.ts';
@@ -68,10 +68,7 @@ async function argumentsOf(at: CommandContext, verb: string, flags: PlanFlags): 
 /** Prints what would happen, and ends as a refusal: nothing was done. */
 export async function unconfirmed(at: CommandContext, request: PlanRequest): Promise<void> {
   const hash = await showPlan(at, request);
-  throw new ExitError(
-    exitCode.refused,
-    new CodedError('BMCTL_UNCONFIRMED', 'nothing was done: this wants a confirmation', `Add --plan ${hash}, or --yes without looking`),
-  );
+  throw new ExitError(exitCode.refused, commandErrors.BMCTL_UNCONFIRMED({ what: 'this', plan: hash }));
 }
 
 export async function showPlan(at: CommandContext, body: object): Promise<string> {

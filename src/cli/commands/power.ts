@@ -1,5 +1,4 @@
 /** bmctl power and bmctl boot: of a machine by its name through the API, or of a BMC by its URL without any server. */
-import { CodedError } from 'cdk8s-baremetal-contract';
 import { type Logger, silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { isPowerUrl, type PowerManager, type PowerOutcome, powerOff, powerOn, softPowerOff } from 'cdk8s-baremetal-runtime/power/index';
 import {
@@ -23,6 +22,7 @@ import {
   withPower,
   withRedfish,
 } from '../bmc-target.ts';
+import { commandErrors } from '../errors.ts';
 import { ExitError, exitCode } from '../exit-codes.ts';
 import type { CommandContext } from '../node-commands.ts';
 import type { Surroundings } from '../surroundings.ts';
@@ -61,11 +61,7 @@ export function registerPower(program: Command, world: Surroundings, context: Co
     const outcome = await withPower(world, { url: target, flags, privilege: 'operator' }, work);
     if (outcome.state === 'error') {
       const why = outcome.lastError instanceof Error ? outcome.lastError.message : 'it accepted the command and did not change';
-      throw new CodedError(
-        'BMCTL_POWER',
-        `the machine did not get there in ${outcome.retries} looks: ${why}`,
-        'Look at the machine itself; bmctl sel list may say why',
-      );
+      throw commandErrors.BMCTL_POWER({ looks: outcome.retries, why });
     }
     const state = outcome.state === 'active' ? 'on' : 'off';
     tell(
@@ -196,8 +192,5 @@ function seconds(text: string): number {
 
 /** Nothing was done: a person has to say yes. */
 export function unconfirmed(what: string): ExitError {
-  return new ExitError(
-    exitCode.refused,
-    new CodedError('BMCTL_UNCONFIRMED', `nothing was done: ${what} wants a confirmation`, 'Add --yes'),
-  );
+  return new ExitError(exitCode.refused, commandErrors.BMCTL_UNCONFIRMED({ what }));
 }

@@ -6,9 +6,13 @@ import { type BmsCoreConfig, bmsCoreConfig, CodedError, path } from 'cdk8s-barem
 import { provisioningAddress } from 'cdk8s-baremetal-runtime/bin/provisioning-address';
 import { decodeDhcp, encodeDhcp, macBytes, messageType, OPTION, typeOption } from 'cdk8s-baremetal-runtime/boot/dhcp/index';
 import { loaderFor } from 'cdk8s-baremetal-runtime/boot/loader/index';
+import { parseLeasesUrl } from 'cdk8s-baremetal-runtime/coordination/index';
 import { silentLogger, sleep, type UdpSocket, withDeadline } from 'cdk8s-baremetal-runtime/core/index';
 import { IpmiGateway, IpmiPower, Secret as PowerSecret } from 'cdk8s-baremetal-runtime/power/index';
+import { type ClusterLeases, openClusterLeases } from 'cdk8s-baremetal-runtime/roles/cluster-leases';
+import type { ApiAccess } from 'cdk8s-baremetal-runtime/store/index';
 import type { Command } from 'commander';
+import { commandErrors } from '../errors.ts';
 import { ExitError, exitCode } from '../exit-codes.ts';
 import { readSecret } from '../secret-input.ts';
 import type { Surroundings } from '../surroundings.ts';
@@ -19,6 +23,8 @@ export interface Finding {
   readonly ok: boolean;
   readonly what: string;
   readonly cure?: string;
+  /** Of the error that was found, where it has one. */
+  readonly code?: string;
 }
 
 export interface PreflightOptions {
@@ -28,6 +34,8 @@ export interface PreflightOptions {
   readonly listenMs?: number;
   /** Whether an interface is there that has no address. @default asks the kernel */
   readonly isDevice?: (name: string) => boolean;
+  /** To the cluster, where the configuration speaks of one. @default what Kubernetes puts into every container */
+  readonly access?: ApiAccess;
   readonly bmc?: { readonly address: string; readonly port?: number; readonly username: string; readonly password: PowerSecret };
 }
 
@@ -41,9 +49,10 @@ const BIOS_LOADERS = ['pxelinux.0', 'ldlinux.c32'];
 const PROBE_MAC = '02:62:6d:73:00:01';
 
 export async function preflight(world: Surroundings, options: PreflightOptions): Promise<Finding[]> {
-  const { config, interfaces, bmc, listenMs = LISTEN_MS, isDevice = (name) => existsSync(`/sys/class/net/${name}`) } = options;
+  const { config, interfaces, bmc, access, listenMs = LISTEN_MS, isDevice = (name) => existsSync(`/sys/class/net/${name}`) } = options;
   const findings = [...addresses(config, interfaces, isDevice), ...bootFiles(config)];
   findings.push(...(await ports(world, config)));
+  findings.push(...(await leases(world, config, access)));
   findings.push(await dhcpRivals(world, config, provisioningAddresses(config, interfaces), listenMs));
   if (bmc) findings.push(await bmcAnswers(world, config, bmc));
   return findings;
@@ -220,6 +229,28 @@ async function dhcpRivals(
       );
 }
 
+/** Of a site that coordinates by Kubernetes Leases: may they be kept? Nothing is written. */
+async function leases(
+  { network, clock, random, env }: Surroundings,
+  config: BmsCoreConfig,
+  access: ApiAccess | undefined,
+): Promise<Finding[]> {
+  const { backend_url: url } = config.sw_coordination;
+  if (!url.startsWith('kubernetes://')) return [];
+  let source: ClusterLeases | undefined;
+  try {
+    const { namespace, scope = 'default' } = parseLeasesUrl(url);
+    const leaseMs = config.membership.session_timeout * 1000;
+    source = openClusterLeases({ namespace, scope }, { env, access, network, clock, random, leaseMs });
+    await source.tryOut();
+    return [ok('coordination', `Leases may be kept in the namespace ${source.namespace}`)];
+  } catch (error) {
+    return [refused('coordination', error, 'Check that the API server runs and answers from here')];
+  } finally {
+    source?.close();
+  }
+}
+
 async function bmcAnswers(world: Surroundings, config: BmsCoreConfig, bmc: NonNullable<PreflightOptions['bmc']>): Promise<Finding> {
   const { network, clock, random } = world;
   const gateway = new IpmiGateway({ clock, random, network, logger: silentLogger });
@@ -230,8 +261,7 @@ async function bmcAnswers(world: Surroundings, config: BmsCoreConfig, bmc: NonNu
     const state = await withDeadline(clock, BMC_MS, late, (signal) => power.status(signal));
     return ok('BMC', `${bmc.address} lets ${bmc.username} in: the machine is ${state}`);
   } catch (error) {
-    const cure = error instanceof CodedError ? error.cure : 'Check its address, power and cable';
-    return bad('BMC', error instanceof Error ? error.message : String(error), cure);
+    return refused('BMC', error, 'Check its address, power and cable');
   } finally {
     await power.close();
     await gateway.close();
@@ -250,7 +280,9 @@ interface PreflightFlags {
 export function registerPreflight(program: Command, world: Surroundings): void {
   program
     .command('preflight')
-    .description('looks at this management node before the first boot: addresses, ports, boot files, other DHCP servers, a BMC')
+    .description(
+      'looks at this management node before the first boot: addresses, ports, boot files, other DHCP servers, Leases of a cluster, a BMC',
+    )
     .option('--config <file>', 'of bms-core', path.configFile)
     .option('--listen <seconds>', 'how long to listen for other DHCP servers', wholeNumber, LISTEN_MS / 1000)
     .option('--bmc <address>', 'also ask this BMC')
@@ -258,11 +290,7 @@ export function registerPreflight(program: Command, world: Surroundings): void {
     .option('--user <name>', 'of the BMC', 'admin')
     .option('--password-file <file>', 'of the BMC; - for standard input; or BMCTL_BMC_PASSWORD')
     .action(async ({ config: file, bmc: address, bmcPort, listen, user: username, passwordFile }: PreflightFlags) => {
-      if (!existsSync(file))
-        throw new ExitError(
-          exitCode.usage,
-          new CodedError('BMCTL_NO_CONFIG', `there is no configuration ${file}`, 'Name another with --config'),
-        );
+      if (!existsSync(file)) throw new ExitError(exitCode.usage, commandErrors.BMCTL_NO_CONFIG({ file }));
       const config = bmsCoreConfig.parse(readFileSync(file, 'utf8'), { file, env: world.env });
       const password = address === undefined ? undefined : await readSecret(world, passwordFile, 'BMCTL_BMC_PASSWORD');
       const findings = await preflight(world, {
@@ -279,10 +307,7 @@ export function registerPreflight(program: Command, world: Surroundings): void {
           world.print(`${fine ? 'ok ' : 'BAD'} ${check}: ${what}${cure === undefined ? '' : `\n    → ${cure}`}`);
       const faults = findings.filter(({ ok: fine }) => !fine).length;
       if (faults === 0) return;
-      throw new ExitError(
-        exitCode.preflight,
-        new CodedError('BMCTL_PREFLIGHT', `${faults} of ${findings.length} checks failed`, 'Do what the arrows say, and run it again'),
-      );
+      throw new ExitError(exitCode.preflight, commandErrors.BMCTL_PREFLIGHT({ faults, checks: findings.length }));
     });
 }
 
@@ -292,6 +317,12 @@ function ok(check: string, what: string): Finding {
 
 function bad(check: string, what: string, cure: string): Finding {
   return { check, ok: false, what, cure };
+}
+
+/** `cure` where the error has none of its own. */
+function refused(check: string, error: unknown, cure: string): Finding {
+  if (error instanceof CodedError) return { ...bad(check, error.message, error.cure), code: error.code };
+  return bad(check, error instanceof Error ? error.message : String(error), cure);
 }
 
 function codeOf(error: unknown): string {

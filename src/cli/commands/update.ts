@@ -1,6 +1,6 @@
 /** bmctl update: corrects what was given at enrolment. */
-import { CodedError } from 'cdk8s-baremetal-contract';
 import { type Command, Option } from 'commander';
+import { commandErrors } from '../errors.ts';
 import { ExitError, exitCode } from '../exit-codes.ts';
 import { type CommandContext, said } from '../node-commands.ts';
 import { readSecret } from '../secret-input.ts';
@@ -44,11 +44,7 @@ export function registerUpdate(program: Command, context: () => Promise<CommandC
       const bmc = given({ address, port, driver, username, password: password?.reveal() });
       const properties = given({ cpus: flags.cpus, memoryMb: flags.memory, localGb: flags.disk, cpuArch: flags.arch });
       const body = { ...(bmc && { bmc }), ...(properties && { properties }), ...given({ rootDiskSerial: anyDisk ? null : rootDisk }) };
-      if (Object.keys(body).length === 0)
-        throw new ExitError(
-          exitCode.usage,
-          new CodedError('BMCTL_NOTHING', 'nothing is to be corrected', 'Give an option; --help lists them'),
-        );
+      if (Object.keys(body).length === 0) throw new ExitError(exitCode.usage, commandErrors.BMCTL_NOTHING({}));
       const after = await at.api.ask('updateNode', { node }, { body });
       const { name, bmc: where, rootDiskSerial: serial, properties: has } = after;
       const hardware = `${has.cpus} CPUs ${has.cpuArch}, ${has.memoryMb} MiB, ${has.localGb} GiB`;

@@ -40,6 +40,10 @@ export const demoErrors = defineErrors('The demo', {
     message: ({ name, state, reason }) => `${name} is ${state}: ${reason}`,
     cure: 'Read its timeline above; run again with --keep to look at it with bmctl',
   }),
+  DEMO_NODE_GONE: entry<{ name: string }>({
+    message: ({ name }) => `${name} is not enrolled any more`,
+    cure: 'Start the demo again',
+  }),
   DEMO_DISK_DIFFERS: entry<{ name: string; disk: string; image: string }>({
     message: ({ name, disk, image }) => `the disk of ${name} has SHA-256 ${disk}, the image ${image}`,
     cure: 'This is a defect: please report it with the timeline above',
@@ -304,7 +308,7 @@ async function spawnOn(store: Store, name: string, imageId: string, { clock, ran
 
 async function nodeNamed(store: Store, name: string): Promise<NodeRecord> {
   const found = (await store.list(nodeKind)).find(({ value }) => value.name === name);
-  if (!found) throw new CodedError('DEMO_NODE_GONE', `${name} is not enrolled any more`, 'Start the demo again');
+  if (!found) throw demoErrors.DEMO_NODE_GONE({ name });
   return found.value;
 }
 
@@ -320,7 +324,7 @@ async function untilState(
   let told = '';
   for (;;) {
     const node = (await store.get(nodeKind, uuid))?.value;
-    if (!node) throw new CodedError('DEMO_NODE_GONE', `${name} is not enrolled any more`, 'Start the demo again');
+    if (!node) throw demoErrors.DEMO_NODE_GONE({ name });
     const line = statusLine(node);
     if (line !== told) progress?.(line);
     told = line;

@@ -130,6 +130,18 @@ export const apiErrors = defineErrors('The API', {
     message: ({ limit }) => `${limit} event streams are open already`,
     cure: 'Close one',
   }),
+  API_NO_ROUTE: entry<{ path: string }>({
+    message: ({ path }) => `there is nothing at ${path}`,
+    cure: 'docs/api.md has the paths',
+  }),
+  API_METHOD: entry<{ path: string; method: string; allowed: string }>({
+    message: ({ path, method }) => `${path} does not take ${method}`,
+    cure: ({ allowed }) => `Use ${allowed}`,
+  }),
+  API_INTERNAL: entry<{ requestId?: string }>({
+    message: () => 'the request failed inside bms-core',
+    cure: ({ requestId }) => (requestId === undefined ? 'Look at its log' : `Look for ${requestId} in its log`),
+  }),
   API_TLS: entry<{ why: string }>({
     message: ({ why }) => `the API cannot use TLS: ${why}`,
     cure: 'Set both [api] tls_cert and tls_key to PEM files that belong together',
@@ -138,6 +150,9 @@ export const apiErrors = defineErrors('The API', {
 
 /** The status of errors by their code; of those that are not listed, by their area. */
 const STATUS: Readonly<Record<string, number>> = {
+  API_INTERNAL: 500,
+  API_NO_ROUTE: 404,
+  API_METHOD: 405,
   API_NO_NODE: 404,
   API_NO_IMAGE: 404,
   API_NO_IMAGE_FILE: 404,

@@ -77,9 +77,7 @@ async function serve(asked: Asked, options: PipelineOptions): Promise<HttpRespon
     if (refusal === undefined || statusOf(refusal.error) >= 500)
       logger.error({ requestId, operation: id, error: error instanceof Error ? error.message : String(error) }, 'a request failed');
     if (caller === undefined) metrics.add('bms_http_refused_total', { reason: code ?? 'API_INTERNAL' });
-    response = refusal
-      ? refused(refusal)
-      : refused(new Refusal(new CodedError('API_INTERNAL', 'the request failed inside bms-core', `Look for ${requestId} in its log`)));
+    response = refusal ? refused(refusal) : refused(new Refusal(apiErrors.API_INTERNAL({ requestId })));
   }
   const durationMs = clock.monotonic() - began;
   metrics.add('bms_http_requests_total', { operation: id, status: String(response.status) });

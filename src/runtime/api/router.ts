@@ -2,6 +2,7 @@
 import { CodedError } from 'cdk8s-baremetal-contract';
 import type { Logger } from '../core/logger.ts';
 import type { HttpHandler, HttpRequest, HttpResponse } from '../core/network.ts';
+import { apiErrors } from './errors.ts';
 
 export interface Route {
   readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
@@ -32,13 +33,12 @@ export function router(routes: readonly Route[], logger: Logger): HttpHandler {
       const parameters = match(segments, given);
       return parameters ? [{ route, parameters }] : [];
     });
-    if (fitting.length === 0)
-      return problem(404, new CodedError('API_NO_ROUTE', `there is nothing at ${request.path}`, 'See docs/operate.md for the paths'));
+    if (fitting.length === 0) return problem(404, apiErrors.API_NO_ROUTE({ path: request.path }));
     const method = request.method === 'HEAD' ? 'GET' : request.method;
     const found = fitting.find(({ route }) => route.method === method);
     if (!found) {
       const allowed = fitting.map(({ route }) => route.method).join(', ');
-      const error = new CodedError('API_METHOD', `${request.path} does not take ${request.method}`, `Use ${allowed}`);
+      const error = apiErrors.API_METHOD({ path: request.path, method: request.method, allowed });
       return { ...problem(405, error), headers: { 'content-type': 'application/json; charset=utf-8', allow: allowed } };
     }
     try {
@@ -46,7 +46,7 @@ export function router(routes: readonly Route[], logger: Logger): HttpHandler {
     } catch (error) {
       if (error instanceof CodedError) return problem(400, error);
       logger.error({ path: request.path, error: error instanceof Error ? error.message : String(error) }, 'a request failed');
-      return problem(500, new CodedError('API_INTERNAL', 'the request failed inside bms-core', 'Look at its log'));
+      return problem(500, apiErrors.API_INTERNAL({}));
     }
   };
 }

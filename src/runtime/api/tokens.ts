@@ -49,7 +49,7 @@ export function parseTokens(text: string): Token[] {
     const known = roles.find((one) => one === role);
     if (more.length > 0 || !/^[\w.@-]{1,64}$/.test(name) || known === undefined || !/^[0-9a-f]{64}$/i.test(hash))
       throw new Error(`line ${index + 1} is not "name ${roles.join('|')} sha256"`);
-    if (tokens.some((token) => token.name === name)) throw new Error(`line ${index + 1} has a name that was there before`);
+    if (tokens.some((token) => token.name === name)) throw new Error(`line ${index + 1} has the name ${name}, which was there before`);
     tokens.push({ name, role: known, sha256: Buffer.from(hash, 'hex') });
   }
   return tokens;

@@ -352,3 +352,14 @@ describe('bad clients, on a real socket', () => {
       expect((await list(port)).status).toBe(200);
     }));
 });
+
+it('what breaks inside is a 500 with the number to look for, and no conflict that the caller could solve', async () => {
+  const harness = new Harness({
+    bootReport: () => {
+      throw new TypeError('cannot read what is not there');
+    },
+  });
+  const { status, body } = await harness.send('GET', '/v1/boot', { headers: { 'x-request-id': 'r-1' } });
+  expect([status, JSON.parse(String(body)).error]).toMatchObject([500, { code: 'API_INTERNAL', cure: 'Look for r-1 in its log' }]);
+  expect(String(body)).not.toContain('not there');
+});

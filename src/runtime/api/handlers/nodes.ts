@@ -1,9 +1,10 @@
 /** Machines: enrolment, what is known of them, corrections. */
 
+import { nearest } from 'cdk8s-baremetal-contract';
 import { unicastMac } from 'cdk8s-baremetal-contract/addresses';
 import type { NodeUpdate } from 'cdk8s-baremetal-contract/api/index';
 import { Secret } from 'cdk8s-baremetal-contract/secret';
-import { enrol, isIncomplete, type NodeRecord, nodeKind, unenrol } from '../../machine/index.ts';
+import { enrol, isIncomplete, type NodeRecord, nodeKind, nodeStates, unenrol } from '../../machine/index.ts';
 import { modify, type Store, type Stored } from '../../store/index.ts';
 import { atVersion, etagOf } from '../at-version.ts';
 import { recordedBmc } from '../bmc-address.ts';
@@ -36,7 +37,7 @@ export function nodeHandlers(context: HandlerContext): HandlersOf<NodeOperation>
   return {
     listNodes: async ({ query: { limit, cursor, state, name, maintenance, free } }) => {
       await index.ready();
-      const states = state?.split(',').map((one) => one.trim());
+      const states = state?.split(',').map(knownState);
       const wanted = index
         .list()
         .filter(
@@ -151,4 +152,18 @@ export function updated(node: NodeRecord, update: NodeUpdate, passwordRef: strin
     ...(first && { reason: 'its BMC is known now' }),
     ...(rootDiskSerial !== undefined && { rootDiskSerial: rootDiskSerial ?? undefined }),
   };
+}
+
+/** A state that there is not would be answered by an empty list, which reads as good news. */
+function knownState(text: string): string {
+  const word = text.trim();
+  if (nodeStates.some((one) => one === word)) return word;
+  const meant = nearest(word, nodeStates);
+  throw new Refusal(
+    apiErrors.API_INVALID({
+      problems: [
+        `state: ${JSON.stringify(word)} is none${meant === undefined ? '' : `, did you mean ${meant}?`} There are ${nodeStates.join(', ')}`,
+      ],
+    }),
+  );
 }
