@@ -168,6 +168,45 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     ]);
   });
 
+  it.each([1, 2])('in batches of %i, each written while the next one comes', async (chunks) => {
+    const { disk, image, run } = await setup({ change: (whole) => whole.fill(7, 2 * MIB, 3 * MIB) });
+    const { code, output } = await run(`export BATCH_BYTES=${chunks * MIB}`);
+    expect([code, output]).toEqual([0, expect.stringContaining('the image is written')]);
+    expect(Buffer.compare(readFileSync(disk).subarray(0, image.length), image)).toBe(0);
+  });
+
+  it('writes nothing behind a wrong chunk, though its batch and the next one have come', async () => {
+    const { disk, image, run } = await setup({
+      change: (whole) => whole.fill(7, 2 * MIB, 3 * MIB),
+      corrupt: (chunk, bytes) => (chunk === 1 ? flipped(bytes) : bytes),
+    });
+    const { code, output } = await run('export BATCH_BYTES=2097152; PULL_TRIES=2');
+    expect([code, output]).toEqual([3, expect.stringContaining('FAILED chunk 1: it is not what the manifest says; tried 2 times')]);
+    const written = readFileSync(disk);
+    expect(Buffer.compare(written.subarray(0, MIB), image.subarray(0, MIB))).toBe(0);
+    expect(written.subarray(MIB, 8 * MIB).every((byte) => byte === 0xa5)).toBe(true);
+  });
+
+  it('takes no answer for whole that ends before its length', async () => {
+    let cutShort = true;
+    const { disk, image, run } = await setup({
+      meddle: (handler) => async (request) => {
+        const answer = await handler(request);
+        if (!request.path.endsWith('/plan') || answer.status !== 200 || !cutShort) return answer;
+        cutShort = false;
+        const whole = Buffer.from(answer.body as string);
+        return {
+          ...answer,
+          headers: { ...answer.headers, 'content-length': String(whole.length) },
+          body: cut(pieces(whole), whole.length - 30),
+        };
+      },
+    });
+    const { code, output } = await run();
+    expect([code, output]).toEqual([0, expect.stringContaining('gave no answer; trying again')]);
+    expect(Buffer.compare(readFileSync(disk).subarray(0, image.length), image)).toBe(0);
+  });
+
   it('takes a chunk that came out wrong from another replica', async () => {
     const bad = await setup({ corrupt: (chunk, bytes) => (chunk === 1 ? flipped(bytes) : bytes) });
     let asked = 0;
@@ -327,6 +366,10 @@ function withTable(image: Buffer): void {
   image.set(primary);
   image.set(backup, backupOffset);
   image.write('boot code', 'latin1');
+}
+
+async function* pieces(whole: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield whole;
 }
 
 async function* cut(body: AsyncIterable<Uint8Array>, most: number, then?: () => void): AsyncGenerator<Uint8Array> {

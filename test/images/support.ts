@@ -62,5 +62,5 @@ function shell(name: string, [program = '', ...first]: readonly string[], bin: s
 
 /** The functions of these parts, without what the ramdisk does on its own at start. */
 export function sourced(parts: readonly string[], script: string): string {
-  return [...parts.map((part) => `. ${PARTS}/${part}.sh`), script].join('\n');
+  return [`LIB=${PARTS}`, ...parts.map((part) => `. ${PARTS}/${part}.sh`), script].join('\n');
 }

@@ -3,6 +3,9 @@
 
 # Chunks per request: some connections are made anew now and then, so that replicas share the load.
 RUN_CHUNKS=256
+# So much is received, compared and written at a time: while one batch is compared and written, the next one comes in.
+BATCH_BYTES=${BATCH_BYTES:-8388608}
+BATCH_CHUNKS=64
 # Failures in a row, without one chunk in between, before it is given up: with the pauses some two minutes.
 PULL_TRIES=30
 
@@ -172,17 +175,18 @@ next_replica() {
 
 # pull FROM END: one request; $RUN/at counts the chunks that are on the disk, $RUN/why says what came in between
 pull() {
-  last=$(($2 * CHUNK_BYTES - 1))
-  [ "$last" -lt "$IMAGE_BYTES" ] || last=$((IMAGE_BYTES - 1))
-  RANGE=$(($1 * CHUNK_BYTES))-$last
+  rm -rf $RUN/pull $RUN/why
   mkdir -p $RUN/pull
+  RANGE=$(($1 * CHUNK_BYTES))-$(($2 * CHUNK_BYTES - 1))
+  [ $(($2 * CHUNK_BYTES)) -le "$IMAGE_BYTES" ] || RANGE=$(($1 * CHUNK_BYTES))-$((IMAGE_BYTES - 1))
   request GET "/v1/direct/$DEPLOYMENT_ID/image" > $RUN/pull/request
   RANGE=
-  rm -f $RUN/why
   sed -n "$(($1 + 1)),$2p" $RUN/digests > $RUN/wanted
-  connect $RUN/pull | take_chunks "$1" "$2"
+  export RUN HELPER DISK IMAGE_BYTES CHUNK_BYTES base
+  nc -w 10 "$HELPER" "$HELPER_PORT" -e sh "$LIB/take" "$1" "$2" 2> $RUN/nc-error
 }
 
+# take_chunks FROM END, from standard input
 take_chunks() {
   read_head || return
   case $status in
@@ -195,25 +199,63 @@ take_chunks() {
     echo "$HELPER gives another range than was asked for" > $RUN/why
     return
   fi
+  per_batch=$((BATCH_BYTES / CHUNK_BYTES))
+  [ "$per_batch" -ge 1 ] || per_batch=1
+  [ "$per_batch" -le "$BATCH_CHUNKS" ] || per_batch=$BATCH_CHUNKS
+  side=0
+  settling=
   exec 4< $RUN/wanted
-  while [ "$next" -lt "$2" ] && read -r wanted <&4; do
-    length=$((IMAGE_BYTES - next * CHUNK_BYTES))
-    [ "$length" -le "$CHUNK_BYTES" ] || length=$CHUNK_BYTES
+  while [ "$next" -lt "$2" ]; do
+    batch=$RUN/pull/$side
+    first=$next
+    lengths=
+    rm -rf $batch
+    mkdir $batch
+    while [ "$next" -lt "$2" ] && [ "$next" -lt $((first + per_batch)) ] && read -r digest <&4; do
+      set_length "$next"
+      lengths="$lengths $length"
+      echo "$digest" >> $batch/wanted
+      next=$((next + 1))
+    done
     # A server that is gone without a word is not waited for for ever.
-    timeout 60 dd bs="$length" count=1 iflag=fullblock of=$RUN/chunk 2> /dev/null
-    if [ "$(stat -c %s $RUN/chunk)" -ne "$length" ]; then return; fi
-    if [ "$(sha256_of $RUN/chunk)" != "$wanted" ]; then
-      # Not written: what is on the disk there stays what it was.
-      echo 'it is not what the manifest says' > $RUN/why
-      return
-    fi
-    if ! dd if=$RUN/chunk of="$DISK" bs="$length" seek=$((base + next * CHUNK_BYTES)) oflag=seek_bytes conv=notrunc 2> /dev/null; then
-      echo "fatal:$DISK cannot be written at byte $((base + next * CHUNK_BYTES))" > $RUN/why
-      return
-    fi
-    next=$((next + 1))
-    arrived "$next"
+    timeout 60 sh "$LIB/receive" $batch $lengths
+    [ -z "$settling" ] || wait "$settling" || return
+    settle "$first" "$next" $batch &
+    settling=$!
+    side=$((1 - side))
   done
+  wait "$settling"
+}
+
+# settle FIRST END FOLDER: writes what was received, up to the first chunk that is not what it should be
+settle() {
+  at=$1
+  sha256sum $3/1?? > $3/sums
+  exec 5< $3/sums 6< $3/wanted
+  while read -r wanted <&6; do
+    file=
+    sum=
+    read -r sum file <&5
+    set_length "$at"
+    if [ "$sum" != "$wanted" ]; then
+      # Not written: what is on the disk there stays what it was.
+      [ "$(stat -c %s "$file")" != "$length" ] || echo 'it is not what the manifest says' > $RUN/why
+      break
+    fi
+    if ! dd if="$file" of="$DISK" bs="$length" seek=$((base + at * CHUNK_BYTES)) oflag=seek_bytes conv=notrunc; then
+      echo "fatal:$DISK cannot be written at byte $((base + at * CHUNK_BYTES))" > $RUN/why
+      break
+    fi
+    at=$((at + 1))
+  done
+  arrived "$at"
+  [ "$at" -eq "$2" ]
+}
+
+# set_length CHUNK: sets length; the last chunk may be shorter
+set_length() {
+  length=$((IMAGE_BYTES - $1 * CHUNK_BYTES))
+  [ "$length" -le "$CHUNK_BYTES" ] || length=$CHUNK_BYTES
 }
 
 # write_zeros OFFSET LENGTH
@@ -238,8 +280,7 @@ read_back() {
   echo 3 > /proc/sys/vm/drop_caches 2> /dev/null
   awk -v every="$VERIFY_EVERY" '$0 != "null" && (NR - 1) % every == 0 { print NR - 1, $0 }' $RUN/digests > $RUN/sample
   while read -r number wanted; do
-    length=$((IMAGE_BYTES - number * CHUNK_BYTES))
-    [ "$length" -le "$CHUNK_BYTES" ] || length=$CHUNK_BYTES
+    set_length "$number"
     dd if="$DISK" bs="$length" count=1 skip=$((base + number * CHUNK_BYTES)) iflag=skip_bytes,fullblock of=$RUN/chunk 2> /dev/null
     [ "$(sha256_of $RUN/chunk)" = "$wanted" ] || fail "$DISK did not keep chunk $number as it was written"
   done < $RUN/sample

@@ -88,7 +88,13 @@ until_answered() {
 
 # not_now: why there is no answer that could be used
 not_now() {
-  if [ -n "$STATUS" ]; then echo "answered $STATUS"; else echo "cannot be reached ($(head -n 1 "$RUN/nc-error"))"; fi
+  if [ -n "$STATUS" ]; then
+    echo "answered $STATUS"
+  elif [ -s "$RUN/nc-error" ]; then
+    echo "cannot be reached ($(head -n 1 "$RUN/nc-error"))"
+  else
+    echo 'gave no answer'
+  fi
 }
 
 # Tells the deploy-helper why nothing comes of it, in the form that the ramdisk was started for. Tried three times, no longer: the sentence is on
