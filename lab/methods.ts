@@ -1,5 +1,5 @@
 /**
- * `npm run lab -- --methods [--runs N]`: iSCSI against direct, for a small image, for one of 1.2 GB, and for four machines at once; the methods take
+ * `npm run lab -- --methods [--runs N] [--case 'four iscsi']`: iSCSI against direct, for a small image, for one of 1.2 GB, and for four machines at once; the methods take
  * turns. What is told: how long the writing took (`deploying` to `deploy complete`), power-on to the last marker, and what the management node's
  * processor spent meanwhile. The emulated machines have the same two cores.
  */
@@ -18,6 +18,7 @@ const BIG_BYTES = 1144 * MIB; // 1.2 GB
 const LIMIT_MS = 900_000;
 
 type Method = 'iscsi' | 'direct';
+const METHODS: readonly Method[] = ['iscsi', 'direct'];
 
 interface Scenario {
   readonly title: string;
@@ -39,13 +40,19 @@ interface Ran {
 }
 
 /** Resolves to what failed. */
-export async function compareMethods(files: LabFiles, folder: string, runs: number, signal: AbortSignal): Promise<readonly string[]> {
+export async function compareMethods(
+  files: LabFiles,
+  folder: string,
+  { runs, words }: { readonly runs: number; readonly words: readonly string[] },
+  signal: AbortSignal,
+): Promise<readonly string[]> {
   const failures: string[] = [];
   const rows: string[] = [];
   for (const scenario of scenarios) {
     const ran: Record<Method, Ran[]> = { iscsi: [], direct: [] };
+    const methods = METHODS.filter((method) => words.every((word) => `${scenario.title} ${method}`.includes(word)));
     for (let run = 0; run < runs && !signal.aborted; run++) {
-      for (const method of run % 2 === 0 ? (['iscsi', 'direct'] as const) : (['direct', 'iscsi'] as const)) {
+      for (const method of run % 2 === 0 ? methods : methods.toReversed()) {
         try {
           const one = await deployAll(scenario, method, scenario.big ? withBigImage(files, folder) : files, signal);
           ran[method].push(one);
@@ -56,7 +63,7 @@ export async function compareMethods(files: LabFiles, folder: string, runs: numb
         }
       }
     }
-    for (const method of ['iscsi', 'direct'] as const) {
+    for (const method of methods) {
       const of = (figure: (one: Ran) => number): string => median(ran[method].map(figure)).toFixed(1);
       const slowest = of(({ writeSeconds }) => Math.max(...writeSeconds));
       rows.push(
@@ -114,7 +121,10 @@ async function deployAll({ machines: count, big }: Scenario, method: Method, fil
       count,
       async (name) => {
         const { state, lastFailure } = await node(api, name);
-        if (lastFailure !== undefined) throw new Error(`${name}: ${lastFailure.reason}`);
+        if (lastFailure !== undefined) {
+          const console = machines[Number(name.slice(1)) - 1]?.console ?? '';
+          throw new Error(`${name}: ${lastFailure.reason}; its console ends with\n${tail(console)}`);
+        }
         return state === 'active';
       },
       signal,

@@ -25,7 +25,7 @@ const LIMIT_MS = 240_000;
 const HERE = dirname(fileURLToPath(import.meta.url));
 
 export async function runStandIn(
-  { firmware, layout }: Pick<DeployCase, 'firmware' | 'layout'>,
+  { firmware, method, layout }: Pick<DeployCase, 'firmware' | 'method' | 'layout'>,
   files: StandInFiles,
   abort: AbortSignal,
 ): Promise<StandInRun> {
@@ -53,7 +53,8 @@ export async function runStandIn(
     });
     const whole = layout === 'whole-disk';
     const parameters = whole ? '' : `${files.rootParameter} ro quiet console=ttyS0`;
-    const script = lab.network.namespace.spawn([join(HERE, 'stand-in/run'), root, whole ? wholeDisk : files.tableAndRoot, parameters]);
+    const image = whole ? wholeDisk : files.tableAndRoot;
+    const script = lab.network.namespace.spawn([join(HERE, 'stand-in/run'), root, image, method, parameters]);
     let said = '';
     for (const stream of [script.stdout, script.stderr]) stream?.on('data', (chunk: Buffer) => (said = `${said}${chunk}`.slice(-2000)));
     machine.obeyed('boot pxe', 'on');
