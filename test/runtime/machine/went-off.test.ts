@@ -46,6 +46,29 @@ describe('a machine that goes off while its disk is written', () => {
     await world.close();
   });
 
+  it('is found out by asking the BMC when the write merely stands still', async () => {
+    const { world, machine } = await writing();
+    world.knobs.chunkMs = 3_600_000; // what a session that is tried again and again looks like from here
+    await later(world, 5_000);
+    cut(machine);
+    const cutAt = world.clock.now();
+    const node = await world.until(machine, 'available');
+    expect(node.lastFailure).toMatchObject({
+      state: 'deploying',
+      reason: expect.stringMatching(/^the machine went off while .* what was seen of that: nothing moved for 1\d s$/),
+    });
+    expect((node.lastFailure?.at ?? Infinity) - cutAt).toBeLessThanOrEqual(20_000);
+    await world.close();
+  });
+
+  it('is left alone while its write stands still and its BMC says that it is on', async () => {
+    const { world, machine } = await writing();
+    world.knobs.chunkMs = 120_000;
+    const node = await world.until(machine, 'active');
+    expect([node.lastFailure, machine.content, world.violations]).toEqual([undefined, IMAGE.sha256, []]);
+    await world.close();
+  });
+
   it.each<[string, (world: World, machine: Machine) => void]>([
     ['its connection alone is lost', () => undefined],
     ['its BMC cannot be asked', ({ knobs }) => void Object.assign(knobs, { failures: { status: Infinity } })],

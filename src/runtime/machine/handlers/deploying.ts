@@ -1,4 +1,4 @@
-import { chapSecret, deployKeyName } from '../deploy-key.ts';
+import { chapSecret, chapUser, deployKeyName } from '../deploy-key.ts';
 import type { Deployment, DiskIdentity } from '../deployment-record.ts';
 import { wrongDisk } from '../disk-guard.ts';
 import { machineErrors } from '../errors.ts';
@@ -7,7 +7,8 @@ import type { NodeRecord } from '../node-record.ts';
 import { completeDrive } from '../phone-home.ts';
 import type { DeployHooks, DeployTarget } from '../ports.ts';
 import { progressReporter } from '../progress.ts';
-import { done, failed } from '../results.ts';
+import { done, failed, type StepResult } from '../results.ts';
+import { whileOn } from '../while-on.ts';
 
 /**
  * Writes the image. A run that was cut short goes on at the last chunk that the disk has for good: the ramdisk still waits, and each chunk is
@@ -16,7 +17,7 @@ import { done, failed } from '../results.ts';
 export const deploying: Handler = async (context) => {
   const { node, ports, signal, logger } = context;
   try {
-    return await write(context);
+    return await whileOn(context, (either, moved) => write({ ...context, signal: either }, moved));
   } catch (error) {
     if (signal.aborted) throw error;
     // A ramdisk that is gone does not come back with its target: a machine without power is not waited for.
@@ -35,7 +36,7 @@ export const deploying: Handler = async (context) => {
   }
 };
 
-const write: Handler = async (context) => {
+async function write(context: HandlerContext, moved: () => void): Promise<StepResult> {
   const { node, ports, signal, clock } = context;
   const { deployment } = node;
   if (deployment?.claim === undefined) return failed('the deployment is gone');
@@ -56,7 +57,10 @@ const write: Handler = async (context) => {
   const reporter = progressReporter(context, (latest, progress) => withDeployment(latest, { progress }));
   const hooks: DeployHooks = {
     disk,
-    onProgress: reporter.tell,
+    onProgress: (progress) => {
+      moved();
+      reporter.tell(progress);
+    },
     stillOurs: async () => {
       await context.report((latest) => latest);
     },
@@ -85,7 +89,7 @@ const write: Handler = async (context) => {
     ...withDeployment(latest, { written: { ...written, at }, progress: { bytes: written.bytes, totalBytes: written.bytes, at } }),
     installed: { generation, deploymentId: id, imageId, sha256: written.sha256, disk, at },
   }));
-};
+}
 
 async function targetOf(context: HandlerContext, deployment: Deployment, claim: NonNullable<Deployment['claim']>): Promise<DeployTarget> {
   const key = await context.secret(deployKeyName(deployment.id));
@@ -98,7 +102,7 @@ async function targetOf(context: HandlerContext, deployment: Deployment, claim: 
     port: claim.port,
     lun: claim.lun,
     iqn: deployment.iqn,
-    chap: { username: deployment.id, secret: chapSecret(key) },
+    chap: { username: chapUser(deployment.id), secret: chapSecret(key) },
   };
 }
 
