@@ -52,6 +52,14 @@ export function chapSecret(key: Secret): Secret {
   return new Secret(createHash('sha256').update(`chap ${key.reveal()}`).digest('hex').slice(0, 32));
 }
 
+/**
+ * The user name beside it: `bms-` and the session's id, with which the target's name ends. Not the id alone: LIO takes a name that begins with `0b` for a number
+ * in base64 (since Linux 6.2, and in Debian's 6.1) and refuses it, which is every 256th id.
+ */
+export function chapUser(sessionId: string): string {
+  return `bms-${sessionId}`;
+}
+
 /** Name of a deployment's key in the secret store. */
 export function deployKeyName(deploymentId: string): string {
   return `deploy-key.${deploymentId}`;

@@ -1,7 +1,7 @@
 export { BootView, type BootViewOptions, bootDirectory } from './boot-view.ts';
 export * from './catalog-records.ts';
 export { acceptReport, type ClaimOptions, type ClaimPolicy, claimDeployment, claimPolicy } from './claim-deployment.ts';
-export { chapSecret, deployKeyHash, deployKeyName, doneToken, keyMatches, newDeployKey } from './deploy-key.ts';
+export { chapSecret, chapUser, deployKeyHash, deployKeyName, doneToken, keyMatches, newDeployKey } from './deploy-key.ts';
 export type { Deployment, DiskIdentity, RamdiskSession } from './deployment-record.ts';
 export { describeEvent, diagnose, lastObserved } from './diagnosis.ts';
 export { type DiscoveryResult, discoveredMachines, enrolDiscovered } from './discovered.ts';

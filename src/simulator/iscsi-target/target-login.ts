@@ -192,7 +192,9 @@ export class TargetLogin {
     const { challenge } = this;
     this.challenge = undefined; // good for one answer
     const answer = parseBinary(keys.get('CHAP_R') ?? '', LONGEST_CHALLENGE_BYTES);
-    if (!challenge || !answer || keys.get('CHAP_N') !== chap.user) throw new Refusal(STATUS.authentication);
+    const user = keys.get('CHAP_N') ?? '';
+    // LIO takes such a name for a number in hexadecimal or base64
+    if (!challenge || !answer || user !== chap.user || /^0[xb]/i.test(user)) throw new Refusal(STATUS.authentication);
     if (!chap.secret.proves(answer, challenge.algorithm, challenge.identifier, challenge.bytes)) throw new Refusal(STATUS.authentication);
     this.authenticated = true;
     const theirs = keys.get('CHAP_C');

@@ -85,7 +85,7 @@ export async function runDeployRamdisk(options: RamdiskOptions): Promise<void> {
     port: iscsiPort,
     targetName: iqn,
     luns: { 1: { device: disk, serial: options.diskSerial } },
-    chap: { user: iqn.slice(iqn.lastIndexOf(':') + 1), secret: new ChapSecret(hash('chap').slice(0, 32)) },
+    chap: { user: `bms-${iqn.slice(iqn.lastIndexOf(':') + 1)}`, secret: new ChapSecret(hash('chap').slice(0, 32)) },
   });
   const done = Promise.withResolvers<void>();
   const token = Buffer.from(`done ${hash('done')}`);

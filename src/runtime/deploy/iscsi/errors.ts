@@ -81,7 +81,7 @@ export const iscsiErrors = defineErrors('ISCSI', {
   }),
   ISCSI_AUTHENTICATION_FAILED: entry<Refused>({
     message: ({ portal, target }) => `${portal} refused the login to ${target}: authentication failed (0201)`,
-    cure: 'Check the CHAP user and secret on both sides',
+    cure: 'Check the CHAP user and secret on both sides; for LIO the user may not begin with 0x or 0b',
   }),
   ISCSI_NOT_AUTHORIZED: entry<Refused>({
     message: ({ portal, target }) => `${portal} refused the login to ${target}: this initiator may not use the target (0202)`,

@@ -3,7 +3,7 @@
  * else is done with it. Each step is idempotent, and the one to do next is on the record.
  */
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
-import { chapSecret, deployKeyHash, deployKeyName } from '../deploy-key.ts';
+import { chapSecret, chapUser, deployKeyHash, deployKeyName } from '../deploy-key.ts';
 import type { RamdiskSession } from '../deployment-record.ts';
 import { wrongRootDisk } from '../disk-guard.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
@@ -158,7 +158,7 @@ function targetOf(node: NodeRecord, session: RamdiskSession, claim: NonNullable<
     port: claim.port,
     lun: claim.lun,
     iqn: session.iqn,
-    chap: { username: session.id, secret: chapSecret(key) },
+    chap: { username: chapUser(session.id), secret: chapSecret(key) },
   };
 }
 

@@ -9,6 +9,7 @@ import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
 import { buildManifest, openImage, writeImage } from 'cdk8s-baremetal-runtime/deploy/image/index';
 import { ChapSecret, type DiskOptions, discoverTargets, listLuns, makeIsid, openDisk } from 'cdk8s-baremetal-runtime/deploy/iscsi/index';
+import { chapUser } from 'cdk8s-baremetal-runtime/machine/index';
 import { seededRandom } from 'cdk8s-baremetal-simulator/index';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
@@ -83,6 +84,13 @@ describe.skipIf(!wanted || missing.length > 0)('writing to LIO', { timeout: 120_
   ] as const)('002-12: refuses %s', async (_, target, { ...overrides }, code) => {
     const { chap: given, ...rest } = options(target, overrides as Partial<DiskOptions>);
     expect(await codeOf(openDisk({ ...rest, ...(given && { chap: given }) }))).toBe(code);
+  });
+
+  it('002-12: a user whose name begins with 0b is a number to it, which no deployment may depend on', async () => {
+    const login = (initiator: string, user: string): Promise<string> =>
+      codeOf(openDisk(options('thin', { initiatorName: `${PREFIX}${initiator}`, chap: { ...chap, user } })).then((disk) => disk.close()));
+    expect(await login('numbered', '0bbee737-c1f4')).toBe('ISCSI_AUTHENTICATION_FAILED');
+    expect(await login('named', chapUser('0bbee737-c1f4'))).toBe('no error');
   });
 
   it.each([

@@ -21,6 +21,7 @@ const chap = (overrides: Partial<ChapCredentials> = {}): ChapCredentials => ({
 });
 const targetChap = { user: 'deployer', secret: new ChapSecret(SECRET), own: { user: 'node-7', secret: new ChapSecret(OWN_SECRET) } };
 const guarded: LabOptions = { target: { chap: targetChap } };
+const called = (user: string): LabOptions => ({ target: { chap: { ...targetChap, user } } });
 const mutual = (secret: string): ChapCredentials => chap({ target: { secret: new ChapSecret(secret) } });
 
 describe('CHAP', () => {
@@ -55,6 +56,8 @@ describe('CHAP', () => {
     ['neither side wants any', {}, undefined, 'no error'],
     ['wrong secret', guarded, chap({ secret: new ChapSecret('wrong horse battery') }), 'ISCSI_AUTHENTICATION_FAILED'],
     ['wrong user', guarded, chap({ user: 'somebody' }), 'ISCSI_AUTHENTICATION_FAILED'],
+    ['a user that LIO would take for a number', called('0bbee737'), chap({ user: '0bbee737' }), 'ISCSI_AUTHENTICATION_FAILED'],
+    ['the same behind a word', called('bms-0bbee737'), chap({ user: 'bms-0bbee737' }), 'no error'],
     ['no common algorithm', guarded, chap({ algorithms: ['sha3-256'] }), 'ISCSI_AUTHENTICATION_FAILED'],
     ['the target wants it, we have none', guarded, undefined, 'ISCSI_AUTHENTICATION_FAILED'],
     ['the target wants none: it is not believed', {}, chap(), 'ISCSI_AUTHENTICATION_FAILED'],

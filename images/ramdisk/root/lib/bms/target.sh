@@ -8,7 +8,8 @@ LUN=1
 
 start_target() {
   # What the secret is, both sides compute from the deployment key; it never crosses the network.
-  user=${IQN##*:}
+  # Never a digit first: LIO takes 0b for the beginning of a number in base64, and refuses the login.
+  user=bms-${IQN##*:}
   secret=$(keyed chap | cut -c 1-32)
   # Where LIO keeps persistent reservations; it looks for the folder when its module is loaded.
   mkdir -p /etc/target/pr
