@@ -5,7 +5,7 @@
 import { type BmsCoreConfig, parseNodeName } from 'cdk8s-baremetal-contract';
 import { MetricsRegistry } from './api/index.ts';
 import type { DhcpInterface, FileSource } from './boot/index.ts';
-import { type Coordination, type CoordinationContext, coordinationErrors, openCoordination } from './coordination/index.ts';
+import { type Coordination, type CoordinationContext, openCoordination } from './coordination/index.ts';
 import type { Clock } from './core/clock.ts';
 import type { Logger } from './core/logger.ts';
 import type { Network } from './core/network.ts';
@@ -14,9 +14,8 @@ import { BootView, type CommandRunner, type MachineSettings, type SecretStore } 
 import type { OpenImage } from './machine/local-image-cache.ts';
 import { startApi } from './roles/api.ts';
 import { startBoot } from './roles/boot.ts';
-import { ClusterLeases } from './roles/cluster-leases.ts';
+import { openClusterLeases } from './roles/cluster-leases.ts';
 import { INITIATOR_NAME, startDeploy } from './roles/deploy.ts';
-import { insideCluster } from './roles/inside-cluster.ts';
 import { startMachines } from './roles/machine.ts';
 import { startNotifications } from './roles/notifications.ts';
 import { startObjects } from './roles/objects.ts';
@@ -24,7 +23,6 @@ import { startPower } from './roles/power.ts';
 import { type Role, type Surroundings, startRole } from './roles/role.ts';
 import { startSecrets } from './roles/secrets.ts';
 import { type ApiAccess, openStore, type Store } from './store/index.ts';
-import { serviceAccount } from './store/kubernetes/service-account.ts';
 
 export { coreErrors } from './roles/errors.ts';
 
@@ -116,12 +114,15 @@ function leasesOf({ config, cluster, network, clock, random, memberName }: BmsCo
   return {
     random,
     scope: scopeOf(memberName),
-    open: ({ namespace, scope }) => {
-      const leaseMs = config.membership.session_timeout * 1000;
-      const of = <T>(read: () => T): T => insideCluster(read, (reason) => coordinationErrors.COORDINATION_OUTSIDE({ reason }));
-      const access = cluster ?? of(() => serviceAccount({ env: process.env, clock }));
-      return new ClusterLeases({ access, namespace: namespace ?? of(() => access.namespace), scope, network, clock, random, leaseMs });
-    },
+    open: (where) =>
+      openClusterLeases(where, {
+        env: process.env,
+        access: cluster,
+        network,
+        clock,
+        random,
+        leaseMs: config.membership.session_timeout * 1000,
+      }),
   };
 }
 

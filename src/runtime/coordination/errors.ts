@@ -17,6 +17,14 @@ export const coordinationErrors = defineErrors('COORDINATION', {
     message: ({ namespace, reason }) => `the service account may not work on leases in the namespace ${namespace}: ${reason}`,
     cure: "Apply the Role and RoleBinding bms-core-coordination of the site's manifests",
   }),
+  COORDINATION_TOKEN: entry<{ server: string }>({
+    message: ({ server }) => `the API server at ${server} does not accept the service account's token`,
+    cure: 'Check that the service account exists and that its token volume is mounted; the file is read again each minute',
+  }),
+  COORDINATION_NAMESPACE: entry<{ namespace: string }>({
+    message: ({ namespace }) => `there is no namespace ${namespace} for Leases`,
+    cure: 'Create it, or correct [sw_coordination] backend_url; kubernetes:// alone means the namespace of the service account',
+  }),
   COORDINATION_OUTSIDE: entry<{ reason: string }>({
     message: ({ reason }) => `[sw_coordination] backend_url = kubernetes:// needs the API server of a cluster: ${reason}`,
     cure: 'Run it in a Kubernetes pod whose service account token is mounted, or use kazoo:// (memory:// for a single management node)',

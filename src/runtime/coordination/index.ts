@@ -10,6 +10,7 @@ export {
   type StoredLease,
   type Ticket,
 } from './leases/lease-source.ts';
+export { type LeasesAddress, parseLeasesUrl } from './leases/leases-url.ts';
 export { MemoryCoordination, type MemoryCoordinationOptions } from './memory-coordination.ts';
 export { type CoordinationContext, openCoordination } from './open-coordination.ts';
 export { ModelZooKeeper, type ModelZooKeeperOptions } from './zookeeper/model-zookeeper.ts';

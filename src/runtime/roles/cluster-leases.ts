@@ -1,5 +1,6 @@
 /** Lease objects of an API server, by the client that the store on Kubernetes has. */
 import { CodedError } from 'cdk8s-baremetal-contract';
+import { LEASE_VERBS } from 'cdk8s-baremetal-contract/crd/index';
 import { API_GROUP } from 'cdk8s-baremetal-contract/names';
 import { z } from 'zod';
 import {
@@ -17,8 +18,9 @@ import type { Network } from '../core/network.ts';
 import type { Random } from '../core/random.ts';
 import { fieldsOf } from '../store/kubernetes/record-object.ts';
 import { type Answer, type Call, RecordsApi } from '../store/kubernetes/records-api.ts';
-import type { ApiAccess } from '../store/kubernetes/service-account.ts';
+import { type ApiAccess, serviceAccount } from '../store/kubernetes/service-account.ts';
 import { clusterWatch } from './cluster-watch.ts';
+import { insideCluster } from './inside-cluster.ts';
 
 export interface ClusterLeasesOptions {
   readonly access: ApiAccess;
@@ -50,6 +52,21 @@ const leaseObject = z.object({
 });
 const tickets = z.array(z.object({ id: z.string(), session: z.string() }));
 
+/** With the rights of the container that this runs in. @throws COORDINATION_OUTSIDE */
+export function openClusterLeases(
+  where: { readonly namespace: string | undefined; readonly scope: string },
+  options: Pick<ClusterLeasesOptions, 'network' | 'clock' | 'random' | 'leaseMs'> & {
+    readonly env: Readonly<Record<string, string | undefined>>;
+    /** Default: what Kubernetes puts into every container. */
+    readonly access?: ApiAccess | undefined;
+  },
+): ClusterLeases {
+  const { env, clock } = options;
+  const of = <T>(read: () => T): T => insideCluster(read, (reason) => coordinationErrors.COORDINATION_OUTSIDE({ reason }));
+  const access = options.access ?? of(() => serviceAccount({ env, clock }));
+  return new ClusterLeases({ ...options, ...where, access, namespace: where.namespace ?? of(() => access.namespace) });
+}
+
 export class ClusterLeases implements LeaseSource {
   readonly #options: ClusterLeasesOptions;
   readonly #api: RecordsApi;
@@ -58,6 +75,10 @@ export class ClusterLeases implements LeaseSource {
     this.#options = options;
     const answerMs = options.leaseMs / 5;
     this.#api = new RecordsApi({ ...options, resource: LEASE, answerMs, patienceMs: answerMs });
+  }
+
+  get namespace(): string {
+    return this.#options.namespace;
   }
 
   async list(): Promise<{ leases: StoredLease[]; position: bigint }> {
@@ -104,6 +125,49 @@ export class ClusterLeases implements LeaseSource {
     return status !== 409;
   }
 
+  /**
+   * Asks for all that a replica will ask for, and changes nothing. Proves more than a question about rights: quotas and admission are heard as well.
+   * @throws COORDINATION_FORBIDDEN, with every verb that is refused, and what the calls throw
+   */
+  async tryOut(): Promise<void> {
+    const { scope, namespace, leaseMs } = this.#options;
+    const name = `${scope}.tried-out`;
+    const body = this.#body({ kind: 'session', name, subject: 'tried out', holder: 'nobody', durationMs: leaseMs, line: [] }, {});
+    const query = { dryRun: 'All' };
+    // a server that is away is noticed by the first: the answer to a list may take longest
+    const asked: Readonly<Record<(typeof LEASE_VERBS)[number], () => Promise<unknown>>> = {
+      get: () => this.#call({ verb: 'get', name }),
+      create: () => this.#call({ verb: 'create', query, body }),
+      update: () => this.#call({ verb: 'update', name, query, body }),
+      delete: () => this.#call({ verb: 'delete', name, query }),
+      list: () => this.list(),
+      watch: () => this.#told(() => this.#watchBegins()),
+    };
+    const refused = new Map<string, CodedError>();
+    for (const [verb, ask] of Object.entries(asked)) {
+      try {
+        await ask();
+      } catch (error) {
+        if (!(error instanceof CodedError) || error.code !== 'COORDINATION_FORBIDDEN') throw error;
+        refused.set(verb, error);
+      }
+    }
+    const [first] = refused.values();
+    if (first === undefined) return;
+    const verbs = LEASE_VERBS.filter((verb) => refused.has(verb)).join(', ');
+    const reason = `${verbs} refused (${first.message.replace(/^.*?: /, '')})`;
+    throw coordinationErrors.COORDINATION_FORBIDDEN({ namespace, reason }, { cause: first });
+  }
+
+  async #watchBegins(): Promise<void> {
+    const enough = new AbortController();
+    try {
+      await this.#api.watch({ watch: '1', resourceVersion: '0', timeoutSeconds: '1', labelSelector: this.#selector }, enough.signal);
+    } finally {
+      enough.abort(new Error('it began: that is all'));
+    }
+  }
+
   close(): void {
     this.#api.close();
   }
@@ -143,6 +207,8 @@ export class ClusterLeases implements LeaseSource {
       if (!(cause instanceof CodedError)) throw cause;
       const reason = cause.message.replace(/^.*?: /, '');
       if (cause.code === 'STORE_KUBERNETES_FORBIDDEN') throw coordinationErrors.COORDINATION_FORBIDDEN({ namespace, reason }, { cause });
+      if (cause.code === 'STORE_KUBERNETES_NAMESPACE') throw coordinationErrors.COORDINATION_NAMESPACE({ namespace }, { cause });
+      if (cause.code === 'STORE_KUBERNETES_UNAUTHORIZED') throw coordinationErrors.COORDINATION_TOKEN({ server: access.server }, { cause });
       if (cause.code === 'STORE_CLOSED') throw coordinationErrors.COORDINATION_CLOSED({}, { cause });
       throw coordinationErrors.COORDINATION_KUBERNETES({ server: access.server, reason }, { cause });
     }

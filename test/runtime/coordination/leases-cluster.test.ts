@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { kubectl, withoutCluster } from '../../support/cluster.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { type KubernetesPeer, kubernetesPeer } from '../store/kubernetes-peer.ts';
-import { openLeases } from './open-leases.ts';
+import { openLeaseSource, openLeases } from './open-leases.ts';
 
 const LEASE_MS = 3_000;
 
@@ -136,14 +136,38 @@ describe.skipIf(withoutCluster('coordination by Leases on a real API server'))('
     await held.release();
   });
 
+  it('a try-out finds every right, and leaves nothing', async () => {
+    scope();
+    const source = openLeaseSource(url, peer.access(), LEASE_MS);
+    await source.tryOut();
+    expect(leases()).toEqual([]);
+    const member = await open().join('node-z'); // and beside what is there
+    await source.tryOut();
+    expect(member.lost.aborted).toBe(false);
+    source.close();
+  });
+
   it('without rights it says which', async () => {
     const bare = kubernetesPeer();
+    const reader = kubernetesPeer({
+      rules: [{ apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['get', 'list', 'watch'] }],
+    });
     try {
+      for (const [{ access }, verbs] of [
+        [bare, 'get, list, watch, create, update, delete'],
+        [reader, 'create, update, delete'],
+      ] as const) {
+        const source = openLeaseSource('kubernetes:///pod45-wuxi2', access(), LEASE_MS);
+        const message = expect.stringContaining(`: ${verbs} refused (`);
+        await expect(source.tryOut()).rejects.toMatchObject({ code: 'COORDINATION_FORBIDDEN', message });
+        source.close();
+      }
       const replica = openLeases('kubernetes:///pod45-wuxi2', bare.access(), LEASE_MS);
       await expect(replica.join('node-a')).rejects.toMatchObject({ code: 'COORDINATION_FORBIDDEN' });
       await replica.close();
     } finally {
       bare.remove();
+      reader.remove();
     }
   });
 });

@@ -1,9 +1,11 @@
 /** Leases of an API server that is away, forgets, loses answers or falls silent, on a virtual clock; and members that do. */
 import type { Coordination, LeaseCoordination, Membership } from 'cdk8s-baremetal-runtime/coordination/index';
-import type { Network } from 'cdk8s-baremetal-runtime/core/index';
+import type { HttpRequest, Network } from 'cdk8s-baremetal-runtime/core/index';
 import { sleep } from 'cdk8s-baremetal-runtime/core/index';
+import { openClusterLeases } from 'cdk8s-baremetal-runtime/roles/cluster-leases';
+import { seededRandom } from 'cdk8s-baremetal-simulator/random';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { LOST, status } from '../store/fake-kubernetes.ts';
+import { LOST, status, TOKEN } from '../store/fake-kubernetes.ts';
 import { LEASE_MS, type LeaseGroup, leaseGroup } from './groups.ts';
 
 let group: LeaseGroup;
@@ -154,6 +156,72 @@ describe('000-16: members as Leases', () => {
     group.fake.before = () =>
       status(403, 'leases.coordination.k8s.io is forbidden: User "bms-admin" cannot create resource "leases"', 'Forbidden');
     await expect(run(group.replica().join('node-a'))).rejects.toMatchObject({ code: 'COORDINATION_FORBIDDEN' });
+    group.fake.before = () => undefined;
+  });
+});
+
+describe('000-16: Leases tried out before they are needed', () => {
+  const source = () =>
+    openClusterLeases(
+      { namespace: 'bms', scope: 'pod45-wuxi2' },
+      {
+        env: {},
+        access: { server: group.fake.url, namespace: 'bms', credentials: () => ({ token: TOKEN, ca: '' }) },
+        network: group.fake.client,
+        clock: group.clock,
+        random: seededRandom('tried out'),
+        leaseMs: LEASE_MS,
+      },
+    );
+  const forbidding =
+    (...methods: string[]) =>
+    (request: HttpRequest) =>
+      methods.includes(request.query.get('watch') === '1' ? 'WATCH' : request.method)
+        ? status(403, `leases.coordination.k8s.io is forbidden: User "bms-admin" cannot ${request.method}`, 'Forbidden')
+        : undefined;
+
+  it('asks for every verb, and leaves nothing behind', async () => {
+    const asked: string[] = [];
+    group.fake.before = (request) => {
+      asked.push(`${request.method}${request.query.get('watch') === '1' ? ' watch' : (request.query.get('dryRun') ?? '') && ' dry'}`);
+      return undefined;
+    };
+    await run(source().tryOut());
+    expect(asked).toEqual(['GET', 'POST dry', 'PUT dry', 'DELETE dry', 'GET', 'GET watch']);
+    expect([group.fake.objects.size, group.fake.revision]).toEqual([0, 100]);
+    await pass(1_000);
+    expect(group.fake.watching).toBe(0);
+  });
+
+  it.each([
+    [
+      'no rights at all',
+      forbidding('GET', 'POST', 'PUT', 'DELETE', 'WATCH'),
+      'COORDINATION_FORBIDDEN',
+      /get, list, watch, create, update, delete refused/,
+    ],
+    [
+      'no right to renew',
+      forbidding('PUT'),
+      'COORDINATION_FORBIDDEN',
+      /namespace bms: update refused \(leases\.coordination.*cannot PUT\)/,
+    ],
+    ['no right to watch', forbidding('WATCH'), 'COORDINATION_FORBIDDEN', /: watch refused/],
+    ['a token that is not accepted', () => status(401, 'Unauthorized'), 'COORDINATION_TOKEN', /does not accept/],
+    [
+      'a namespace that is not there',
+      ({ method }: HttpRequest) => (method === 'POST' ? status(404, 'namespaces "bms" not found', 'NotFound', 'namespaces') : undefined),
+      'COORDINATION_NAMESPACE',
+      /no namespace bms/,
+    ],
+    ['a server that is not well', () => status(500, 'etcdserver: no leader'), 'COORDINATION_KUBERNETES', /no leader/],
+  ] as const)('%s', async (_name, before, code, message) => {
+    group.fake.before = before;
+    await expect(run(source().tryOut())).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(message),
+      cure: expect.stringMatching(/\w/),
+    });
     group.fake.before = () => undefined;
   });
 });

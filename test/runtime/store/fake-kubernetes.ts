@@ -101,6 +101,7 @@ export class FakeKubernetes {
 
   #answer(request: HttpRequest, namespace: string, name: string | undefined): HttpResponse {
     const body = request.body.length > 0 ? JSON.parse(Buffer.from(request.body).toString()) : undefined;
+    if (request.query.get('dryRun') === 'All') return this.#dryRun(request.method, name, body);
     if (name === undefined && request.method === 'GET') return this.#list(request.query);
     if (request.method === 'POST') {
       if (this.objects.has(body.metadata.name)) return status(409, 'already exists', 'AlreadyExists');
@@ -115,6 +116,14 @@ export class FakeKubernetes {
     this.objects.delete(object.metadata.name);
     this.#publish('DELETED', { ...object, metadata: { ...object.metadata, resourceVersion: this.#next() } });
     return status(200, 'deleted');
+  }
+
+  /** As the real one answers for Leases, which an update may make; nothing is kept. */
+  #dryRun(method: string, name: string | undefined, body: FakeObject | undefined): HttpResponse {
+    const there = this.objects.has(name ?? body?.metadata.name ?? '');
+    if (method === 'POST') return there ? status(409, 'already exists', 'AlreadyExists') : json(201, body);
+    if (method === 'PUT') return there ? status(409, 'modified', 'Conflict') : json(201, body);
+    return there ? status(200, 'deleted') : status(404, `leases "${name}" not found`, 'NotFound', 'leases');
   }
 
   #list(query: URLSearchParams): HttpResponse {

@@ -41,7 +41,7 @@ export type LeaseEvent =
 /** The position is forgotten: list again. */
 export class LeasePositionLost extends Error {}
 
-/** What goes wrong is thrown as COORDINATION_KUBERNETES or COORDINATION_FORBIDDEN. A write without an answer may have been carried out. */
+/** What goes wrong is thrown as COORDINATION_KUBERNETES, _TOKEN, _NAMESPACE or _FORBIDDEN. A write without an answer may have been carried out. */
 export interface LeaseSource {
   /** All of the scope. */
   list(): Promise<{ readonly leases: readonly StoredLease[]; readonly position: bigint }>;
