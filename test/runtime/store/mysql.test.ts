@@ -79,6 +79,19 @@ describe.skipIf(missing !== undefined)('002-6: the MySQL store', () => {
     expect(heard).toEqual(['a=one', 'a=two', 'delete a', 'a=again']);
   });
 
+  it('writes of its own that meet the first reading of a watch are told, each once', async () => {
+    const url = await server.database();
+    for (let round = 0; round < 10; round++) {
+      const store = open(url);
+      const heard: string[] = [];
+      store.watch(word, (event) => heard.push(`${event.type} ${event.type === 'put' ? event.record.id : event.id}`));
+      const ids = Array.from({ length: 10 }, (_, index) => `${round}-${index}`);
+      await Promise.all(ids.map((id) => store.create(word, id, 'x')));
+      await Promise.resolve();
+      expect(heard.toSorted()).toEqual(ids.map((id) => `put ${id}`));
+    }
+  });
+
   it('the feed does not depend on time stamps: late ones, and rows changed or removed by hand, are told', async () => {
     const url = await server.database();
     const store = open(url);
