@@ -4,10 +4,13 @@ import { join } from 'node:path';
 import type { HttpHandler, HttpRequest, HttpResponse } from '../core/index.ts';
 import type { BootContent, BootContentSource } from './boot-content.ts';
 import { TFTP_ERROR } from './tftp/codec.ts';
+import { CHUNK_BYTES } from './tftp/files.ts';
 import type { TftpFile } from './tftp/source.ts';
 
-/** One piece of a body: large enough for the disk, small enough for 50 clients at once. */
-const CHUNK_BYTES = 256 * 1024;
+/** A piece is what waits when a client stands still: so many may hold a chunk each, which the cache may long have dropped (64 MiB in all) … */
+const DOWNLOADS_BY_CHUNKS = 128;
+/** … and what a piece is while there are more: a copy, since a view of a chunk would keep all of it. */
+const CROWD_PIECE_BYTES = 128 * 1024;
 /** EDK2 takes the type of a download from here, or from the name. */
 const CONTENT_TYPES: Readonly<Record<string, string>> = {
   efi: 'application/efi',
@@ -16,6 +19,7 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
 };
 
 export function httpBootHandler(content: BootContentSource): HttpHandler {
+  const downloads: Downloads = { open: 0 };
   return async (request) => {
     if (request.method !== 'GET' && request.method !== 'HEAD') return plain(405, 'Boot files are only read.', { allow: 'GET, HEAD' });
     const answer = await content({ protocol: 'http', path: request.path, remote: request.remote, local: request.local });
@@ -23,7 +27,7 @@ export function httpBootHandler(content: BootContentSource): HttpHandler {
       case 'text':
         return textResponse(request, answer);
       case 'file':
-        return fileResponse(request, answer);
+        return fileResponse(request, answer, downloads);
       case 'missing':
         return answer.refusal.code === TFTP_ERROR.notFound
           ? plain(404, 'There is no such file.')
@@ -58,7 +62,16 @@ function textResponse(request: HttpRequest, { text, secret }: BootContent & { ki
   return { status: 200, headers, ...(request.method === 'GET' && { body: bytes }) };
 }
 
-async function fileResponse(request: HttpRequest, { path, file, validator }: BootContent & { kind: 'file' }): Promise<HttpResponse> {
+/** Bodies under way, of all clients. */
+interface Downloads {
+  open: number;
+}
+
+async function fileResponse(
+  request: HttpRequest,
+  { path, file, validator }: BootContent & { kind: 'file' },
+  downloads: Downloads,
+): Promise<HttpResponse> {
   const etag = validator === undefined ? undefined : `"${validator}"`;
   const extension = /\.([a-z0-9]+)$/i.exec(path)?.[1]?.toLowerCase() ?? '';
   const { size } = file;
@@ -82,15 +95,22 @@ async function fileResponse(request: HttpRequest, { path, file, validator }: Boo
   if (to !== undefined) headers['content-length'] = String(to - from);
   if (range) headers['content-range'] = `bytes ${range.from}-${range.to - 1}/${size}`;
   if (request.method === 'HEAD') return head(status);
-  return { status, headers, body: pieces(file, from, to, request.signal) };
+  return { status, headers, body: pieces(file, { from, to }, request.signal, downloads) };
 }
 
 /** Closes the file once: at the end, when the reader stops, or when the client is gone before it began. */
-function pieces(file: TftpFile, from: number, to: number | undefined, signal: AbortSignal): AsyncIterable<Uint8Array> {
+function pieces(
+  file: TftpFile,
+  { from, to }: { from: number; to: number | undefined },
+  signal: AbortSignal,
+  downloads: Downloads,
+): AsyncIterable<Uint8Array> {
   let open = true;
+  downloads.open++;
   const close = async (): Promise<void> => {
     if (!open) return;
     open = false;
+    downloads.open--;
     signal.removeEventListener('abort', onAbort);
     await file.close();
   };
@@ -102,13 +122,14 @@ function pieces(file: TftpFile, from: number, to: number | undefined, signal: Ab
     try {
       for (let at = from; to === undefined || at < to; ) {
         if (!open) return;
-        const piece = await file.read(at, Math.min(CHUNK_BYTES, (to ?? Number.POSITIVE_INFINITY) - at));
+        const crowded = downloads.open > DOWNLOADS_BY_CHUNKS;
+        const piece = await file.read(at, Math.min(crowded ? CROWD_PIECE_BYTES : CHUNK_BYTES, (to ?? Number.POSITIVE_INFINITY) - at));
         if (piece.length === 0) {
           if (to === undefined) return;
           throw new Error(`the file was cut while it was read: ${to - at} bytes are missing`);
         }
-        yield piece;
         at += piece.length;
+        yield crowded ? Buffer.from(piece) : piece;
       }
     } finally {
       await close();

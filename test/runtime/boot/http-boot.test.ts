@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type BootContentOptions, type BootExchange, bootContent } from '../../../src/runtime/boot/boot-content.ts';
 import { directoryValidator, httpBootHandler } from '../../../src/runtime/boot/http-boot.ts';
 import type { BootIntent, BootMachine } from '../../../src/runtime/boot/machine.ts';
-import { directorySource } from '../../../src/runtime/boot/tftp/files.ts';
+import { CHUNK_BYTES, directorySource } from '../../../src/runtime/boot/tftp/files.ts';
 import { type FileSource, isRefusal, memorySource } from '../../../src/runtime/boot/tftp/source.ts';
 import { tftpBootSource } from '../../../src/runtime/boot/tftp-content.ts';
 import type { HttpRequest, HttpResponse } from '../../../src/runtime/core/network.ts';
@@ -122,9 +122,11 @@ describe('files', () => {
     const etag = (await handle(request(path, { method: 'HEAD' }))).headers?.etag ?? '';
     expect(etag).toMatch(/^"[0-9a-z-]+"$/);
     expect((await handle(request(path, { headers: { 'if-none-match': `"other", ${etag}` } }))).status).toBe(304);
-    expect((await handle(request(path, { headers: { range: 'bytes=5-', 'if-range': etag } }))).status).toBe(206);
+    const rest = await handle(request(path, { headers: { range: 'bytes=5-', 'if-range': etag } }));
+    expect([rest.status, (await bytesOf(rest)).length]).toEqual([206, CONTENT.length - 5]);
     await writeFile(join(root, 'images/vmlinuz'), 'a shorter kernel');
-    expect((await handle(request(path, { headers: { 'if-none-match': etag } }))).status).toBe(200);
+    const changed = await handle(request(path, { headers: { 'if-none-match': etag } }));
+    expect([changed.status, (await bytesOf(changed)).toString()]).toEqual([200, 'a shorter kernel']);
     const again = await handle(request(path, { headers: { range: 'bytes=5-', 'if-range': etag } }));
     expect([again.status, (await bytesOf(again)).toString()]).toEqual([200, 'a shorter kernel']);
   });
@@ -168,6 +170,33 @@ describe('files', () => {
     await handle(request('/x', { signal: gone.signal }));
     gone.abort();
     expect(closed).toBe(4);
+  });
+
+  it('of 1,000 clients that stand still 128 may hold a chunk of the cache each, the others hold a small copy', async () => {
+    const chunk = Buffer.alloc(CHUNK_BYTES, 7);
+    const files: FileSource = async () => ({
+      size: 3 * CHUNK_BYTES,
+      read: (_, length) => (length < CHUNK_BYTES ? chunk.subarray(0, length) : chunk),
+      close: () => undefined,
+    });
+    const handle = httpBootHandler(content(DEPLOY, { files }));
+    const begin = async (): Promise<AsyncIterator<Uint8Array>> =>
+      ((await handle(request('/x'))).body as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
+    const clients: AsyncIterator<Uint8Array>[] = [];
+    const held: Uint8Array[] = [];
+    for (let count = 0; count < 1000; count++) {
+      const client = await begin();
+      clients.push(client);
+      held.push((await client.next()).value);
+    }
+    const whole = held.filter((piece) => piece.buffer === chunk.buffer);
+    expect(whole.map((piece) => piece.length)).toEqual(Array.from({ length: 128 }, () => CHUNK_BYTES));
+    const alive = new Set(held.map(({ buffer }) => buffer));
+    expect([...alive].reduce((sum, { byteLength }) => sum + byteLength, CHUNK_BYTES * 127)).toBeLessThan(175 * 1024 * 1024);
+    expect(held.every((piece) => piece[0] === 7 && piece.at(-1) === 7)).toBe(true);
+
+    for (const client of clients.slice(1)) await client.return?.();
+    expect((await clients[0]?.next())?.value).toBe(chunk); // the crowd has gone
   });
 
   it('a file that is cut while it is read breaks the download, it does not end it', async () => {

@@ -16,8 +16,8 @@ export interface DirectorySourceOptions extends PathOptions {
   readonly cacheBytes?: number;
 }
 
-/** One read from the disk; also how far ahead of the slowest reader the next chunk is fetched. */
-const CHUNK_BYTES = 256 * 1024;
+/** One read from the disk, and how far ahead of the slowest reader the next chunk is fetched. A reader that takes whole chunks gets them as they are. */
+export const CHUNK_BYTES = 512 * 1024;
 const DEFAULT_CACHE_BYTES = 160 * 1024 * 1024;
 
 /** Opens what lies below `root`, also through symbolic links as long as they end below `root` too. */
@@ -126,8 +126,8 @@ class SharedFile {
     const cached = this.cache.get(this.identity, index);
     // The next chunk is on its way before anyone waits for it
     if (within + length > CHUNK_BYTES / 2 || !cached) this.readAhead(index + 1);
-    if (cached) return cached.subarray(within, within + length);
-    return this.load(index).then((chunk) => chunk.subarray(within, within + length));
+    if (cached) return part(cached, within, length);
+    return this.load(index).then((chunk) => part(chunk, within, length));
   }
 
   private readAhead(index: number): void {
@@ -158,33 +158,54 @@ class SharedFile {
   }
 }
 
-/** Chunks by file and index, the least recently used dropped first. */
+/** The chunk itself where that is asked for: a view of it costs more than finding it. */
+function part(chunk: Uint8Array, from: number, length: number): Uint8Array {
+  return from === 0 && length >= chunk.length ? chunk : chunk.subarray(from, from + length);
+}
+
+interface CachedChunk {
+  readonly identity: string;
+  readonly index: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Chunks by file and index, the least recently used dropped first. A hit builds no string: it comes once for each piece that is sent. */
 class ChunkCache {
-  private readonly chunks = new Map<string, Uint8Array>();
+  private readonly files = new Map<string, Map<number, CachedChunk>>();
+  /** A Set iterates in order of insertion: the oldest use comes first. */
+  private readonly byUse = new Set<CachedChunk>();
   private bytes = 0;
 
   constructor(private readonly limitBytes: number) {}
 
   get(identity: string, index: number): Uint8Array | undefined {
-    const key = `${index}:${identity}`;
-    const chunk = this.chunks.get(key);
-    if (chunk) {
-      // A Map iterates in order of insertion: moved to the end, it is the youngest
-      this.chunks.delete(key);
-      this.chunks.set(key, chunk);
-    }
-    return chunk;
+    const chunk = this.files.get(identity)?.get(index);
+    if (!chunk) return undefined;
+    this.byUse.delete(chunk);
+    this.byUse.add(chunk);
+    return chunk.bytes;
   }
 
-  set(identity: string, index: number, chunk: Uint8Array): void {
-    if (chunk.length > this.limitBytes) return;
-    const key = `${index}:${identity}`;
-    this.bytes += chunk.length - (this.chunks.get(key)?.length ?? 0);
-    this.chunks.set(key, chunk);
-    for (const [oldestKey, oldest] of this.chunks) {
+  set(identity: string, index: number, bytes: Uint8Array): void {
+    if (bytes.length > this.limitBytes) return;
+    const chunks = this.files.get(identity) ?? new Map<number, CachedChunk>();
+    const before = chunks.get(index);
+    if (before) this.drop(before);
+    const chunk = { identity, index, bytes };
+    this.files.set(identity, chunks.set(index, chunk));
+    this.byUse.add(chunk);
+    this.bytes += bytes.length;
+    for (const oldest of this.byUse) {
       if (this.bytes <= this.limitBytes) break;
-      this.chunks.delete(oldestKey);
-      this.bytes -= oldest.length;
+      this.drop(oldest);
     }
+  }
+
+  private drop(chunk: CachedChunk): void {
+    this.byUse.delete(chunk);
+    this.bytes -= chunk.bytes.length;
+    const chunks = this.files.get(chunk.identity);
+    chunks?.delete(chunk.index);
+    if (chunks?.size === 0) this.files.delete(chunk.identity);
   }
 }

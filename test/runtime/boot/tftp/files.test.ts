@@ -153,7 +153,7 @@ describe('directory source', () => {
   });
 
   it('serves many readers with a cache smaller than the file, and with none', async () => {
-    for (const cacheBytes of [0, 300_000]) {
+    for (const cacheBytes of [0, 600_000]) {
       const source = directorySource(root, { cacheBytes });
       const all = await Promise.all(
         Array.from({ length: 8 }, () => fetchFrom(source, '1be26c0b-03f2-4d2e-ae87-c02d7f33c123/kernel', 9999)),
@@ -171,6 +171,24 @@ describe('directory source', () => {
     expect(file.read(600_000, 1000)).toBeInstanceOf(Uint8Array);
     file.close();
     file.close();
+  });
+
+  it('drops what was read longest ago when the cache is full, of whichever file', async () => {
+    const source = directorySource(root, { cacheBytes: 2500 });
+    const names = ['lru-a', 'lru-b', 'lru-c'];
+    for (const name of names) await writeFile(join(root, name), content(1000));
+    for (const name of ['lru-a', 'lru-b', 'lru-a', 'lru-c']) await fetchFrom(source, name);
+    const kept = await Promise.all(
+      names.map(async (path) => {
+        const file = await source({ path, ...ends });
+        if (isRefusal(file)) throw new Error(file.message);
+        const read = file.read(0, 1000);
+        expect(Buffer.compare(Buffer.from(await read), content(1000))).toBe(0);
+        file.close();
+        return read instanceof Uint8Array ? path : 'dropped';
+      }),
+    );
+    expect(kept).toEqual(['lru-a', 'dropped', 'lru-c']);
   });
 
   it('serves the new content of a changed file, and the old one to whom had begun', async () => {
