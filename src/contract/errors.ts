@@ -56,6 +56,15 @@ export function errorTables(): readonly { area: string; entries: Readonly<Record
   return tables;
 }
 
+/** What helps against an error of this code, where it is the same for every value; undefined also for codes of no table that is loaded. */
+export function cureOfCode(code: string): string | undefined {
+  for (const { entries } of tables) {
+    const cure = Object.hasOwn(entries, code) ? entries[code]?.cure : undefined;
+    if (typeof cure === 'string') return cure;
+  }
+  return undefined;
+}
+
 /** The candidate closest to `word` by edit distance, when it is close enough to be meant. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;

@@ -1,7 +1,8 @@
 /** How a machine is, in a few sentences that people can act on: from its record, that is from what was observed and decided. */
+import { cureOfCode } from 'cdk8s-baremetal-contract';
 import type { Diagnosis } from 'cdk8s-baremetal-contract/api/index';
 import { isoTime } from '../core/iso-time.ts';
-import { diagnose, type Fault, isIncomplete, lastObserved, type NodeRecord, states } from '../machine/index.ts';
+import { codeIn, diagnose, type Fault, isIncomplete, lastObserved, type NodeRecord, states } from '../machine/index.ts';
 
 /** An owner begins what is asked for at its next look, which a write wakes. */
 const UNBEGUN_MS = 30_000;
@@ -31,13 +32,22 @@ export function diagnosis(node: NodeRecord, now: number): Diagnosis {
     );
   else if (!rests && stateDeadline !== undefined) say(`It waits for ${entry.awaited}, until ${isoTime(stateDeadline)} at most`);
   if (node.attempts > 0)
-    say(`${node.attempts} ${node.attempts === 1 ? 'try' : 'tries'} failed, the last one: ${node.reason}`, triesCure(node));
-  if (state === 'error') say(`It failed: ${node.reason}`, `Remove the cause, then bmctl retry ${name}`);
+    say(
+      `${node.attempts} ${node.attempts === 1 ? 'try' : 'tries'} failed, the last one: ${node.reason}`,
+      triesCure(node) ?? helps(node.reason),
+    );
+  if (state === 'error') say(`It failed: ${node.reason}`, `${helps(node.reason) ?? 'Remove the cause'}; then bmctl retry ${name}`);
   if (node.cleanup?.gaveUp)
     for (const error of node.cleanup.errors) say(`The cleanup left this behind: ${error}`, `bmctl retry ${name} cleans up again`);
   if (state === 'active' && node.step === undefined) say(`It is in use; what was done last: ${node.reason}`);
   if (node.lastFailure) {
-    say(`Its last deployment failed at ${isoTime(node.lastFailure.at)} in ${node.lastFailure.state}: ${node.lastFailure.reason}`);
+    const { at, state: where, reason, instanceUuid } = node.lastFailure;
+    // said already where that is how it is now
+    if (state !== 'error' || reason !== node.reason)
+      say(
+        `${instanceUuid === undefined ? 'It last failed ' : 'Its last deployment failed '}at ${isoTime(at)} in ${where}: ${reason}`,
+        helps(reason),
+      );
     for (const error of node.lastFailure.cleanupErrors) say(`Cleaning up after that: ${error}`);
   }
   if (node.request)
@@ -64,6 +74,12 @@ export function diagnosis(node: NodeRecord, now: number): Diagnosis {
           ? 'well'
           : 'resting';
   return { name, state, verdict, findings };
+}
+
+/** What the table of errors says to the code that a reason carries. */
+function helps(reason: string): string | undefined {
+  const code = codeIn(reason);
+  return code === undefined ? undefined : (cureOfCode(code) ?? `docs/errors.md says what helps against ${code}`);
 }
 
 /** What the BMC is asked for in these states is little: it is there or not, and knows the password or not. */

@@ -32,6 +32,7 @@ export { type Approval, checkApproval, type Plan, type PlannedRequest, planOf } 
 export * from './ports.ts';
 export { PowerAdapter, type PowerAdapterOptions } from './power-adapter.ts';
 export { type RamdiskNotifierOptions, ramdiskNotifier } from './ramdisk-notifier.ts';
+export { codeIn, reasonOf } from './reason-of.ts';
 export { Reconciler, type ReconcilerOptions } from './reconciler.ts';
 export { type Reservation, reservationKind } from './reservations.ts';
 export { capabilitiesOf, meets, unmetSpec } from './scheduler/extra-specs.ts';

@@ -5,6 +5,7 @@ import { chapSecret, doneToken } from './deploy-key.ts';
 import type { Handler, HandlerContext } from './handler.ts';
 import type { NodeRecord } from './node-record.ts';
 import { isPermanent } from './ports.ts';
+import { reasonOf } from './reason-of.ts';
 import { type Change, failed, retry, type StepResult } from './results.ts';
 
 export interface RunHandlerOptions extends Pick<HandlerContext, 'ports' | 'settings' | 'clock' | 'random' | 'logger' | 'takenBy'> {
@@ -69,7 +70,7 @@ async function call(
     return blotted(await handler(context), seen);
   } catch (error) {
     if (signal.aborted) return undefined;
-    const reason = `${node.step === undefined ? '' : `${node.step}: `}${error instanceof Error ? error.message : String(error)}`;
+    const reason = `${node.step === undefined ? '' : `${node.step}: `}${reasonOf(error)}`;
     return blotted(isPermanent(error) ? failed(reason) : retry(reason), seen);
   }
 }

@@ -1,5 +1,6 @@
 /** What `bmctl diagnose` says of a machine, from its record alone. */
 import { diagnosis } from 'cdk8s-baremetal-runtime/api/diagnosis';
+import { imageCacheErrors } from 'cdk8s-baremetal-runtime/deploy/image/cache/errors';
 import { type NodeRecord, nodeKind } from 'cdk8s-baremetal-runtime/machine/index';
 import { describe, expect, it } from 'vitest';
 
@@ -48,6 +49,26 @@ describe('a diagnosis', () => {
     expect(verdict).toBe('late');
     expect(late).toContain('no POST from the deploy ramdisk for 60 s; nothing was observed of the machine');
     expect(late).toContain('its owner mgmt-1 runs; bmctl unstick bm');
+  });
+
+  it('says what helps against the code that a reason carries, once, and of a machine without an instance speaks of no deployment', () => {
+    const reason = 'cache images: http://192.0.2.1/x cannot be fetched: status 404 [IMAGE_FETCH] (5 attempts)';
+    const lastFailure = { state: 'building' as const, reason, at: T0, cleanupErrors: [] };
+    const cure = imageCacheErrors.IMAGE_FETCH({ source: '', reason: '' }).cure;
+    expect(said({ state: 'error', reason, lastFailure })).toEqual([
+      'failed',
+      `It failed: ${reason} → ${cure}; then bmctl retry bm`,
+      'Nothing was ever seen of it on the network',
+    ]);
+    expect(said({ state: 'available', lastFailure })[1]).toBe(
+      `It last failed at 2026-11-21T12:00:00.000Z in building: ${reason} → ${cure}`,
+    );
+    expect(said({ state: 'available', lastFailure: { ...lastFailure, instanceUuid: 'i' } })[1]).toContain('Its last deployment failed at');
+    expect(said({ state: 'building', attempts: 2, reason, stateDeadline: T0 + 90_000 })[2]).toBe(
+      `2 tries failed, the last one: ${reason} → ${cure}`,
+    );
+    expect(said({ state: 'error', reason: 'x [NO_SUCH_CODE]' })[1]).toContain('docs/errors.md says what helps against NO_SUCH_CODE');
+    expect(said({ state: 'error', reason: 'x' })[1]).toBe('It failed: x → Remove the cause; then bmctl retry bm');
   });
 
   it('counts no decision as seen, and says why a machine is in maintenance', () => {

@@ -263,7 +263,7 @@ describe('the life of a machine', () => {
     const { world, machine } = await site({ knobs: { ramdisk: 'reports error', hangs: new Set(['release']) } });
     await world.spawn(machine);
     const node = await world.until(machine, 'error');
-    expect(node.cleanup?.errors).toEqual(['release images: "release images" did not end within 120 s']);
+    expect(node.cleanup?.errors).toEqual(['release images: "release images" did not end within 120 s [MACHINE_STEP_TIMEOUT]']);
     expect(machine.held).toEqual(new Set(['images']));
     await world.close();
   });
@@ -311,7 +311,7 @@ describe('the life of a machine', () => {
     await world.clock.runFor(1_000_000);
     expect(await world.node(machine)).toMatchObject({
       state: 'active',
-      reason: expect.stringContaining('did not end within 120 s (5 attempts)'),
+      reason: expect.stringContaining('did not end within 120 s [MACHINE_STEP_TIMEOUT] (5 attempts)'),
     });
     expect(world.calls).toHaveLength(5);
     world.knobs.hangs.clear();

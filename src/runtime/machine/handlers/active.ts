@@ -2,6 +2,7 @@ import { sleep, withDeadline } from '../../core/clock.ts';
 import { machineErrors } from '../errors.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
 import type { NodeRecord, Verb } from '../node-record.ts';
+import { reasonOf } from '../reason-of.ts';
 import { type Change, failed, proceed, type StepResult, waitFor } from '../results.ts';
 
 /** Verbs that leave a machine in use. */
@@ -82,7 +83,7 @@ async function giveUpAttaching({ node, ports, signal, settings }: HandlerContext
   if (!permanent && node.attempts + 1 < settings.maxAttempts) throw error;
   const volume = volumeOf(node);
   await ports.volumes.detachVolume(node, volume, signal);
-  const reason = `attach volume: ${error instanceof Error ? error.message : String(error)}`;
+  const reason = `attach volume: ${reasonOf(error)}`;
   return failed(reason, (latest) =>
     latest.instance === undefined
       ? latest

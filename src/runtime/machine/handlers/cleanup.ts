@@ -4,6 +4,7 @@ import { machineErrors } from '../errors.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
 import type { NodeRecord } from '../node-record.ts';
 import { phoneHomeName } from '../phone-home.ts';
+import { reasonOf } from '../reason-of.ts';
 import { done, proceed, retry } from '../results.ts';
 import { withoutRamdisk } from './ramdisk-work.ts';
 
@@ -35,7 +36,7 @@ export const cleanup: Handler = async (context) => {
       await withDeadline(clock, settings.cleanupStepMs, tooLong, (stepSignal) => run(context, stepSignal), signal);
     } catch (error) {
       if (signal.aborted) throw error;
-      errors.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+      errors.push(`${name}: ${reasonOf(error)}`);
     }
   }
   if (errors.length === 0) {
