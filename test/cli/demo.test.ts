@@ -94,6 +94,7 @@ describe('a port that is taken', () => {
       expect(codeOf(run)).toBe(code);
       expect(String(run.error)).toContain(role);
       expect(String(run.error)).toContain(`:${port}`);
+      expect(String(run.error)).toContain('give --port-base');
     } finally {
       await held.close();
     }

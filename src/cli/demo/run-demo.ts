@@ -19,6 +19,8 @@ import { writeDemoImage } from './demo-image.ts';
 import { type LoopbackPlan, loopbackConfig, loopbackPlan, MOST_MACHINES, synthesize, withMachines } from './loopback-site.ts';
 import { timelineLines, timeSpent, timeSpentLines } from './timeline.ts';
 
+const ANOTHER_PORT = 'Stop what uses it (another demo?), or give --port-base, a number that is added to every port';
+
 export const demoErrors = defineErrors('The demo', {
   DEMO_NODES: entry<{ nodes: number }>({
     message: ({ nodes }) => `${nodes} is not a number of machines`,
@@ -26,7 +28,7 @@ export const demoErrors = defineErrors('The demo', {
   }),
   DEMO_PORT_TAKEN: entry<{ role: string; where: string }>({
     message: ({ role, where }) => `${role} cannot listen on ${where}: the port is in use or may not be used`,
-    cure: 'Stop what uses it (another demo?), or give --port-base, a number that is added to every port',
+    cure: ANOTHER_PORT,
   }),
   DEMO_PORT_BASE: entry<{ portBase: number; most: number }>({
     message: ({ portBase }) => `the port base ${portBase} leads to ports that do not exist`,
@@ -129,7 +131,7 @@ async function runIn(folder: string, options: DemoOptions, onClose: (close: () =
   print(`Synthesized ${site.name}: ${objects} Kubernetes objects; bms-core starts from the ConfigMap of ${pod.name} among them.`);
   const plan = loopbackPlan(Number(pod.name.slice('pod'.length)), options.portBase);
   const image = await prepareFolder(folder, options);
-  const core = await startBmsCore({
+  const core = await started({
     ...options,
     config: loopbackConfig(configText, plan, folder),
     memberName: pod.managementNodes[0]?.name ?? 'demo',
@@ -178,6 +180,17 @@ async function runIn(folder: string, options: DemoOptions, onClose: (close: () =
   await options.keep?.({ core, plan, machines, folder });
   for (const machine of machines) machine.server.powerOff();
   print(machines.length === 1 ? 'Powered down.' : 'All powered down.');
+}
+
+/** There is no configuration to put another port in: the way out is the demo's own option. */
+async function started(options: Parameters<typeof startBmsCore>[0]): Promise<BmsCore> {
+  try {
+    return await startBmsCore(options);
+  } catch (error) {
+    if (error instanceof CodedError && error.code === 'CORE_PORT_TAKEN')
+      throw new CodedError(error.code, error.message, ANOTHER_PORT, { cause: error });
+    throw error;
+  }
 }
 
 /** All of a few; of many the first, and the first that failed. */

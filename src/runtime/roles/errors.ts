@@ -1,4 +1,4 @@
-import { defineErrors, entry } from 'cdk8s-baremetal-contract';
+import { defineErrors, entry, path } from 'cdk8s-baremetal-contract';
 
 export const coreErrors = defineErrors('Starting bms-core', {
   CORE_PORT_TAKEN: entry<{ role: string; where: string; section: string }>({
@@ -17,5 +17,17 @@ export const coreErrors = defineErrors('Starting bms-core', {
   CORE_DHCP_RANGE: entry<{ missing: string }>({
     message: ({ missing }) => `[dhcp] mode = server needs ${missing}`,
     cure: 'Set it, or use mode = proxy beside the DHCP server that the network has',
+  }),
+  CORE_ARGUMENTS: entry<{ why: string }>({
+    message: ({ why }) => `the program was called wrongly: ${why}`,
+    cure: `Call it as bms-core [--config FILE]; without, the file is ${path.configFile}`,
+  }),
+  CORE_CONFIG_FILE: entry<{ file: string; why: string }>({
+    message: ({ file, why }) => `the configuration ${file} cannot be read: ${why}`,
+    cure: 'Name another with --config, or mount the ConfigMap of the pod there',
+  }),
+  CORE_CONTRACT_NEWER: entry<{ manifests: string; own: string }>({
+    message: ({ manifests, own }) => `the manifests speak version ${manifests} of the contract, this image ${own}`,
+    cure: 'Update the image that the site names, or synthesize with the older release of cdk8s-baremetal',
   }),
 });

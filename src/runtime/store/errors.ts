@@ -39,7 +39,7 @@ export const storeErrors = defineErrors('STORE', {
   }),
   STORE_UNREACHABLE: entry<{ path: string; seconds: number; reason: string }>({
     message: ({ path, seconds, reason }) => `the database ${path} has not answered for ${seconds} s: ${reason}`,
-    cure: 'Check that it runs and that its port is open from here; the daemon keeps trying',
+    cure: 'Check that it runs and that its port is open from here; bms-core asks again by itself, unless it was starting',
   }),
   STORE_OUTCOME_UNKNOWN: entry<{ path: string; kind: string; id: string; reason: string }>({
     message: ({ path, kind, id, reason }) => `whether the ${kind} ${id} was written to ${path} is not known: ${reason}`,

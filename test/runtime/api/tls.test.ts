@@ -1,6 +1,7 @@
 /** HTTPS on a real socket, and a certificate that is renewed while it runs. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { X509Certificate } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { readTls, renewTls } from 'cdk8s-baremetal-runtime/api/index';
 import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
@@ -78,5 +79,41 @@ describe.skipIf(!openssl)('TLS', () => {
     expect(readTls(undefined, undefined)).toBeUndefined();
     expect(() => readTls('/nowhere.crt', undefined)).toThrow(/only tls_cert is set/);
     expect(() => readTls('/nowhere.crt', '/nowhere.key')).toThrow(/ENOENT/);
+  });
+
+  it('a key of another certificate, and what is no certificate or no key, are refused by their files before anybody listens', () => {
+    const [one, other] = [certificate('one'), certificate('other')];
+    writeFileSync(folder.path('junk'), 'junk');
+    const said = (cert: string, key: string): string => {
+      try {
+        readTls(cert, key);
+        return 'taken';
+      } catch (error) {
+        return String(error);
+      }
+    };
+    expect(said(one.cert, one.key)).toBe('taken');
+    expect(said(one.cert, other.key)).toContain(
+      `API_TLS: the API cannot use TLS: the key in ${other.key} is not that of the certificate in ${one.cert}`,
+    );
+    expect(said(folder.path('junk'), one.key)).toContain(`${folder.path('junk')} holds no certificate in PEM`);
+    expect(said(one.cert, folder.path('junk'))).toContain(`${folder.path('junk')} holds no private key in PEM`);
+  });
+
+  it('the log tells of a certificate that expires within a week, and once it has', async () => {
+    const { cert, key } = certificate('short');
+    const tls = readTls(cert, key);
+    if (!tls) throw new Error('no TLS');
+    const end = new X509Certificate(tls.cert).validToDate.getTime();
+    const clock = new VirtualClock({ startMs: end - 300_000 });
+    const lines: string[] = [];
+    const logger = { ...silentLogger, error: (_: unknown, line?: string) => void lines.push(line ?? '') };
+    const stop = new AbortController();
+    const renewing = renewTls({ files: { cert, key }, clock, logger, signal: stop.signal }, tls, () => undefined);
+    expect(lines).toEqual(['the certificate of the API expires soon']);
+    await clock.runFor(600_000);
+    expect(lines).toEqual(['the certificate of the API expires soon', 'the certificate of the API has expired']);
+    stop.abort(new Error('done'));
+    await clock.run(renewing);
   });
 });

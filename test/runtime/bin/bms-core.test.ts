@@ -1,6 +1,8 @@
 /** The program as the image carries it: the bundle, a file, the environment. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import type { NetworkInterfaceInfo } from 'node:os';
 import { provisioningAddress } from 'cdk8s-baremetal-runtime/bin/provisioning-address';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -45,9 +47,9 @@ describe('the program bms-core', () => {
 
   function start(
     env: Record<string, string>,
-    config = folder.path('site.ini'),
+    config: string | readonly string[] = folder.path('site.ini'),
   ): { lines: () => Record<string, unknown>[]; ended: Promise<number | null>; until: (message: string) => Promise<void> } {
-    const child = spawn(process.execPath, [folder.path('bms-core.cjs'), '--config', config], {
+    const child = spawn(process.execPath, [folder.path('bms-core.cjs'), ...(typeof config === 'string' ? ['--config', config] : config)], {
       env: { PATH: process.env.PATH ?? '', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -75,17 +77,38 @@ describe('the program bms-core', () => {
   }
 
   it('starts from a site’s file, is healthy and ready, and ends at SIGTERM with 0', async () => {
-    const { ended, until } = start(laptop());
+    const { ended, until } = start({ ...laptop(), BMS_DEFAULT__PIDFILE: folder.path('pid') });
     await until('bms-core is up');
+    while (!existsSync(folder.path('pid'))) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(readFileSync(folder.path('pid'), 'utf8')).toBe(`${running?.pid}\n`);
     const get = async (path: string): Promise<number> => (await fetch(`http://127.0.0.1:27081${path}`)).status;
     expect(await get('/healthz')).toBe(200);
     expect(await get('/readyz')).toBe(200);
     running?.kill('SIGTERM');
     expect(await ended).toBe(0);
+    expect(existsSync(folder.path('pid'))).toBe(false);
+  });
+
+  it('ends at SIGTERM with 0 also while it waits for its store', async () => {
+    const silent = createServer(() => undefined); // takes connections, and says nothing
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', () => resolve()));
+    const { port } = silent.address() as AddressInfo;
+    const { ended, until } = start({ ...laptop(), BMS_STORE__URL: `mysql://bms@127.0.0.1:${port}/bms` });
+    const asked = once(silent, 'connection');
+    try {
+      await asked;
+      running?.kill('SIGTERM');
+      await until('stopping');
+      await until('bms-core starts'); // a store that says nothing is no silence of ours
+      expect(await ended).toBe(0);
+    } finally {
+      silent.close();
+    }
   });
 
   it.each([
-    ['a file that is missing', {}, '/nonexistent.ini', undefined],
+    ['a file that is missing', {}, '/nonexistent.ini', 'CORE_CONFIG_FILE'],
+    ['an option that there is not', {}, ['--confg', 'x'], 'CORE_ARGUMENTS'],
     ['an unknown option in the environment', { BMS_DHCP__SUBNETT: '1' }, undefined, 'CONFIG_INVALID'],
     ['manifests of a newer contract', { BMS_CONTRACT_VERSION: '2.0' }, undefined, 'CORE_CONTRACT_NEWER'],
     ['a range without its network', { BMS_DHCP__SUBNET: '' }, undefined, 'CONFIG_INVALID'],
@@ -95,7 +118,7 @@ describe('the program bms-core', () => {
     expect(await ended).toBe(1);
     const fatal = lines().filter(({ level }) => level === 60);
     expect(fatal).toHaveLength(1);
-    if (code !== undefined) expect(fatal[0]).toMatchObject({ code, cure: expect.any(String) });
+    expect(fatal[0]).toMatchObject({ code, cure: expect.any(String) });
   });
 });
 
