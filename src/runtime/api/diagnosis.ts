@@ -2,13 +2,14 @@
 import { cureOfCode } from 'cdk8s-baremetal-contract';
 import type { Diagnosis } from 'cdk8s-baremetal-contract/api/index';
 import { isoTime } from '../core/iso-time.ts';
-import { codeIn, diagnose, type Fault, isIncomplete, lastObserved, type NodeRecord, states } from '../machine/index.ts';
+import { codeIn, deadlineOf, diagnose, type Fault, isIncomplete, lastObserved, type NodeRecord, states } from '../machine/index.ts';
 
 /** An owner begins what is asked for at its next look, which a write wakes. */
 const UNBEGUN_MS = 30_000;
 
 export function diagnosis(node: NodeRecord, now: number): Diagnosis {
-  const { name, state, stateDeadline } = node;
+  const { name, state } = node;
+  const stateDeadline = deadlineOf(node);
   const entry = states[state];
   const rests = entry.rests(node);
   const overdue = stateDeadline !== undefined && now > stateDeadline;

@@ -1,7 +1,7 @@
 /** Why a machine gets what it gets: the boot decision for each thing it could ask now, in its own words. */
 import { type BootLease, type BootMachine, type BootSettings, dashedMac, decideBoot } from '../boot/index.ts';
 import { isoTime } from '../core/iso-time.ts';
-import type { NodeRecord } from '../machine/index.ts';
+import { deadlineOf, type NodeRecord } from '../machine/index.ts';
 
 export interface ExplainInput {
   readonly mac: string;
@@ -35,6 +35,7 @@ export interface Explanation {
 const SEEN = 8;
 
 export function explain({ mac, node, machine, problem, lease, settings, nowMs, boot }: ExplainInput): Explanation {
+  const deadline = node && deadlineOf(node);
   const config = `pxelinux.cfg/01-${dashedMac(mac)}`;
   const from = { address: lease?.address ?? 'unknown', ...(lease && { lease }), nowMs };
   const script = `${dashedMac(mac)}.ipxe`;
@@ -50,7 +51,7 @@ export function explain({ mac, node, machine, problem, lease, settings, nowMs, b
   return {
     mac,
     ...(node && { machine: node.name, state: node.state, reason: node.reason }),
-    ...(node?.stateDeadline !== undefined && { deadline: isoTime(node.stateDeadline) }),
+    ...(deadline !== undefined && { deadline: isoTime(deadline) }),
     ...(lease && { lease: lease.address }),
     ...(problem !== undefined && { problem }),
     answers: (problem === undefined ? requests : []).map(({ name, request }) => {

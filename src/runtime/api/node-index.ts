@@ -4,7 +4,7 @@
  */
 import type { NodeSummary } from 'cdk8s-baremetal-contract/api/index';
 import type { Logger } from '../core/logger.ts';
-import { type NodeRecord, nodeKind, type TimelineEvent, type Transition } from '../machine/index.ts';
+import { deadlineOf, type NodeRecord, nodeKind, type TimelineEvent, type Transition } from '../machine/index.ts';
 import type { Store, Stored, Watch, WatchEvent } from '../store/index.ts';
 import { nodeSummary } from './node-view.ts';
 
@@ -120,7 +120,7 @@ function indexed({ value, version }: Stored<NodeRecord>): IndexedNode {
   return {
     summary: nodeSummary(value),
     version,
-    deadline: value.stateDeadline,
+    deadline: deadlineOf(value),
     instanceUuid: value.instance?.uuid,
     imageInUse: value.state === 'active' ? undefined : value.instance?.imageId,
     lastTransition: value.history.at(-1),

@@ -1,7 +1,7 @@
 /** A machine as the API shows it: everything but what only the controllers need. Passwords are not on the record at all. */
 import type { NodeDetail, NodeSummary, TimelineEntry } from 'cdk8s-baremetal-contract/api/index';
 import { isoTime } from '../core/iso-time.ts';
-import { type Deployment, isIncomplete, type NodeRecord, type TimelineEvent } from '../machine/index.ts';
+import { type Deployment, deadlineOf, isIncomplete, type NodeRecord, type TimelineEvent } from '../machine/index.ts';
 
 export type { NodeDetail, NodeSummary, TimelineEntry };
 
@@ -30,10 +30,11 @@ function progressView({ at: _, remainingMs, ...progress }: NonNullable<Deploymen
 
 export function nodeDetail(node: NodeRecord): NodeDetail {
   const { inspection, installed, instance, lastFailure } = node;
+  const deadline = deadlineOf(node);
   return {
     ...nodeSummary(node),
     properties: node.properties,
-    ...(node.stateDeadline !== undefined && { deadline: isoTime(node.stateDeadline) }),
+    ...(deadline !== undefined && { deadline: isoTime(deadline) }),
     ...(node.step !== undefined && { step: node.step }),
     attempts: node.attempts,
     ...(node.owner !== undefined && { owner: node.owner }),

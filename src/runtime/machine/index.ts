@@ -43,7 +43,7 @@ export { SecretKeyFile } from './secrets/secret-key-file.ts';
 export { type KeyUse, SharedSecretStore, type SharedSecretStoreOptions } from './secrets/shared-secret-store.ts';
 export { FileSecretStore, MemorySecretStore, type SecretSource, type SecretStore } from './secrets.ts';
 export { defaultSettings, type MachineSettings } from './settings.ts';
-export { type RequestAnswer, type StateEntry, type StateTable, states } from './states.ts';
+export { deadlineOf, type RequestAnswer, type StateEntry, type StateTable, states } from './states.ts';
 export { type Observation, observe } from './timeline.ts';
 export { applyResult, backoffMs, cleanText, moveTo } from './transition.ts';
 export {

@@ -316,6 +316,11 @@ export const states: StateTable = {
   },
 };
 
+/** When its state must have ended. The record of a machine at rest (in `error` once nothing is left to clean up) keeps a deadline that nobody holds it to. */
+export function deadlineOf(node: NodeRecord): number | undefined {
+  return node.maintenance || states[node.state].rests(node) ? undefined : node.stateDeadline;
+}
+
 function held(node: NodeRecord): boolean {
   return !node.provide && node.todo.length === 0 && node.adopt === undefined;
 }

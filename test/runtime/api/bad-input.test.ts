@@ -363,3 +363,14 @@ it('what breaks inside is a 500 with the number to look for, and no conflict tha
   expect([status, JSON.parse(String(body)).error]).toMatchObject([500, { code: 'API_INTERNAL', cure: 'Look for r-1 in its log' }]);
   expect(String(body)).not.toContain('not there');
 });
+
+it('a machine that failed and rests is not overdue for ever, and shows no deadline; one that nobody drives is', async () => {
+  const harness = new Harness();
+  const past = { stateDeadline: harness.clock.now() - 1_000 };
+  await harness.machine(1, (node) => ({ ...node, ...past, state: 'error', reason: 'BMC has another password' }));
+  await harness.machine(2, (node) => ({ ...node, ...past, state: 'building' }));
+  await harness.machine(3, (node) => ({ ...node, ...past, state: 'building', maintenance: true }));
+  expect(await harness.metrics()).toContain('bms_nodes_overdue 1\n');
+  const shown = await Promise.all([1, 2].map(async (number) => (await harness.ask('GET', `/v1/nodes/${number}`)).json.deadline));
+  expect(shown).toEqual([undefined, new Date(past.stateDeadline).toISOString()]);
+});

@@ -71,6 +71,14 @@ describe('a diagnosis', () => {
     expect(said({ state: 'error', reason: 'x' })[1]).toBe('It failed: x → Remove the cause; then bmctl retry bm');
   });
 
+  it('of one that rests in error has no deadline, however long ago it failed', () => {
+    expect(said({ state: 'error', reason: 'x', stateDeadline: T0 + 1_000 })).toEqual([
+      'failed',
+      'It failed: x → Remove the cause; then bmctl retry bm',
+      'Nothing was ever seen of it on the network',
+    ]);
+  });
+
   it('counts no decision as seen, and says why a machine is in maintenance', () => {
     const timeline = [{ at: T0, type: 'deadline missed', detail: 'prepared', count: 1 }];
     const lines = said({ timeline, maintenance: true, maintenanceReason: 'a new fan' });
