@@ -128,6 +128,7 @@ export class Core {
         `user_image_dir = ${folder}/tftpboot/user_images`,
         `deploy_image_dir = ${folder}/tftpboot/deploy_image_template`,
       ],
+      boot: ['append_params = nofb nomodeset vga=normal quiet console=ttyS0'],
       sw_coordination: ['backend_url = memory://'],
       api: ['address = 127.0.0.1'],
       dhcp: [

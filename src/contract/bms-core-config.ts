@@ -13,6 +13,8 @@ import { port } from './ports.ts';
 
 const absolutePath = () => string({ pattern: /^\//, what: 'absolute path' });
 const HOST = String.raw`(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*)(:\d{1,5})?`;
+/** What every loader passes on as it is. */
+const KERNEL_WORDS = /^[\w .,:=@%+/*!~[\]-]*$/;
 const BACKEND_URL = new RegExp(`^(kazoo://${HOST}(,${HOST})*(/[A-Za-z0-9._/-]*)?|kubernetes://[a-z0-9-]*(/[a-z0-9-]{1,63})?|memory://)$`);
 // No password in the URL: the file is a ConfigMap.
 const STORE_URL =
@@ -187,6 +189,15 @@ export const bmsCoreConfig = defineConfig({
       enabled: role('Serve boot files over HTTP.'),
       address: address(),
       port: option(portNumber({ min: 1 }), { default: 7082, help: 'TCP port.' }),
+    },
+    boot: {
+      append_params: option(string({ pattern: KERNEL_WORDS, what: 'kernel command line' }), {
+        default: 'nofb nomodeset vga=normal',
+        help:
+          'Words for the kernels that are started over the network, the deploy ramdisk’s and those of instances without a loader of their own: `console=ttyS1,115200n8`, ' +
+          'for one. The ramdisk’s kernel is told `quiet` besides unless a word here says how much it shall print (`debug`, `loglevel=`): it prints its command line otherwise, ' +
+          'the deployment key in it.',
+      }),
     },
     deploy_helper: {
       enabled: role('Accept what deploy ramdisks post, and write images.'),
@@ -405,6 +416,7 @@ export const bmsCoreConfig = defineConfig({
     sw_conn: 'Connections to switches.',
     shellinabox_console: 'Serial consoles in the browser.',
     auto_test: 'Acceptance tests of machines.',
+    boot: 'What machines are told when they start over the network.',
     http_boot: 'UEFI HTTP boot, and iPXE.',
     deploy_helper: 'Deployment over iSCSI.',
     membership: 'The life of a replica among the others.',

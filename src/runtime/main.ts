@@ -104,7 +104,13 @@ async function open(options: BmsCoreOptions, closing: (close: () => unknown) => 
     closing(() => role.close());
     secrets = role.secrets;
   }
-  const machines = new BootView({ store, secrets, initiatorName: INITIATOR_NAME, kexec: config.deploy_helper.restart === 'kexec' });
+  const machines = new BootView({
+    store,
+    secrets,
+    initiatorName: INITIATOR_NAME,
+    kernelWords: config.boot.append_params,
+    kexec: config.deploy_helper.restart === 'kexec',
+  });
   closing(() => machines.close());
   const settings = { ...settingsOf(config, options.serverAddress), ...options.settings };
   return { ...options, store, coordination, secrets, machines, settings, metrics: new MetricsRegistry() };

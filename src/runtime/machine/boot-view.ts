@@ -13,6 +13,8 @@ export interface BootViewOptions {
   readonly secrets: SecretSource;
   /** The only iSCSI initiator that a ramdisk's target lets in. Default: whoever has the CHAP secret. */
   readonly initiatorName?: string;
+  /** For every kernel that starts over the network, as the original's pxe_append_params. Default: none. */
+  readonly kernelWords?: string;
   /** Whether a ramdisk shall go into the system that was written without the firmware. */
   readonly kexec?: boolean;
 }
@@ -78,6 +80,10 @@ export class BootView implements BootMachines {
     };
   }
 
+  #kernelWords(): readonly string[] {
+    return (this.#options.kernelWords ?? '').split(' ').filter((word) => word !== '');
+  }
+
   async #intent(node: NodeRecord): Promise<BootIntent> {
     if (isIncomplete(node)) return { kind: 'none', reason: 'it was discovered, and nobody has completed it (bmctl enrol, bmctl update)' };
     const { deployment } = node;
@@ -86,7 +92,13 @@ export class BootView implements BootMachines {
       const root = deployment?.written?.root;
       // Also one that was adopted: it was installed by somebody else, and boots as it did before.
       if (deployment === undefined || deployment.image.boot === 'local' || root === undefined) return { kind: 'local-disk' };
-      return { kind: 'network', kernel: `${directory}/kernel`, ramdisk: `${directory}/ramdisk`, root, ...append(networkWords(node)) };
+      return {
+        kind: 'network',
+        kernel: `${directory}/kernel`,
+        ramdisk: `${directory}/ramdisk`,
+        root,
+        ...append(this.#kernelWords(), networkWords(node)),
+      };
     }
     const session = node.ramdisk ?? deployment;
     if (session === undefined || !mayHavePosted(node)) return { kind: 'none', reason: `it is ${node.state}` };
@@ -100,15 +112,20 @@ export class BootView implements BootMachines {
       iscsiTargetIqn: session.iqn,
       deploymentId: String(node.number),
       deploymentKey: key.reveal(),
-      ...append(ramdiskWords(node, this.#options)),
+      ...append(quieted(this.#kernelWords()), ramdiskWords(node, this.#options)),
       ...(session.allowedAddress !== undefined && { allowedAddress: session.allowedAddress }),
       keyExpiresAtMs: session.expiresAt,
     };
   }
 }
 
-function append(words: readonly string[]): { append?: string } {
-  return words.length === 0 ? {} : { append: words.join(' ') };
+function append(...words: readonly (readonly string[])[]): { append: string } {
+  return { append: words.flat().join(' ') };
+}
+
+/** The kernel would print its command line on every console, with the key on it. Whoever asks for its words gets them. */
+function quieted(words: readonly string[]): readonly string[] {
+  return words.some((word) => /^(?:quiet|debug|ignore_loglevel|loglevel=.*)$/.test(word)) ? words : [...words, 'quiet'];
 }
 
 /** What our ramdisk is told beyond the original's words; others pass over them. */

@@ -176,10 +176,39 @@ describe('a deployment key', () => {
       if (!deployment?.written) throw new Error();
       return { ...node, deployment: { ...deployment, image: { boot: 'kernel' }, written: { ...deployment.written, root: 'UUID=1234' } } };
     });
-    expect(await boot()).toEqual({ kind: 'network', kernel: 'inst-1/kernel', ramdisk: 'inst-1/ramdisk', root: 'UUID=1234' });
+    expect(await boot()).toEqual({ kind: 'network', kernel: 'inst-1/kernel', ramdisk: 'inst-1/ramdisk', root: 'UUID=1234', append: '' });
     expect(await view.findMachine('02:00:00:00:00:09')).toBeUndefined();
     view.close();
   });
+
+  it.each([
+    ['', 'quiet'],
+    ['nofb nomodeset vga=normal', 'nofb nomodeset vga=normal quiet'],
+    [' console=ttyS1,115200n8  quiet', 'console=ttyS1,115200n8 quiet'],
+    ['loglevel=7', 'loglevel=7'],
+    ['debug', 'debug'],
+  ])(
+    '002-13: with the kernel words "%s" the ramdisk’s kernel gets "%s": it prints no key that nobody asked for',
+    async (kernelWords, append) => {
+      const { world, machine, claim, good } = await waiting();
+      const view = new BootView({ store: world.store, secrets: world.secrets, kernelWords });
+      expect((await view.findMachine(machine.mac))?.boot).toMatchObject({ kind: 'deploy', append });
+      await claim(good);
+      await world.until(machine, 'active');
+      await change(world, machine, (node) => {
+        const { deployment } = node;
+        if (!deployment?.written) throw new Error();
+        return { ...node, deployment: { ...deployment, image: { boot: 'kernel' }, written: { ...deployment.written, root: 'UUID=1234' } } };
+      });
+      // an instance's own kernel has no key to tell
+      const own = kernelWords
+        .split(' ')
+        .filter((word) => word !== '')
+        .join(' ');
+      expect((await view.findMachine(machine.mac))?.boot).toMatchObject({ kind: 'network', append: own });
+      view.close();
+    },
+  );
 
   it('002-13: the ramdisk restarts without the firmware only where that is wished for, and a kernel is on the disk', async () => {
     const { world, machine } = await waiting();

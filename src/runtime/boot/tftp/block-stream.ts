@@ -1,6 +1,7 @@
 /**
- * A file as a row of DATA packets. Packets are cut from slabs that are filled once and never written again: they may
- * wait in a window, in the kernel or on a simulated wire for as long as they like.
+ * A file as a row of DATA packets, cut from slabs. A packet may wait in a window or in a socket's queue for as long as it likes: its slab is written again only
+ * when the caller says that nobody waits for what is in it. Without that each transfer would leave its whole file behind as garbage, and marking for it took a
+ * quarter of the server's time.
  */
 import { DATA_HEADER_BYTES, type TftpMode, writeDataHeader } from './codec.ts';
 import { toNetascii } from './netascii.ts';
@@ -22,6 +23,8 @@ export class BlockStream {
   private readonly frameBytes: number;
   private slab: Buffer = Buffer.alloc(0);
   private slabUsed = 0;
+  /** Slabs whose packets may still be waited for, the oldest first. */
+  private readonly full: { readonly bytes: Buffer; readonly lastBlock: number }[] = [];
   /** Bytes read and not yet in a frame. */
   private pending: Uint8Array = new Uint8Array(0);
   private position = 0;
@@ -43,11 +46,12 @@ export class BlockStream {
 
   /**
    * The next packet; undefined when there is none, because the last one was taken (`lastBlock` is set) or because the
-   * source needs time (wait for `fill`). @throws FileCutError, and what the source throws
+   * source needs time (wait for `fill`). Packets up to block `done` may be written over; undefined: none that was ever
+   * given out. @throws FileCutError, and what the source throws
    */
-  next(): Uint8Array | undefined {
+  next(done: number | undefined): Uint8Array | undefined {
     if (this.lastBlock !== undefined || this.waiting) return undefined;
-    if (this.filled === 0) this.makeRoom();
+    if (this.filled === 0) this.makeRoom(done);
     while (this.filled < this.blockBytes) {
       if (this.position < this.pending.length) this.copy();
       else if (this.ended) break;
@@ -91,11 +95,15 @@ export class BlockStream {
     this.position = 0;
   }
 
-  private makeRoom(): void {
+  private makeRoom(done: number | undefined): void {
     if (this.slabUsed + this.frameBytes <= this.slab.length) return;
+    if (done === undefined) this.full.length = 0;
+    else this.full.push({ bytes: this.slab, lastBlock: this.block });
     const left = this.file.size === undefined ? SLAB_BYTES : this.file.size - this.block * this.blockBytes;
     const frames = Math.max(1, Math.min(Math.floor(SLAB_BYTES / this.frameBytes), Math.ceil(left / this.blockBytes)));
-    this.slab = Buffer.allocUnsafe(frames * this.frameBytes);
+    const oldest = this.full[0];
+    const reused = oldest && done !== undefined && oldest.lastBlock <= done ? this.full.shift()?.bytes : undefined;
+    this.slab = reused && reused.length >= frames * this.frameBytes ? reused : Buffer.allocUnsafe(frames * this.frameBytes);
     this.slabUsed = 0;
   }
 

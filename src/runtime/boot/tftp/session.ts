@@ -248,7 +248,8 @@ export class SendSession {
 
   private nextFrame(): Uint8Array | undefined {
     try {
-      const frame = this.blocks.next();
+      // a packet that was sent once and is confirmed has left the socket; of one that was repeated a copy may still wait in its queue
+      const frame = this.blocks.next(this.retransmits === 0 && this.copies === 1 ? this.acked : undefined);
       if (!frame) this.awaitSource();
       return frame;
     } catch (error) {
