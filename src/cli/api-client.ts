@@ -153,7 +153,7 @@ const certificateFaults: Readonly<Record<string, 'BMCTL_CERTIFICATE_TIME' | 'BMC
 function notReached(url: URL, cause: unknown): CodedError {
   const reason = (cause instanceof Error ? cause.message : String(cause)).replace(/\s+/g, ' ').trim();
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-  if (url.protocol === 'https:' && code === 'EPROTO' && reason.includes('wrong version number'))
+  if (url.protocol === 'https:' && reason.includes('does not speak TLS'))
     return clientErrors.BMCTL_NO_TLS({ origin: url.origin }, { cause });
   if (/^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_CERT_|INVALID_CA|PATH_LENGTH)/.test(code))
     return clientErrors[certificateFaults[code] ?? 'BMCTL_CERTIFICATE'](

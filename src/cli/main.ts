@@ -13,6 +13,8 @@ const interrupted = new AbortController();
 process.once('SIGINT', () => interrupted.abort(new Error('interrupted')));
 // whoever reads may go away (`| head`)
 process.stdout.on('error', () => process.exit(exitCode.done));
+// nobody reads what went wrong; the exit code still says that something did
+process.stderr.on('error', () => undefined);
 
 const isTerminal = process.stderr.isTTY === true;
 let openLine = false;

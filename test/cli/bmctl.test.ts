@@ -1,6 +1,6 @@
 /** bmctl against the API on a real socket of loopback: what it prints, what it ends with, what it never says. */
 import { spawn as spawnProcess } from 'node:child_process';
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { matchToken, parseTokens, tokenLine } from 'cdk8s-baremetal-runtime/api/index';
 import type { HttpServer } from 'cdk8s-baremetal-runtime/core/index';
@@ -294,6 +294,15 @@ describe('bmctl', () => {
     expect((await bmctl(['db', 'export', '--store', url('a.db'), '-o', folder.path('dump')])).code).toBe(exitCode.done);
     expect((await bmctl(['db', 'import', folder.path('dump'), '--store', url('b.db')])).out).toContain('0 records created');
     expect((await bmctl(['db', 'version', '--config', folder.path('none.ini')])).code).toBe(exitCode.usage);
+    expect(await bmctl(['db', 'export', '--store', url('misspelt.db'), '-o', folder.path('dump2')])).toMatchObject({
+      code: exitCode.notFound,
+      err: expect.stringContaining('BMCTL_NO_STORE: there is no store at sqlite:'),
+    });
+    expect([existsSync(folder.path('misspelt.db')), existsSync(folder.path('dump2'))]).toEqual([false, false]);
+    expect(await bmctl(['db', 'sync', '--store', 'nonsense'])).toMatchObject({
+      code: exitCode.usage,
+      err: expect.stringContaining('STORE_URL'),
+    });
   });
 
   it('completes commands, options and names of machines', async () => {
@@ -375,6 +384,14 @@ describe('bmctl', () => {
     expect(list).toMatchObject({ code: 0, err: '', out: expect.stringContaining('bm-1') });
     expect(missing).toMatchObject({ code: exitCode.notFound, out: '', err: expect.stringContaining('API_NO_NODE') });
     expect(help.out).toContain('preflight');
+  });
+
+  it('ends with its code also where nobody reads what it has to say, as before `| head -1`', async () => {
+    const child = spawnProcess(process.execPath, ['--import', 'tsx', 'src/cli/bmctl.ts', 'power', 'cycle'], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    child.stderr.destroy();
+    expect(await new Promise((resolve) => child.on('close', resolve))).toBe(exitCode.usage);
   });
 
   it('runs where the shell stands, whatever folder that is', async () => {

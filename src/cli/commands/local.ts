@@ -14,6 +14,10 @@ import { readSecret } from '../secret-input.ts';
 import type { Surroundings } from '../surroundings.ts';
 
 export const localErrors = defineErrors('bmctl without bms-core', {
+  BMCTL_NO_STORE: entry<{ url: string }>({
+    message: ({ url }) => `there is no store at ${url}`,
+    cure: 'Correct --store, or name the configuration of bms-core with --config; bmctl db sync makes a store',
+  }),
   BMCTL_TOKEN_NAME: entry<{ name: string }>({
     message: ({ name }) => `"${name}" is no name of a token`,
     cure: 'Give 1 to 64 letters, digits, dots, dashes, underscores and at signs',
@@ -87,6 +91,9 @@ export function registerLocal(program: Command, world: Surroundings): void {
     .option('-o, --output <file>', 'mode 0600; default: standard output')
     .action(async (flags: StoreFlags & { output?: string }) => {
       const { url, password } = await target(flags);
+      // to open it would make it: a misspelt path would be a backup of nothing
+      if (!url.startsWith('memory:') && (await schemaVersion(url, { clock, password })).found === 0)
+        throw new ExitError(exitCode.notFound, localErrors.BMCTL_NO_STORE({ url }));
       const store = openStore(url, { clock, password });
       try {
         const lines: string[] = [];

@@ -28,7 +28,8 @@ async function* piecesOf(response: IncomingMessage, signal: AbortSignal | undefi
   try {
     for await (const piece of response) yield piece as Uint8Array;
   } catch (error) {
-    throw signal?.aborted ? signal.reason : error;
+    if (signal?.aborted) throw signal.reason;
+    throw response.complete ? error : new Error('the connection ended within the answer', { cause: error }); // Node says "aborted"
   }
   signal?.throwIfAborted(); // Node ends the loop as if that were all
   if (!response.complete) throw new Error('the connection ended within the answer');
@@ -60,14 +61,15 @@ function judgedConnection({ url, ca, certificate, localAddress, signal }: HttpCl
     const onAbort = (): void => stop(signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
     if (signal?.aborted) onAbort();
-    socket.once('error', stop);
+    const onError = (error: NodeJS.ErrnoException): void => stop(readable(error));
+    socket.once('error', onError);
     socket.once('secureConnect', () => {
       const shown = (socket.getPeerCertificate().fingerprint256 ?? '').replaceAll(':', '').toLowerCase();
       const pin = certificate?.sha256;
       if (pin !== undefined && (shown === '' || shown !== pin)) return stop(new CertificateRefused('another one is pinned', shown));
       if (pin === undefined && !socket.authorized) return stop(new CertificateRefused(String(socket.authorizationError), shown));
       signal?.removeEventListener('abort', onAbort);
-      socket.off('error', stop);
+      socket.off('error', onError);
       resolve(socket);
     });
   });
@@ -76,6 +78,17 @@ function judgedConnection({ url, ca, certificate, localAddress, signal }: HttpCl
 const IDLE_MS = 75_000;
 /** Over all servers; a TLS connection is some 50 KB. */
 const MOST_IDLE = 512;
+
+/** OpenSSL tells over two lines, with addresses and places in its sources, that the other side sent something else. */
+function readable(error: NodeJS.ErrnoException): Error {
+  if (error.code !== 'EPROTO' && !error.code?.startsWith('ERR_SSL_')) return error;
+  const plain = error.message.includes('wrong version number') || error.message.includes('packet length too long');
+  const reason = error.message.split(':').slice(-4, -3)[0]?.trim();
+  const told = plain
+    ? 'what listens there does not speak TLS'
+    : `the TLS handshake failed${reason === undefined || reason === '' ? '' : `: ${reason}`}`;
+  return Object.assign(new Error(told, { cause: error }), { code: error.code });
+}
 
 /** Keeps judged connections open, for requests that trust the same: each new one is judged anew. */
 class JudgingAgent extends HttpsAgent {
@@ -135,7 +148,7 @@ async function openRequest(options: HttpClientRequest): Promise<IncomingMessage>
       // the server closed the kept connection just then; on one of its own the same request gets through, if anybody is there
       if (outgoing.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE') && !signal?.aborted)
         openRequest({ ...options, keepAlive: false }).then(resolve, reject);
-      else reject(signal?.aborted ? signal.reason : error); // after the answer it is told to its reader
+      else reject(signal?.aborted ? signal.reason : readable(error)); // after the answer it is told to its reader
     });
     outgoing.once('response', resolve);
     outgoing.end(options.body);
