@@ -98,7 +98,7 @@ export class BlockStream {
   private makeRoom(done: number | undefined): void {
     if (this.slabUsed + this.frameBytes <= this.slab.length) return;
     if (done === undefined) this.full.length = 0;
-    else this.full.push({ bytes: this.slab, lastBlock: this.block });
+    else if (this.block > 0) this.full.push({ bytes: this.slab, lastBlock: this.block });
     const left = this.file.size === undefined ? SLAB_BYTES : this.file.size - this.block * this.blockBytes;
     const frames = Math.max(1, Math.min(Math.floor(SLAB_BYTES / this.frameBytes), Math.ceil(left / this.blockBytes)));
     const oldest = this.full[0];

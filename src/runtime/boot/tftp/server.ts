@@ -246,7 +246,7 @@ class Server implements TftpServer {
     const { remote } = transfer;
     let socket: UdpSocket;
     try {
-      // to one peer only: cheaper to send on, and the network answers strangers (ICMP). Blocks are never written to again
+      // to one peer only: cheaper to send on, and the network answers strangers (ICMP). Blocks stay as they are until they have left
       const local = address === undefined || ANY_ADDRESSES.has(address) ? {} : { address };
       socket = await network.udp(
         { ...local, peer: remote, stable: true },

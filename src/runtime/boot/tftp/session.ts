@@ -248,7 +248,8 @@ export class SendSession {
 
   private nextFrame(): Uint8Array | undefined {
     try {
-      // a packet that was sent once and is confirmed has left the socket; of one that was repeated a copy may still wait in its queue
+      // A packet that was sent once and is confirmed has left the socket; of one that was repeated a copy may still wait in its queue.
+      // A client that confirms what it never got spoils its own file, no other's: slabs are the session's
       const frame = this.blocks.next(this.retransmits === 0 && this.copies === 1 ? this.acked : undefined);
       if (!frame) this.awaitSource();
       return frame;
