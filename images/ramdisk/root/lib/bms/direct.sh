@@ -242,7 +242,7 @@ settle() {
       [ "$(stat -c %s "$file")" != "$length" ] || echo 'it is not what the manifest says' > $RUN/why
       break
     fi
-    if ! dd if="$file" of="$DISK" bs="$length" seek=$((base + at * CHUNK_BYTES)) oflag=seek_bytes conv=notrunc; then
+    if ! dd if="$file" of="$DISK" bs=65536 seek=$((base + at * CHUNK_BYTES)) oflag=seek_bytes conv=notrunc; then
       echo "fatal:$DISK cannot be written at byte $((base + at * CHUNK_BYTES))" > $RUN/why
       break
     fi
