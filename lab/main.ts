@@ -8,7 +8,7 @@
  *   npm run lab -- --verbs            inspection, cleaning and rescue
  *   npm run lab -- --compare [--runs 2]   ours and a stand-in of dnsmasq, qemu-img and busybox in turns: some 12 minutes on a quiet machine
  *   npm run lab -- --methods [--runs 1]   iSCSI against direct, also with 1.2 GB and with four machines at once
- *   npm run lab -- --faults [--case two-disks]   what goes wrong with real machines, on purpose
+ *   npm run lab -- --faults [--case power-cut]   what goes wrong with real machines, on purpose
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -77,12 +77,12 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 const files = await prepareFiles();
 if (values.faults) process.exit(await runEach(faultCases, 'faults'));
 if (values.verbs) process.exit(await runEach(verbCases, 'verbs'));
-const cases = chosenCases();
-if (values.compare) process.exit(ended(await runCompare()));
 if (values.methods) {
   const chosen = { runs: Number(values.runs ?? 1), words: (values.case ?? '').split(' ') };
   process.exit(ended(await compareMethods(files, join(PROJECT, 'lib/lab/files'), chosen, stop.signal)));
 }
+const cases = chosenCases();
+if (values.compare) process.exit(ended(await runCompare()));
 let failed = 0;
 const rows: string[] = [];
 for (const one of cases) {
@@ -107,7 +107,7 @@ console.log(
 process.exit(stop.signal.aborted ? 130 : failed === 0 ? 0 : 1);
 
 /** Every case has each kind of BMC in turn; a run of all has both with every firmware. */
-function chosenCases(): DeployCase[] {
+function chosenCases(): readonly DeployCase[] {
   const all: DeployCase[] = [];
   for (const firmware of ['bios', 'uefi'] as const) {
     for (const method of ['iscsi', 'direct'] as const) {
@@ -120,12 +120,26 @@ function chosenCases(): DeployCase[] {
   }
   if (values.one) return all.slice(0, 1);
   const words = (values.case ?? '').split(' ').filter((word) => word !== '');
-  return all.filter((one) => words.every((word) => caseName(one).split(' ').includes(word)));
+  return someOf(
+    all.filter((one) => words.every((word) => caseName(one).split(' ').includes(word))),
+    all.map(caseName),
+  );
+}
+
+/** A run of nothing would end well. */
+function someOf<T>(chosen: readonly T[], names: readonly string[]): readonly T[] {
+  if (chosen.length > 0) return chosen;
+  console.error(`--case '${values.case}' is none of these:\n  ${names.join('\n  ')}`);
+  process.exit(2);
 }
 
 /** The exit code. */
 async function runEach(all: readonly FaultCase[], what: string): Promise<number> {
-  const wanted = all.filter(({ name }) => values.case === undefined || values.case.split(' ').includes(name));
+  const words = values.case?.split(' ');
+  const wanted = someOf(
+    all.filter(({ name }) => words === undefined || words.some((word) => name === word || name.startsWith(`${word}-`))),
+    all.map(({ name }) => name),
+  );
   const wrong: string[] = [];
   for (const one of wanted) {
     if (stop.signal.aborted) return 130;

@@ -3,11 +3,12 @@
 import type { Deployment, DiskIdentity } from './deployment-record.ts';
 import { machineErrors } from './errors.ts';
 import type { NodeRecord } from './node-record.ts';
+import { reasonOf } from './reason-of.ts';
 
 /** Why this disk must not be touched at all; undefined when it may. */
 export function wrongRootDisk(node: NodeRecord, disk: DiskIdentity): string | undefined {
   if (node.rootDiskSerial === undefined || disk.serial === node.rootDiskSerial) return undefined;
-  return machineErrors.MACHINE_WRONG_DISK({ found: found(disk), wanted: `the root disk ${node.rootDiskSerial}` }).message;
+  return reasonOf(machineErrors.MACHINE_WRONG_DISK({ found: found(disk), wanted: `the root disk ${node.rootDiskSerial}` }));
 }
 
 /** Why this deployment must not write this disk; undefined when it may. */
@@ -18,10 +19,12 @@ export function wrongDisk(node: NodeRecord, deployment: Deployment, disk: DiskId
   const ownEarlierTry = carried === deployment.generation && disk.deploymentId === deployment.id;
   if (carried !== undefined && carried >= deployment.generation && !ownEarlierTry) {
     const wanted = `one older than install generation ${deployment.generation}`;
-    return machineErrors.MACHINE_WRONG_DISK({ found: `${found(disk)}, installed by generation ${carried}`, wanted }).message;
+    return reasonOf(machineErrors.MACHINE_WRONG_DISK({ found: `${found(disk)}, installed by generation ${carried}`, wanted }));
   }
   if (deployment.image.sizeBytes !== undefined && disk.sizeBytes < deployment.image.sizeBytes) {
-    return machineErrors.MACHINE_WRONG_DISK({ found: found(disk), wanted: `one of at least ${deployment.image.sizeBytes} bytes` }).message;
+    return reasonOf(
+      machineErrors.MACHINE_WRONG_DISK({ found: found(disk), wanted: `one of at least ${deployment.image.sizeBytes} bytes` }),
+    );
   }
   return undefined;
 }
@@ -34,7 +37,7 @@ function foreignDisk(node: NodeRecord, deployment: Deployment, disk: DiskIdentit
   const known = node.rootDiskSerial ?? node.installed?.disk?.serial;
   const ownEarlierTry = deployment.disk?.serial === disk.serial && deployment.disk?.sizeBytes === disk.sizeBytes;
   if (known === undefined || known === disk.serial || disk.holds === undefined || ownEarlierTry) return undefined;
-  return machineErrors.MACHINE_FOREIGN_DISK({ found: found(disk), holds: disk.holds, wanted: known }).message;
+  return reasonOf(machineErrors.MACHINE_FOREIGN_DISK({ found: found(disk), holds: disk.holds, wanted: known }));
 }
 
 function found(disk: DiskIdentity): string {

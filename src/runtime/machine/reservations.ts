@@ -9,6 +9,7 @@ import { type Kind, modify, type Store } from '../store/index.ts';
 import { time } from './deployment-record.ts';
 import { machineErrors } from './errors.ts';
 import { type NodeRecord, nodeKind } from './node-record.ts';
+import { reasonOf } from './reason-of.ts';
 
 /** Ids: `mac.…`, `name.…`, `bmc.…`, `number.…`. */
 const reservation = z.object({ nodeId: z.string().min(1), at: time });
@@ -81,7 +82,7 @@ export async function takenBy(context: Context, node: NodeRecord): Promise<strin
     try {
       await reserve(context, what, value, node.uuid);
     } catch (error) {
-      if (error instanceof CodedError && error.code === 'MACHINE_TAKEN') return error.message;
+      if (error instanceof CodedError && error.code === 'MACHINE_TAKEN') return reasonOf(error);
       throw error;
     }
   }
