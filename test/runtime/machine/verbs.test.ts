@@ -107,7 +107,7 @@ describe('002-9: enrolment', () => {
     const other = await world.enrol(2);
     await modify(world.store, nodeKind, other.uuid, (node) => ({ ...node, bmc: { ...node.bmc, address: '10.0.1.11' } }));
     const node = await world.until(other, 'error');
-    expect(node.reason).toBe('the BMC 10.0.1.11:623 belongs to the machine bm-1 already');
+    expect(node.reason).toBe('the BMC 10.0.1.11:623 belongs to the machine bm-1 already [MACHINE_TAKEN]');
     await world.close();
   });
 });
