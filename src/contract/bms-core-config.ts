@@ -23,6 +23,9 @@ const STORE_URL =
 const role = (help: string) => option(boolean(), { default: true, help });
 const address = () => option(ipAddress(), { default: '0.0.0.0', help: 'Address to listen on.' });
 
+/** Said of options that the original's file must be read with, and that act on nothing here. */
+const UNUSED = 'Read and checked, since the original’s file has it; nothing here uses it.';
+
 export const bmsCoreConfig = defineConfig({
   daemon: BMS_CORE,
   file: path.configFile,
@@ -32,7 +35,7 @@ export const bmsCoreConfig = defineConfig({
     'Three values follow from the VIP of VLAN 1800 and are checked against it: `[pxe] nfs_server_ip`, `[center] scheduler_callback` and `[sw_coordination] backend_url`.',
   sections: {
     DEFAULT: {
-      server_port: option(portNumber({ min: 1 }), { default: port.api, help: 'TCP port of the API and of the page.' }),
+      server_port: option(portNumber({ min: 1 }), { default: port.api, help: 'TCP port of the API.' }),
       pidfile: option(absolutePath(), { default: '/var/run/cdsstack/baremetal.pid', help: 'Where the process number is written.' }),
       max_retries: option(integer({ min: 0, max: 1000 }), {
         default: 10,
@@ -40,18 +43,21 @@ export const bmsCoreConfig = defineConfig({
       }),
       huawei_switch_max_connection: option(integer({ min: 1, max: 1000 }), {
         default: 20,
-        help: 'Management sessions that all replicas together may hold to one Huawei switch.',
+        help: `Management sessions that all replicas together may hold to one Huawei switch. ${UNUSED}`,
       }),
     },
     hitachi: {
       wwn_id: option(string({ pattern: /^wwn-0x[0-9a-f]{1,32}$/i, what: 'WWN such as wwn-0x60060e80…' }), {
-        help: 'World wide name of the Hitachi array’s volumes, in the form of /dev/disk/by-id.',
+        help: `World wide name of the Hitachi array’s volumes, in the form of /dev/disk/by-id. ${UNUSED}`,
       }),
     },
     pxe: {
       nfs_server_ip: option(ipAddress(), { help: 'Server of the NFS export /tftpboot: the VIP of VLAN 1800. None: no NFS.' }),
       tftpboot_dir: option(absolutePath(), { default: path.tftpRoot, help: 'Root of everything that machines fetch while they boot.' }),
-      pxelinux_dir: option(absolutePath(), { defaultFrom: '$tftpboot_dir/pxelinux', help: 'Boot loaders and their configuration files.' }),
+      pxelinux_dir: option(absolutePath(), {
+        defaultFrom: '$tftpboot_dir/pxelinux',
+        help: `Boot loaders and their configuration files. ${UNUSED}`,
+      }),
       deploy_image_dir: option(absolutePath(), { defaultFrom: '$tftpboot_dir/deploy_image_template', help: 'Templates of deploy images.' }),
       user_image_dir: option(absolutePath(), {
         defaultFrom: '$tftpboot_dir/user_images',
@@ -80,21 +86,25 @@ export const bmsCoreConfig = defineConfig({
     sw_conn: {
       conn_type: option(choice(['ssh', 'telnet']), {
         default: 'ssh',
-        help: 'How switches are reached. Telnet sends passwords in the clear.',
+        help: `How switches are reached. Telnet sends passwords in the clear. ${UNUSED}`,
       }),
-      device_type: option(choice(['huawei']), { default: 'huawei', help: 'Dialect of the switches’ command line.' }),
+      device_type: option(choice(['huawei']), { default: 'huawei', help: `Dialect of the switches’ command line. ${UNUSED}` }),
     },
     shellinabox_console: {
-      pid_dir: option(absolutePath(), { default: '/var/run/console', help: 'One file per open console.' }),
-      host_ip: option(hostAddress(), { help: 'Address that console URLs carry.' }),
-      subprocess_timeout: option(integer({ min: 1, max: 3600 }), { default: 1, unit: 's', help: 'How long a console may take to start.' }),
+      pid_dir: option(absolutePath(), { default: '/var/run/console', help: `One file per open console. ${UNUSED}` }),
+      host_ip: option(hostAddress(), { help: `Address that console URLs carry. ${UNUSED}` }),
+      subprocess_timeout: option(integer({ min: 1, max: 3600 }), {
+        default: 1,
+        unit: 's',
+        help: `How long a console may take to start. ${UNUSED}`,
+      }),
     },
     auto_test: {
-      bios_set: option(absolutePath(), { help: 'Directory of the BIOS settings that acceptance tests apply.' }),
-      nginx_ip: option(hostAddress(), { help: 'Web server that acceptance tests fetch their tools from.' }),
+      bios_set: option(absolutePath(), { help: `Directory of the BIOS settings that acceptance tests apply. ${UNUSED}` }),
+      nginx_ip: option(hostAddress(), { help: `Web server that acceptance tests fetch their tools from. ${UNUSED}` }),
     },
     api: {
-      enabled: role('Serve the API and the page.'),
+      enabled: role('Serve the API.'),
       address: address(),
       tokens_file: option(absolutePath(), {
         help:

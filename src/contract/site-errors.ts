@@ -94,7 +94,7 @@ export const siteErrors = defineErrors('Sites', {
   SITE_SECRETS_KEY_MISSING: entry<{ store: string; namespace: string }>({
     message: ({ store }) => `management nodes share ${store}, and bmsCore.secretsKey names no key that passwords are encrypted under in it`,
     cure: ({ namespace }) =>
-      `Create one (kubectl create secret generic bms-secrets-key --namespace ${namespace} --from-literal=key=$(openssl rand -base64 32)) and name it: secretsKey: { secretName: 'bms-secrets-key' }`,
+      `Create one (openssl rand -base64 32 | kubectl create secret generic bms-secrets-key --namespace ${namespace} --from-file=key=/dev/stdin) and name it: secretsKey: { secretName: 'bms-secrets-key' }`,
   }),
   SITE_QUORUM_IMPOSSIBLE: entry<{ members: number }>({
     message: ({ members }) => `an ensemble of ${members} cannot lose a member and keep a quorum`,
