@@ -113,6 +113,10 @@ export class BootView implements BootMachines {
       deploymentId: String(node.number),
       deploymentKey: key.reveal(),
       ...append(quieted(this.#kernelWords()), ramdiskWords(node, this.#options)),
+      ...(session === deployment &&
+        deployment.image.boot === 'kernel' && {
+          next: { kernel: `${directory}/kernel`, ramdisk: `${directory}/ramdisk`, ...append(this.#kernelWords(), networkWords(node)) },
+        }),
       ...(session.allowedAddress !== undefined && { allowedAddress: session.allowedAddress }),
       keyExpiresAtMs: session.expiresAt,
     };

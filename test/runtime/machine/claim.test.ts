@@ -210,6 +210,21 @@ describe('a deployment key', () => {
     },
   );
 
+  it('002-13: with a kernel of its own the instance has the original’s second entry, which nobody chooses yet', async () => {
+    const { world, machine } = await waiting();
+    const view = new BootView({ store: world.store, secrets: world.secrets, kernelWords: 'console=ttyS1' });
+    const next = async () => {
+      const boot = (await view.findMachine(machine.mac))?.boot;
+      return boot?.kind === 'deploy' ? boot.next : boot?.kind;
+    };
+    expect(await next()).toBeUndefined();
+    await change(world, machine, (node) =>
+      node.deployment ? { ...node, deployment: { ...node.deployment, image: { boot: 'kernel' } } } : node,
+    );
+    expect(await next()).toEqual({ kernel: 'inst-1/kernel', ramdisk: 'inst-1/ramdisk', append: 'console=ttyS1' });
+    view.close();
+  });
+
   it('002-13: the ramdisk restarts without the firmware only where that is wished for, and a kernel is on the disk', async () => {
     const { world, machine } = await waiting();
     const words = async (options: { kexec?: boolean }): Promise<string> => {
