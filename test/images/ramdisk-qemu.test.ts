@@ -17,7 +17,7 @@ const IMAGE = 'lib/image/amd64-minimal/disk.raw';
 const LIMIT_MS = 180_000;
 const MIB = 1024 * 1024;
 const KEY = 'KEYOFTHISTEST';
-const IQN = 'iqn.2026-11.io.bms:disk-7';
+const IQN = 'iqn.2026-11.io.bms:0bbee737-c1f4';
 const INITIATOR = 'iqn.2026-11.io.bms:initiator';
 const MAC = '52:54:00:77:00:0a';
 const [SERVER, MACHINE] = ['10.77.0.1', '10.77.0.60'];
@@ -97,7 +97,7 @@ describe.skipIf(missing !== undefined)('002-13: the ramdisk in a machine', () =>
       await says(/posted; waiting for the image/);
       expect(Object.fromEntries(new URLSearchParams(posts.trim()))).toEqual({ i: '7', k: KEY, a: MACHINE, n: IQN, p: '3260', l: '1' });
 
-      const user = IQN.replace(/^.*:/, '');
+      const user = IQN.replace(/^.*:/, 'bms-');
       const secret = createHash('sha256').update(`chap ${KEY}`).digest('hex').slice(0, 32);
       const login = async (credentials: string, initiator = INITIATOR): Promise<{ code: number | null; output: string }> => {
         const url = `iscsi://${credentials}${MACHINE}/${IQN}/1`;
