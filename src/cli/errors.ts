@@ -23,6 +23,10 @@ export const commandErrors = defineErrors('bmctl commands', {
     cure: 'docs/operate.md has an example',
   }),
   BMCTL_NOTHING: entry<Record<never, never>>({ message: () => 'nothing is to be corrected', cure: 'Give an option; --help lists them' }),
+  BMCTL_NO_REASON: entry<Record<never, never>>({
+    message: () => 'a fault is reported with a reason',
+    cure: 'Add --reason TEXT, or --clear to end it',
+  }),
   BMCTL_PREFLIGHT: entry<{ faults: number; checks: number }>({
     message: ({ faults, checks }) => `${faults} of ${checks} checks failed`,
     cure: 'Do what the arrows say, and run it again',

@@ -37,7 +37,7 @@ export async function nodeList({ api, asJson, print }: CommandContext, filters: 
         node.address ?? '-',
         node.bmc,
         node.instance ?? '-',
-        node.maintenanceReason ?? node.reason,
+        node.maintenanceReason ?? node.fault?.reason ?? node.reason,
       ]),
     ),
   );
@@ -71,6 +71,7 @@ export async function nodeShow({ api, asJson, print }: CommandContext, key: stri
       'Last failure',
       lastFailure && `${lastFailure.at} ${lastFailure.reason}${lastFailure.cleanupErrors.map((error) => `; cleanup: ${error}`).join('')}`,
     ],
+    ['Fault', node.fault && faultText(node.fault)],
     [
       'Maintenance',
       node.maintenance ? `${node.maintenanceReason ?? 'no reason was given'}: nothing changes its power or disks` : undefined,
@@ -195,8 +196,13 @@ export async function bootReport({ api, asJson, print }: CommandContext): Promis
   );
 }
 
-function state({ state: name, maintenance, progress }: NodeSummary): string {
-  return `${name}${progress?.totalBytes ? ` ${progressText(progress)}` : ''}${maintenance ? ', maintenance' : ''}`;
+function state({ state: name, maintenance, fault, progress }: NodeSummary): string {
+  const doing = progress?.totalBytes ? ` ${progressText(progress)}` : '';
+  return `${name}${doing}${fault ? `, ${fault.kind}` : ''}${maintenance ? ', maintenance' : ''}`;
+}
+
+function faultText({ kind, reason, since, remedies }: NonNullable<NodeSummary['fault']>): string {
+  return `${kind} since ${since}: ${reason}${remedies.map(({ remedy, at }) => `; ${remedy} at ${at}`).join('')}`;
 }
 
 function seconds(milliseconds: number): string {

@@ -102,7 +102,33 @@ describe('bmctl', () => {
     expect((await bmctl(['instance', 'list'])).out).toContain('host-1');
   });
 
+  it('reports a fault and its end, and shows it wherever a machine is shown', async () => {
+    await harness.image();
+    await harness.inUse(1);
+    const reported = await bmctl(['fault', 'bm-1', '--reason', 'its node is not ready']);
+    expect(reported).toMatchObject({
+      code: exitCode.done,
+      out: expect.stringMatching(/^bm-1 has a fault since .*: unhealthy, its node is not ready\.$/),
+    });
+    expect((await bmctl(['fault', 'bm-1', '--reason', 'again'])).out).toBe(reported.out);
+    expect((await bmctl(['list'])).out).toMatch(/bm-1 +active, unhealthy .*its node is not ready/);
+    expect((await bmctl(['show', 'bm-1'])).out).toMatch(/Fault +unhealthy since .*: its node is not ready/);
+    expect((await bmctl(['diagnose', 'bm-1'])).out).toContain('bmctl fault bm-1 --clear');
+    const answer = JSON.parse((await bmctl(['--json', 'fault', 'bm-1', '--reason', 'again'])).out);
+    expect(answer.node.fault).toMatchObject({ kind: 'unhealthy', reason: 'its node is not ready', remedies: [] });
+    await bmctl(['maintenance', 'on', 'bm-1', '--reason', 'quarantined']);
+    expect((await bmctl(['fault', 'bm-1', '--clear'])).out).toBe(
+      'bm-1 has no fault; it stays in maintenance (quarantined): bmctl maintenance off bm-1',
+    );
+    await bmctl(['maintenance', 'off', 'bm-1']);
+    expect(await bmctl(['fault', 'bm-1', '--clear'])).toMatchObject({ code: exitCode.done, out: 'bm-1 has no fault.' });
+  });
+
   it.each([
+    [['fault', 'bm-1', '--reason', 'not ready'], exitCode.refused, 'MACHINE_NOT_IN_USE'],
+    [['fault', 'nowhere', '--clear'], exitCode.notFound, 'API_NO_NODE'],
+    [['fault', 'bm-1'], exitCode.usage, 'BMCTL_NO_REASON'],
+    [['fault', 'bm-1', '--clear', '--reason', 'x'], exitCode.usage, 'cannot be used with'],
     [['show', 'nowhere'], exitCode.notFound, 'API_NO_NODE'],
     [['reboot', 'bm-1'], exitCode.refused, 'MACHINE_WRONG_STATE'],
     [['enrol'], exitCode.usage, 'required option'],

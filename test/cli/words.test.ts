@@ -52,6 +52,8 @@ const WORDS: Readonly<Record<OperationId, string | { readonly none: string }>> =
   detachVolume: 'volume detach',
   plugVifs: 'vif plug',
   maintainNode: 'maintenance on',
+  reportFault: 'fault',
+  clearFault: 'fault',
   listImages: 'image list',
   registerImage: 'image add',
   showImage: 'image show',
@@ -154,6 +156,7 @@ describe('words', () => {
       ['interface', 'remove', 'bm-1', '52:54:00:00:99:01'],
       ['maintenance', 'on', 'bm-1', '--reason', 'a fan'],
       ['maintenance', 'off', 'bm-1'],
+      ['fault', 'bm-1', '--clear'],
       ['update', 'bm-1', '--memory', '4096'],
       ['notification', 'list'],
     ]) {
@@ -172,6 +175,8 @@ describe('words', () => {
     expect(await completed('flavor', 'show', '')).toEqual(['small']);
     expect(await completed('--json', 'show', 'bm')).toEqual(['bm-1']);
     expect(await completed('enrol', 'x', '--driver', 'ip')).toEqual(['ipmi']);
+    expect(await completed('fault', 'b')).toEqual(['bm-1']);
+    expect(await completed('fault', 'bm-1', '--')).toEqual(['--reason', '--clear', '--help']);
   });
 
   it('all of them are completed, by every shell, from the program itself', async () => {

@@ -1,6 +1,8 @@
 /** bmctl's verbs: deploy, power, reboot, destroy … and the plan that comes before harm. */
 import type { NodeSummary, OperationId } from 'cdk8s-baremetal-contract/api/index';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { commandErrors } from '../errors.ts';
+import { ExitError, exitCode } from '../exit-codes.ts';
 import { type CommandContext, said } from '../node-commands.ts';
 import { registerAttachments } from './attachments.ts';
 import { follow } from './follow.ts';
@@ -171,6 +173,29 @@ export function registerWork(program: Command, context: Context): void {
         said(at, answer, `${answer.node.name} is ${on ? 'in maintenance' : 'no longer in maintenance'}; it is ${answer.node.state}.`);
       });
   }
+  program
+    .command('fault')
+    .description(
+      'reports that what runs on a machine is not well, or is well again: soft reset, power cycle and quarantine follow while it lasts',
+    )
+    .argument('<node>', NODE)
+    .addOption(new Option('--reason <text>', 'what is wrong, that others read').conflicts('clear'))
+    .option('--clear', 'it is well again')
+    .action(async (node: string, { reason, clear }: { reason?: string; clear?: true }) => {
+      if (!clear && reason === undefined) throw new ExitError(exitCode.usage, commandErrors.BMCTL_NO_REASON({}));
+      const at = await context();
+      const answer = clear ? await at.api.ask('clearFault', { node }) : await at.api.ask('reportFault', { node }, { body: { reason } });
+      const { name, fault, maintenance, maintenanceReason } = answer.node;
+      const held = maintenance
+        ? `; it stays in maintenance (${maintenanceReason ?? 'no reason was given'}): bmctl maintenance off ${name}`
+        : '.';
+      const found = fault && fault.kind !== 'unhealthy' ? ': it was found, and ends by itself; bmctl diagnose says what helps.' : '.';
+      said(
+        at,
+        answer,
+        fault ? `${name} has a fault since ${fault.since}: ${fault.kind}, ${fault.reason}${found}` : `${name} has no fault${held}`,
+      );
+    });
 
   registerAttachments(program, context, told);
   registerPlan(program, context);

@@ -14,6 +14,17 @@ export const nodeProperties = z.object({
   capabilities: z.record(z.string().min(1).max(64), z.string().max(255)).optional(),
 });
 
+export const fault = z
+  .object({
+    kind: z.enum(['bmc unreachable', 'power lost', 'unhealthy']).describe('unhealthy: reported from outside; the others are found'),
+    reason: z.string(),
+    since: time,
+    remedies: z
+      .array(z.object({ remedy: z.enum(['soft reset', 'power cycle', 'power on']), at: time }))
+      .describe('Tried so far, oldest first'),
+  })
+  .describe('Of a machine in use, remedies by grades follow while it lasts');
+
 export const nodeSummary = z.object({
   uuid: z.string(),
   number: z.int().describe('The `i` of the deploy-helper protocol'),
@@ -27,6 +38,7 @@ export const nodeSummary = z.object({
   instance: z.string().optional().describe('Name of its instance'),
   maintenance: z.boolean().describe('Nothing changes its power or disks'),
   maintenanceReason: z.string().optional(),
+  fault: fault.optional(),
   progress: z
     .object({
       bytes: z.number(),
@@ -153,6 +165,9 @@ export const interfaceAdd = z.strictObject({
 });
 
 export const maintenanceRequest = z.strictObject({ on: z.boolean(), reason: z.string().min(1).max(200).optional() });
+export const faultReport = z.strictObject({
+  reason: z.string().trim().min(1).max(500).describe('What is wrong with what runs on it, for people: of the first report'),
+});
 export const rebootRequest = z.strictObject({
   mode: z.enum(['soft', 'hard']).optional().describe('soft (default) asks the operating system first; hard cuts the power'),
 });

@@ -26,6 +26,8 @@ const components: Readonly<Record<string, z.ZodType>> = {
   NodeUpdate: nodes.nodeUpdate,
   InterfaceAdd: nodes.interfaceAdd,
   Maintenance: nodes.maintenanceRequest,
+  Fault: nodes.fault,
+  FaultReport: nodes.faultReport,
   Reboot: nodes.rebootRequest,
   Rebuild: nodes.rebuildRequest,
   Inspect: nodes.inspectRequest,

@@ -96,12 +96,14 @@ function faultText({ kind, reason, remedies }: Fault): string {
   return `${kind}, ${reason}${tried.length === 0 ? '' : `; tried: ${tried.join(', ')}`}`;
 }
 
-function faultCure({ name, fault }: NodeRecord): string | undefined {
+function faultCure({ name, fault, maintenance }: NodeRecord): string | undefined {
   switch (fault?.kind) {
     case 'bmc unreachable':
       return `bmctl bmc status says more; bmctl update ${name} corrects address or password, bmctl bmc retry ${name} asks it at once`;
     case 'power lost':
       return `Look at the machine; bmctl power on ${name}, or bmctl power off ${name} if it is meant to be off`;
+    case 'unhealthy':
+      return `Look at what runs on it; once it is well, bmctl fault ${name} --clear ends the remedies${maintenance ? ` and bmctl maintenance off ${name} its quarantine` : ''}`;
     default:
       return undefined;
   }

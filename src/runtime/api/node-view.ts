@@ -1,7 +1,7 @@
 /** A machine as the API shows it: everything but what only the controllers need. Passwords are not on the record at all. */
 import type { NodeDetail, NodeSummary, TimelineEntry } from 'cdk8s-baremetal-contract/api/index';
 import { isoTime } from '../core/iso-time.ts';
-import { type Deployment, deadlineOf, isIncomplete, type NodeRecord, type TimelineEvent } from '../machine/index.ts';
+import { type Deployment, deadlineOf, type Fault, isIncomplete, type NodeRecord, type TimelineEvent } from '../machine/index.ts';
 
 export type { NodeDetail, NodeSummary, TimelineEntry };
 
@@ -20,8 +20,13 @@ export function nodeSummary(node: NodeRecord): NodeSummary {
     ...(node.instance && { instance: node.instance.name }),
     maintenance: node.maintenance,
     ...(node.maintenance && node.maintenanceReason !== undefined && { maintenanceReason: node.maintenanceReason }),
+    ...(node.fault && { fault: faultView(node.fault) }),
     ...(progress && { progress: progressView(progress) }),
   };
+}
+
+function faultView({ kind, reason, since, remedies }: Fault): NonNullable<NodeSummary['fault']> {
+  return { kind, reason, since: isoTime(since), remedies: remedies.map(({ remedy, at }) => ({ remedy, at: isoTime(at) })) };
 }
 
 function progressView({ at: _, remainingMs, ...progress }: NonNullable<Deployment['progress']>): NonNullable<NodeSummary['progress']> {

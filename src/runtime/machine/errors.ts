@@ -21,6 +21,10 @@ export const machineErrors = defineErrors('MACHINE', {
     message: ({ node, state, verb }) => `"${verb}" cannot be done with the machine ${node}: it is ${state}`,
     cure: ({ possible }) => (possible.length === 0 ? 'Wait for another state' : `What can be done with it now: ${possible.join(', ')}`),
   }),
+  MACHINE_NOT_IN_USE: entry<{ node: string; state: string }>({
+    message: ({ node, state }) => `the machine ${node} is ${state}: only one in use is helped when it is reported as unhealthy`,
+    cure: ({ node }) => `See how it is (bmctl diagnose ${node}); to keep everybody from it: bmctl maintenance on ${node}`,
+  }),
   MACHINE_IN_MAINTENANCE: entry<{ node: string; reason: string }>({
     message: ({ node, reason }) => `the machine ${node} is in maintenance: ${reason}`,
     cure: ({ node }) => `End the maintenance first: bmctl maintenance off ${node}`,

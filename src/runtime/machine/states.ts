@@ -361,5 +361,7 @@ function rebuilt(node: NodeRecord, args: RequestArgs | undefined): NodeRecord {
     generation: node.generation + 1,
     deployment: undefined,
     targetState: 'active',
+    // what was wrong with what ran on it is overwritten: the new one is not restarted for it
+    fault: node.fault?.kind === 'bmc unreachable' ? node.fault : undefined,
   };
 }

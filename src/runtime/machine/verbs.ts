@@ -8,6 +8,7 @@ import type { Clock } from '../core/clock.ts';
 import { modify, type Store } from '../store/index.ts';
 import { type ImageRecord, imageKind } from './catalog-records.ts';
 import { machineErrors } from './errors.ts';
+import { withoutReport } from './fleet/faults.ts';
 import { activeVerbs } from './handlers/active.ts';
 import { type Instance, type NodeRecord, nodeKind, type RequestArgs, type Verb, verbs } from './node-record.ts';
 import { type Approval, checkApproval, type PlannedRequest, planOf } from './plan.ts';
@@ -140,13 +141,16 @@ export function adopt(
   });
 }
 
-/** Stops or resumes everything that changes the machine's power or disks; what runs is interrupted. */
-export async function setMaintenance({ store }: VerbContext, nodeId: string, maintenance: boolean, reason?: string): Promise<void> {
-  await change(store, nodeId, (value) =>
-    value.maintenance === maintenance && (reason === undefined || value.maintenanceReason === reason)
-      ? undefined
-      : { ...value, maintenance, maintenanceReason: maintenance ? reason : undefined },
-  );
+/**
+ * Stops or resumes everything that changes the machine's power or disks; what runs is interrupted. Its end is also that of a report that the machine
+ * is unhealthy: somebody has looked at it, and with every grade behind it the report would quarantine it again at once.
+ */
+export async function setMaintenance({ store, clock }: VerbContext, nodeId: string, maintenance: boolean, reason?: string): Promise<void> {
+  await change(store, nodeId, (value) => {
+    if (value.maintenance === maintenance && (reason === undefined || value.maintenanceReason === reason)) return undefined;
+    const changed = { ...value, maintenance, maintenanceReason: maintenance ? reason : undefined };
+    return maintenance ? changed : withoutReport(changed, clock.now());
+  });
 }
 
 /** Why it cannot be asked of the machine as it is now. */

@@ -164,6 +164,27 @@ const TABLE: readonly Bad[] = [
     says: 'WIPE',
   },
   {
+    name: 'a fault of a machine that is not in use',
+    request: ['POST', '/v1/nodes/bm-1/fault', { reason: 'not ready' }],
+    status: 409,
+    code: 'MACHINE_NOT_IN_USE',
+    says: 'bm-1 is available',
+  },
+  {
+    name: 'a fault without a reason',
+    request: ['POST', '/v1/nodes/bm-2/fault', { reason: ' ' }],
+    status: 422,
+    code: 'API_INVALID',
+    says: 'reason',
+  },
+  {
+    name: 'a fault with a novel for a reason',
+    request: ['POST', '/v1/nodes/bm-2/fault', { reason: 'x'.repeat(501) }],
+    status: 422,
+    code: 'API_INVALID',
+    says: 'reason',
+  },
+  {
     name: 'a verb in the wrong state',
     request: ['POST', '/v1/nodes/bm-1/reboot'],
     status: 409,

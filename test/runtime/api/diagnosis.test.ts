@@ -44,6 +44,15 @@ describe('a diagnosis', () => {
     );
   });
 
+  it('of one that was reported as unhealthy says how to report it well, and how to end its quarantine', () => {
+    const fault = { kind: 'unhealthy' as const, reason: 'its node is not ready', since: T0, remedies: [] };
+    expect(said({ fault })[1]).toBe(
+      'It has a fault since 2026-11-21T12:00:00.000Z: unhealthy, its node is not ready' +
+        ' → Look at what runs on it; once it is well, bmctl fault bm --clear ends the remedies',
+    );
+    expect(said({ fault, maintenance: true }).join()).toContain('--clear ends the remedies and bmctl maintenance off bm its quarantine');
+  });
+
   it('of one that is late names its owner and unstick, which works in that state', () => {
     const [verdict, late] = said({ state: 'prepared', stateDeadline: T0 + 30_000 });
     expect(verdict).toBe('late');

@@ -117,6 +117,8 @@ const cases: Readonly<Record<OperationId, Case>> = {
   detachVolume: { prepare: withVolume, target: '/v1/nodes/bm-1/detach-volume', body: { volume: 'v-1' } },
   plugVifs: { prepare: used, target: '/v1/nodes/bm-1/plug-vifs', body: { vifs: ['vif-1'] } },
   maintainNode: { prepare: free, target: '/v1/nodes/bm-1/maintenance', body: { on: true, reason: 'a new fan' } },
+  reportFault: { prepare: used, target: '/v1/nodes/bm-1/fault', body: { reason: 'its node is not ready' } },
+  clearFault: { prepare: used, target: '/v1/nodes/bm-1/fault' },
   listImages: { prepare: (harness) => harness.image(), target: '/v1/images' },
   registerImage: {
     prepare: async () => writeFileSync(folder.path('images/debian-13'), Buffer.alloc(4096, 7)),

@@ -9,6 +9,7 @@ import {
   nodeStates,
   planOf,
   refuseVerb,
+  reportFault,
   setMaintenance,
   spawn,
   states,
@@ -275,9 +276,11 @@ describe('002-1: verbs on a machine in use', () => {
 
   it('rebuild deploys the same instance again with the next generation', async () => {
     const { world, machine } = await inUse();
+    await reportFault(world, machine.uuid, 'its node is not ready');
     await ask(world, machine.uuid, 'rebuild', { args: { preserveEphemeral: true }, approval: YES });
     await world.until(machine, 'building');
     const node = await world.until(machine, 'active');
+    expect(node.fault).toBeUndefined(); // of what was overwritten
     expect([node.generation, node.instance?.uuid, node.instance?.preserveEphemeral, node.deployment?.generation]).toEqual([
       2,
       'inst-1',

@@ -1,7 +1,8 @@
 /** What the configuration switches on is really there: through startBmsCore, over IPMI on a simulated network. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ask, type CommandRunner, reportFault } from 'cdk8s-baremetal-runtime/machine/index';
+import { tokenLine } from 'cdk8s-baremetal-runtime/api/index';
+import { ask, type CommandRunner, remedyBudgetKind, reportFault, setMaintenance } from 'cdk8s-baremetal-runtime/machine/index';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CoreSite } from './core-site.ts';
 
@@ -58,6 +59,70 @@ describe('[power_sync]', () => {
     await site.clock.runFor(3_600_000);
     const node = await site.node(machine.uuid);
     expect([node.fault?.remedies, node.maintenance, machine.chassis.powered]).toEqual([[], false, true]);
+  });
+});
+
+describe('a fault that is reported by the API', () => {
+  it('of a machine in use leads to soft reset, power cycle and quarantine, each after its time and within the budget; its end is the end of that', async () => {
+    const token = 'bms_of-a-cron-job';
+    const tokens = join(site.folder, 'tokens');
+    writeFileSync(tokens, tokenLine('cron', 'operator', token), { mode: 0o600 });
+    await site.start({ api: { tokens_file: tokens }, remedies: { budget: '1' } });
+    const machine = await site.machine(1);
+    await site.inUse(machine);
+    const switched: string[] = [];
+    const { powerOn, powerOff } = machine.chassis;
+    machine.chassis.powerOn = (...given) => {
+      switched.push('on');
+      powerOn(...given);
+    };
+    machine.chassis.powerOff = (...given) => {
+      switched.push('off');
+      powerOff(...given);
+    };
+    const spent: string[][] = [];
+    site.store.watch(remedyBudgetKind, (event) => {
+      if (event.type === 'put') spent.push(event.record.value.spent.map(({ remedy }) => remedy));
+    });
+    const client = site.network.host({ name: 'cron', segment: 'lan', addresses: ['10.1.9.9/16'] });
+    const tell = async (method: string, body?: object) => {
+      const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+      const url = 'http://10.1.0.1:7081/v1/nodes/bm-1/fault';
+      const answer = await site.clock.run(client.request({ method, url, headers, ...(body && { body: JSON.stringify(body) }) }));
+      return { status: answer.status, ...JSON.parse(Buffer.from(answer.body).toString()) };
+    };
+    const remedied = async (count: number) => {
+      const before = site.clock.now();
+      const node = await site.until(machine.uuid, ({ fault, request, step }) => {
+        return fault?.remedies.length === count && request === undefined && step === undefined;
+      });
+      return { remedy: node.fault?.remedies.at(-1)?.remedy, minutes: (site.clock.now() - before) / 60_000 };
+    };
+    const report = { reason: 'its node is not ready' };
+
+    expect(await tell('POST', report)).toMatchObject({ status: 202, node: { fault: { kind: 'unhealthy', ...report, remedies: [] } } });
+    const soft = await remedied(1);
+    // the machine of this test ignores a soft shutdown, so that its power is cut after that has had its time
+    expect([soft.remedy, switched]).toEqual(['soft reset', ['off', 'on']]);
+    expect(soft.minutes).toBeGreaterThanOrEqual(3);
+    expect((await tell('POST', { reason: 'still not' })).node.fault).toMatchObject({ ...report, remedies: [{ remedy: 'soft reset' }] });
+    const hard = await remedied(2);
+    expect([hard.remedy, switched]).toEqual(['power cycle', ['off', 'on', 'off', 'on']]);
+    expect(hard.minutes).toBeGreaterThan(10);
+    const held = await site.until(machine.uuid, ({ maintenance }) => maintenance);
+    expect(held.maintenanceReason).toBe('quarantined: unhealthy: its node is not ready');
+    // each was counted on the pod's budget of one within ten minutes
+    expect(spent).toEqual([[], ['soft reset'], ['power cycle'], ['quarantine']]);
+
+    expect((await tell('DELETE')).node).not.toHaveProperty('fault');
+    expect(await tell('POST', report)).toMatchObject({ status: 409, error: { code: 'MACHINE_IN_MAINTENANCE' } });
+    await site.clock.run(setMaintenance(site, machine.uuid, false));
+    expect((await tell('POST', report)).status).toBe(202);
+    await site.clock.runFor(120_000);
+    expect((await tell('DELETE')).status).toBe(200);
+    await site.clock.runFor(3_600_000);
+    const well = await site.node(machine.uuid);
+    expect([well.fault, well.maintenance, switched.length]).toEqual([undefined, false, 4]);
   });
 });
 

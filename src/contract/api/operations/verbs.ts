@@ -1,10 +1,12 @@
 /** Verbs: accepted here, carried out by the machine's owner. */
 import {
+  accepted,
   adoptRequest,
   attachVolumeRequest,
   cleanRequest,
   confirmedBody,
   detachVolumeRequest,
+  faultReport,
   inspectRequest,
   maintenanceRequest,
   plugVifsRequest,
@@ -57,5 +59,25 @@ export const verbsOperations = {
     ...verb('maintenance', 'Keep everything from changing its power and disks, or let it again'),
     body: maintenanceRequest,
     bodyOptional: undefined,
+  },
+  reportFault: {
+    ...verb(
+      'fault',
+      'What runs on a machine in use is not well: remedies by grades follow until it is reported well. Again changes nothing',
+    ),
+    body: faultReport,
+    bodyOptional: undefined,
+  },
+  clearFault: {
+    method: 'DELETE',
+    path: '/v1/nodes/:node/fault',
+    role: 'operator',
+    tag: 'verbs',
+    summary: 'It is well again: the fault that was reported ends, and the next one begins at the first grade. Without one nothing changes',
+    status: 200,
+    answer: accepted,
+    refusals: [404, 409, 412],
+    etag: true,
+    ifMatch: true,
   },
 } as const satisfies Record<string, Operation>;

@@ -4,9 +4,11 @@ import {
   type AskOptions,
   adopt,
   ask,
+  clearFault,
   type NodeRecord,
   nodeKind,
   type RequestArgs,
+  reportFault,
   setMaintenance,
   type Verb,
   type VerbContext,
@@ -40,7 +42,9 @@ type VerbOperation =
   | 'attachVolume'
   | 'detachVolume'
   | 'plugVifs'
-  | 'maintainNode';
+  | 'maintainNode'
+  | 'reportFault'
+  | 'clearFault';
 
 type VerbCall<Body> = Pick<Call<'rebootNode'>, 'parameters' | 'ifMatch' | 'principal'> & { readonly body: Body };
 type VerbHandler<Body> = (call: VerbCall<Body>) => Promise<Reply<'rebootNode'>>;
@@ -123,5 +127,7 @@ export function verbHandlers(context: HandlerContext): HandlersOf<VerbOperation>
     maintainNode: done('maintenance', (on, { id }, { body }: VerbCall<BodyOf<'maintainNode'>>) =>
       setMaintenance(on, id, body.on, body.reason),
     ),
+    reportFault: done('fault', (on, { id }, { body }: VerbCall<BodyOf<'reportFault'>>) => reportFault(on, id, body.reason)),
+    clearFault: done('end of fault', (on, { id }) => clearFault(on, id)),
   };
 }

@@ -39,6 +39,11 @@ function record(number: number, more: Partial<NodeRecord> = {}): NodeRecord {
   });
 }
 
+/** A quarantined machine cannot be reported; anything else is a failure of the test. */
+function inMaintenance(error: unknown): void {
+  expect(error).toMatchObject({ code: 'MACHINE_IN_MAINTENANCE' });
+}
+
 class Fleet {
   readonly clock = new VirtualClock();
   readonly store = new MemoryStore();
@@ -261,8 +266,8 @@ describe('power sync', () => {
     const { sync } = await fleet.start();
     await fleet.clock.runFor(5 * MINUTE);
     expect(fleet.lookedAt.some(({ node }) => node === 'bm-1')).toBe(false);
-    await setMaintenance(fleet, 'uuid-2', true);
     await reportFault(fleet, 'uuid-2', 'kubelet is silent');
+    await setMaintenance(fleet, 'uuid-2', true);
     await fleet.clock.runFor(3 * 60 * MINUTE);
     expect(fleet.commands).toEqual([]);
     await fleet.clock.run(sync.close());
@@ -296,6 +301,11 @@ describe('graded remediation', () => {
     fleet.commands.length = 0;
     await fleet.clock.runFor(24 * 60 * MINUTE);
     expect(fleet.commands).toEqual([]);
+    // whoever takes it out of quarantine has looked at it: it is neither sent back at once nor restarted
+    await setMaintenance(fleet, 'uuid-9', false);
+    await fleet.clock.runFor(60 * MINUTE);
+    const { fault, maintenance, timeline } = await fleet.node(9);
+    expect([fault, maintenance, timeline.at(-1)?.type, fleet.commands]).toEqual([undefined, false, 'reported well', []]);
     await fleet.clock.run(sync.close());
     await fleet.clock.run(reconciler.close());
   });
@@ -309,6 +319,12 @@ describe('graded remediation', () => {
     await clearFault(fleet, 'uuid-9');
     await fleet.clock.runFor(60 * MINUTE);
     expect([fleet.commands, (await fleet.node(9)).fault]).toEqual([[], undefined]);
+    // a fault that was found is not the reporter's to end
+    fleet.unreachable.add('uuid-8');
+    await fleet.clock.runFor(10 * MINUTE);
+    const found = (await fleet.node(8)).fault;
+    await clearFault(fleet, 'uuid-8');
+    expect([found?.kind, (await fleet.node(8)).fault]).toEqual(['bmc unreachable', found]);
     await fleet.clock.run(sync.close());
   });
 
@@ -367,7 +383,7 @@ describe('graded remediation', () => {
         if (what === 0) fleet.powers.set(id, 'off');
         else if (what === 1) fleet.unreachable.add(id);
         else if (what === 2) fleet.unreachable.clear();
-        else if (what === 3) await reportFault(fleet, id, 'unwell');
+        else if (what === 3) await reportFault(fleet, id, 'unwell').catch(inMaintenance);
         else for (let number = 1; number <= 80; number++) fleet.unreachable.add(`uuid-${number}`);
         await fleet.clock.runFor(pick(30) * MINUTE);
       }
