@@ -24,7 +24,7 @@ export interface UdpOptions {
    * to `onError` (ECONNREFUSED) where the network knows it.
    */
   readonly peer?: Endpoint;
-  /** What is handed to `send` is never written again, so it need not be copied. @default false */
+  /** What is handed to `send` is not written again while it may still wait in the socket, so it need not be copied. @default false */
   readonly stable?: boolean;
 }
 
