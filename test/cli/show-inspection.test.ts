@@ -12,6 +12,7 @@ const record = (differences: string[]): NodeRecord =>
     number: 3,
     name: 'bm-3',
     state: 'manageable',
+    todo: [],
     reason: 'inspected',
     stateSince: 0,
     interfaces: [{ mac: FIRST }, { mac: SECOND }],
