@@ -21,7 +21,7 @@ deploy() {
     post "$(deploy_form)"
     say 'posted; waiting for the image'
   fi
-  until [ -e $RUN/done ]; do sleep 0.2; done
+  until [ -e $RUN/done ]; do sleep 0.1; done
   [ "$METHOD" = direct ] || stop_target
   restart
 }
