@@ -20,7 +20,7 @@ import { buildRamdisk } from '../images/ramdisk/build.ts';
 import { compare, standInFiles } from './compare.ts';
 import { caseName, type DeployCase, type LabFiles, runCase } from './deploy-case.ts';
 import { type FaultCase, faultCases, runFault } from './fault-cases.ts';
-import { compareMethods } from './methods.ts';
+import { compareMethods, methodCases } from './methods.ts';
 import type { BmcKind } from './support/bmc.ts';
 import { DISK_CHECKERS } from './support/disk-check.ts';
 import { missingForNamespaces } from './support/namespace.ts';
@@ -78,8 +78,13 @@ const files = await prepareFiles();
 if (values.faults) process.exit(await runEach(faultCases, 'faults'));
 if (values.verbs) process.exit(await runEach(verbCases, 'verbs'));
 if (values.methods) {
-  const chosen = { runs: Number(values.runs ?? 1), words: (values.case ?? '').split(' ') };
-  process.exit(ended(await compareMethods(files, join(PROJECT, 'lib/lab/files'), chosen, stop.signal)));
+  const words = (values.case ?? '').split(' ');
+  const chosen = someOf(
+    methodCases.filter((name) => words.every((word) => name.includes(word))),
+    methodCases,
+  );
+  const options = { runs: Number(values.runs ?? 1), chosen };
+  process.exit(ended(await compareMethods(files, join(PROJECT, 'lib/lab/files'), options, stop.signal)));
 }
 const cases = chosenCases();
 if (values.compare) process.exit(ended(await runCompare()));

@@ -39,27 +39,34 @@ interface Ran {
   readonly cpuSeconds: number;
 }
 
-/** Resolves to what failed. */
+/** `58 MB, four machines at once, iscsi` and so on. */
+export const methodCases: readonly string[] = scenarios.flatMap(({ title }) => METHODS.map((method) => caseOf(title, method)));
+
+function caseOf(title: string, method: Method): string {
+  return `${title}, ${method}`;
+}
+
+/** Resolves to what failed. `chosen`: of `methodCases`. */
 export async function compareMethods(
   files: LabFiles,
   folder: string,
-  { runs, words }: { readonly runs: number; readonly words: readonly string[] },
+  { runs, chosen }: { readonly runs: number; readonly chosen: readonly string[] },
   signal: AbortSignal,
 ): Promise<readonly string[]> {
   const failures: string[] = [];
   const rows: string[] = [];
   for (const scenario of scenarios) {
     const ran: Record<Method, Ran[]> = { iscsi: [], direct: [] };
-    const methods = METHODS.filter((method) => words.every((word) => `${scenario.title} ${method}`.includes(word)));
+    const methods = METHODS.filter((method) => chosen.includes(caseOf(scenario.title, method)));
     for (let run = 0; run < runs && !signal.aborted; run++) {
       for (const method of run % 2 === 0 ? methods : methods.toReversed()) {
         try {
           const one = await deployAll(scenario, method, scenario.big ? withBigImage(files, folder) : files, signal);
           ran[method].push(one);
           const each = one.writeSeconds.map((seconds) => seconds.toFixed(1)).join(', ');
-          console.log(`${scenario.title}, ${method}: written in ${each} s, last marker after ${one.toMarkerSeconds.toFixed(1)} s`);
+          console.log(`${caseOf(scenario.title, method)}: written in ${each} s, last marker after ${one.toMarkerSeconds.toFixed(1)} s`);
         } catch (error) {
-          failures.push(`${scenario.title}, ${method}: ${error instanceof Error ? error.message : String(error)}`);
+          failures.push(`${caseOf(scenario.title, method)}: ${error instanceof Error ? error.message : String(error)}`);
         }
       }
     }

@@ -40,7 +40,6 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof ExitError) return error.exitCode;
   if (!(error instanceof CodedError)) return exitCode.failed;
   if (error.code.startsWith('BMCTL_NO') || error.code.startsWith('BMCTL_CERTIFICATE')) return exitCode.noAnswer;
-  if (error.code === 'BMCTL_TOKEN_TAKEN') return exitCode.refused;
   // what was named on the command line
-  return /^(BMCTL_(SECRET|CA$|TOKEN)|STORE_URL$|CONFIG_)/.test(error.code) ? exitCode.usage : exitCode.failed;
+  return /^(BMCTL_SECRET|STORE_URL$|CONFIG_)/.test(error.code) ? exitCode.usage : exitCode.failed;
 }

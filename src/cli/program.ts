@@ -138,7 +138,7 @@ export async function runProgram(program: Command, argv: readonly string[], { no
 /** Node passes over a file of something else, and then trusts nobody. */
 function authorities(path: string): string {
   const pem = readFileSync(path, 'utf8');
-  if (!/^-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----/m.test(pem)) throw clientErrors.BMCTL_CA({ path });
+  if (!/^-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----/m.test(pem)) throw new ExitError(exitCode.usage, clientErrors.BMCTL_CA({ path }));
   return pem;
 }
 

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { defineErrors, entry } from 'cdk8s-baremetal-contract';
 import { Secret } from 'cdk8s-baremetal-contract/secret';
+import { ExitError, exitCode } from './exit-codes.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export const secretErrors = defineErrors('bmctl secrets', {
@@ -30,7 +31,7 @@ export function checkedToken(token: Secret, where: string): Secret {
         : /^[!-~]+$/.test(text)
           ? undefined
           : 'other characters than ASCII';
-  if (why !== undefined) throw secretErrors.BMCTL_TOKEN({ where, why });
+  if (why !== undefined) throw new ExitError(exitCode.usage, secretErrors.BMCTL_TOKEN({ where, why }));
   return token;
 }
 

@@ -298,6 +298,22 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     expect(Buffer.compare(readFileSync(disk).subarray(0, image.length), image)).toBe(0);
   });
 
+  it('leaves a server that says nothing more, with the chunks that it gave', async () => {
+    const ranges: string[] = [];
+    const { disk, image, run } = await setup({
+      meddle: (handler) => async (request) => {
+        const answer = await handler(request);
+        if (!request.path.endsWith('/image')) return answer;
+        ranges.push(request.headers.range ?? '');
+        return ranges.length > 1 ? answer : { ...answer, body: silentAfter(answer.body as AsyncIterable<Uint8Array>, 1.5 * MIB) };
+      },
+    });
+    const { code, output } = await run('export BATCH_SECONDS=1');
+    expect([code, ranges.slice(0, 2)]).toEqual([0, [`bytes=0-${2 * MIB - 1}`, `bytes=${MIB}-${2 * MIB - 1}`]]);
+    expect(output).toContain('chunk 1: the connection to 127.0.0.1 was lost; trying again from there');
+    expect(Buffer.compare(readFileSync(disk).subarray(0, image.length), image)).toBe(0);
+  });
+
   it('makes the partitions of a partition image, the table last', async () => {
     const { disk, image, run } = await setup({
       diskBytes: 32 * MIB,
@@ -366,6 +382,15 @@ function withTable(image: Buffer): void {
   image.set(primary);
   image.set(backup, backupOffset);
   image.write('boot code', 'latin1');
+}
+
+/** Neither goes on nor ends. */
+async function* silentAfter(body: AsyncIterable<Uint8Array>, most: number): AsyncGenerator<Uint8Array> {
+  try {
+    yield* cut(body, most);
+  } catch {
+    await new Promise(() => undefined);
+  }
 }
 
 async function* pieces(whole: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { bmsCoreConfig, defineErrors, entry, path } from 'cdk8s-baremetal-contract';
 import { roles } from 'cdk8s-baremetal-contract/api/index';
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
-import { newToken, parseTokens, tokenLine } from 'cdk8s-baremetal-runtime/api/index';
+import { isTokenName, newToken, parseTokens, tokenLine } from 'cdk8s-baremetal-runtime/api/index';
 import { replaceFile } from 'cdk8s-baremetal-runtime/core/replace-file';
 import { exportRecords, importRecords, openStore, schemaVersion, syncSchema } from 'cdk8s-baremetal-runtime/store/index';
 import { type Command, Option } from 'commander';
@@ -51,7 +51,7 @@ export function registerLocal(program: Command, world: Surroundings): void {
     .addOption(new Option('--role <role>', 'what it may: docs/api.md').choices([...roles]).makeOptionMandatory())
     .option('--file <file>', 'add the line to this tokens file')
     .action((name: string, { role, file }: { role: (typeof roles)[number]; file?: string }) => {
-      if (!/^[\w.@-]{1,64}$/.test(name)) throw localErrors.BMCTL_TOKEN_NAME({ name });
+      if (!isTokenName(name)) throw new ExitError(exitCode.usage, localErrors.BMCTL_TOKEN_NAME({ name }));
       const token = newToken(random);
       const line = tokenLine(name, role, token);
       if (file === undefined) note(`Add to [api] tokens_file: ${line}`);
@@ -128,9 +128,10 @@ function addToken(file: string, name: string, line: string): void {
   try {
     names = parseTokens(text).map((token) => token.name);
   } catch (error) {
-    throw localErrors.BMCTL_TOKENS_FILE({ file, why: error instanceof Error ? error.message : String(error) });
+    const why = error instanceof Error ? error.message : String(error);
+    throw new ExitError(exitCode.usage, localErrors.BMCTL_TOKENS_FILE({ file, why }));
   }
-  if (names.includes(name)) throw localErrors.BMCTL_TOKEN_TAKEN({ name, file });
+  if (names.includes(name)) throw new ExitError(exitCode.refused, localErrors.BMCTL_TOKEN_TAKEN({ name, file }));
   const before = text === '' || text.endsWith('\n') ? text : `${text}\n`; // an editor may have left the last line without an end
   replaceFile(file, `${before}${line}\n`, 0o600);
 }

@@ -7,4 +7,4 @@ export { type NodeDetail, type NodeSummary, nodeDetail, nodeSummary, nodeTimelin
 export type { NotificationDesk } from './notification-desk.ts';
 export { json, problem, type Route, router } from './router.ts';
 export { readTls, renewTls } from './tls.ts';
-export { FileTokens, matchToken, newToken, parseTokens, type Token, type TokenSource, tokenLine } from './tokens.ts';
+export { FileTokens, isTokenName, matchToken, newToken, parseTokens, type Token, type TokenSource, tokenLine } from './tokens.ts';

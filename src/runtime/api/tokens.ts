@@ -39,6 +39,11 @@ export function tokenLine(name: string, role: Role, token: string): string {
   return `${name} ${role} ${digest(token).toString('hex')}`;
 }
 
+/** 1 to 64 letters, digits, underscores, dots, at signs and dashes. */
+export function isTokenName(name: string): boolean {
+  return /^[\w.@-]{1,64}$/.test(name);
+}
+
 /** Lines of `name role sha256`; empty ones and what follows a # are skipped. Throws an Error that names the line, never its content. */
 export function parseTokens(text: string): Token[] {
   const tokens: Token[] = [];
@@ -47,7 +52,7 @@ export function parseTokens(text: string): Token[] {
     if (words[0] === '') continue;
     const [name = '', role = '', hash = '', ...more] = words;
     const known = roles.find((one) => one === role);
-    if (more.length > 0 || !/^[\w.@-]{1,64}$/.test(name) || known === undefined || !/^[0-9a-f]{64}$/i.test(hash))
+    if (more.length > 0 || !isTokenName(name) || known === undefined || !/^[0-9a-f]{64}$/i.test(hash))
       throw new Error(`line ${index + 1} is not "name ${roles.join('|')} sha256"`);
     if (tokens.some((token) => token.name === name)) throw new Error(`line ${index + 1} has the name ${name}, which was there before`);
     tokens.push({ name, role: known, sha256: Buffer.from(hash, 'hex') });

@@ -6,6 +6,8 @@ RUN_CHUNKS=256
 # So much is received, compared and written at a time: while one batch is compared and written, the next one comes in.
 BATCH_BYTES=${BATCH_BYTES:-8388608}
 BATCH_CHUNKS=64
+# For one batch: a server that is gone without a word is not waited for for ever.
+BATCH_SECONDS=${BATCH_SECONDS:-60}
 # Failures in a row, without one chunk in between, before it is given up: with the pauses some two minutes.
 PULL_TRIES=30
 
@@ -217,11 +219,12 @@ take_chunks() {
       echo "$digest" >> $batch/wanted
       next=$((next + 1))
     done
-    # A server that is gone without a word is not waited for for ever.
-    timeout 60 sh "$LIB/receive" $batch $lengths
+    silent=
+    timeout "$BATCH_SECONDS" sh "$LIB/receive" $batch $lengths || silent=1
     [ -z "$settling" ] || wait "$settling" || return
     settle "$first" "$next" $batch &
     settling=$!
+    [ -z "$silent" ] || break
     side=$((1 - side))
   done
   wait "$settling"
