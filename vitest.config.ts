@@ -15,14 +15,14 @@ const PEERS = [
   'test/runtime/store/*mysql*.test.ts',
   'test/runtime/machine/processes.test.ts',
 ];
-const limits = { testTimeout: 30_000, hookTimeout: 60_000 };
+const common = { testTimeout: 30_000, hookTimeout: 60_000, setupFiles: ['test/support/properties.ts'] };
 
 export default defineConfig({
   test: {
     projects: [
-      { test: { ...limits, name: 'own', include: ['test/**/*.test.ts'], exclude: PEERS } },
+      { test: { ...common, name: 'own', include: ['test/**/*.test.ts'], exclude: PEERS } },
       // a busy machine may make another program late once; whatever fails twice is a fault
-      { test: { ...limits, name: 'peers', include: PEERS, retry: process.env.CI ? 1 : 0 } },
+      { test: { ...common, name: 'peers', include: PEERS, retry: process.env.CI ? 1 : 0 } },
     ],
   },
 });

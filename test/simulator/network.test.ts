@@ -266,8 +266,8 @@ describe('TCP under faults', () => {
     };
     const received = await clock.run(work(), { limitMs: 3_600_000 });
     expect(Buffer.compare(received, sent)).toBe(0);
-    // the connection is forgotten on both sides, and nothing more is said
-    await clock.runFor(300_000);
+    // the connection is forgotten on both sides, when the last word has arrived or was given up, and nothing more is said
+    await clock.runFor(3_600_000);
     const quiet = trace.length;
     await clock.runFor(3_600_000);
     expect(trace.length).toBe(quiet);
