@@ -79,6 +79,7 @@ export async function applyLayers(options: ApplyLayersOptions): Promise<LayersRe
   const results: ComponentResult[] = [];
   let unready: string[] = [];
   let unreadyLayer: number | undefined;
+  let refused = false; // no use in asking for more of what waits anyway
   const layers = Math.max(-1, ...components.map(({ layer }) => layer)) + 1;
   for (let layer = 0; layer < layers; layer++) {
     const open = unready.length === 0;
@@ -87,7 +88,11 @@ export async function applyLayers(options: ApplyLayersOptions): Promise<LayersRe
       const workload = workloadOf(component);
       const running = workload && view.get(workload.kind, { namespace, name: workload.metadata.name });
       if (!open && workload && !running) {
-        return { component: component.component, kind: workload.kind, state: 'waiting', message: `waits for ${unready.join(', ')}` };
+        const waiting = { component: component.component, kind: workload.kind, state: 'waiting' } as const;
+        const failure = refused ? undefined : await layGround(component, options);
+        refused ||= failure !== undefined;
+        const message = `waits for ${unready.join(', ')}`;
+        return failure ? { ...waiting, message: `${message}; ${failure.message}`, error: failure.error } : { ...waiting, message };
       }
       const result = await registered(component, await applyComponent(component, options, open), open, options);
       const isHeld = held[component.component] !== undefined && changes.some((change) => change.component === component.component);
@@ -103,6 +108,7 @@ export async function applyLayers(options: ApplyLayersOptions): Promise<LayersRe
       .map(({ component }) => component);
     if (unready.length > 0) {
       unreadyLayer = layer;
+      refused = here.some(({ state }) => state === 'failed');
       // what runs after this layer goes on as it is
       const later = new Set(components.filter((component) => component.layer > layer).map(({ component }) => component));
       const more = changes.filter(({ component }) => later.has(component)).map(({ component, from }) => [component, from]);
@@ -115,11 +121,8 @@ export async function applyLayers(options: ApplyLayersOptions): Promise<LayersRe
   return { results, unready, unreadyLayer };
 }
 
-async function applyComponent(
-  component: ComponentManifests,
-  { api, types, view, cluster, instance, prepare, unboundClaims }: ApplyLayersOptions,
-  open: boolean,
-): Promise<ComponentResult> {
+async function applyComponent(component: ComponentManifests, options: ApplyLayersOptions, open: boolean): Promise<ComponentResult> {
+  const { api, view, cluster, instance, prepare, unboundClaims } = options;
   const namespace = cluster.metadata.namespace ?? '';
   const workload = workloadOf(component);
   const base = { component: component.component, ...(workload && { kind: workload.kind, image: mainImage(workload) ?? '' }) };
@@ -133,9 +136,71 @@ async function applyComponent(
       return { ...base, ...(image !== undefined && { image }), state: 'progressing', message: String(error), error };
     }
   }
+  const { failure, live, remark } = await bring(component, options);
+  if (failure) return { ...base, state: 'failed', ...failure };
+  if (component.resolved.disabled) return { ...base, state: 'disabled' };
+  if (live === undefined) return { ...base, state: 'ready', ...(remark !== undefined && { message: remark }) };
+  const pods = view
+    .list('Pod', namespace)
+    .filter(
+      ({ metadata }) => metadata.labels?.[INSTANCE_LABEL] === instance && metadata.labels[onecloudLabel.component] === component.component,
+    );
+  const { state, reason, message, ready, desired } = readinessOf(live, { pods });
+  const claim = reason === 'Unschedulable' ? view.get('PersistentVolumeClaim', live.metadata) : undefined;
+  const unbound = claim && (await unboundClaims?.problemOf(api, claim, component.resolved.row.key));
+  const told = unbound ? String(unbound) : message !== '' ? message : remark;
+  const tables = tablesOf(component, live, pods, state === 'ready' && (ready ?? 1) > 0);
+  return {
+    ...base,
+    state,
+    ...(tables !== undefined && { tables }),
+    ...(ready !== undefined && { ready }),
+    ...(desired !== undefined && { desired }),
+    ...(told !== undefined && { message: told }),
+    ...(unbound && { error: unbound }),
+  };
+}
+
+interface Failure {
+  readonly message: string;
+  readonly error: unknown;
+}
+
+interface Brought {
+  readonly failure?: Failure;
+  /** The workload. */
+  readonly live?: LiveObject;
+  /** What went wrong and stops nothing. */
+  readonly remark?: string;
+}
+
+/**
+ * Applies what the pods of a component need, before its turn: claims get their volumes, and a quota or a taken node port is told, while the layers before start.
+ * What fails here fails nothing yet.
+ */
+async function layGround(component: ComponentManifests, options: ApplyLayersOptions): Promise<Failure | undefined> {
+  const [ground = []] = groupsOf(component);
+  return (await bring(component, options, [ground])).failure;
+}
+
+/** What pods need is there before them; within that, no order. */
+function groupsOf(component: ComponentManifests): readonly (readonly KubeObject[])[] {
+  const manifests = component.manifests as readonly KubeObject[];
+  const workload = workloadOf(component);
+  const first = workload === undefined ? manifests.length : manifests.indexOf(workload);
+  return [manifests.slice(0, first), manifests.slice(first, first + 1), manifests.slice(first + 1)];
+}
+
+async function bring(
+  component: ComponentManifests,
+  { api, types, view, cluster, instance }: ApplyLayersOptions,
+  groups = groupsOf(component),
+): Promise<Brought> {
+  const namespace = cluster.metadata.namespace ?? '';
+  const workload = workloadOf(component);
   let live: LiveObject | undefined;
   let remark: string | undefined;
-  const bring = async (manifest: KubeObject): Promise<{ readonly message: string; readonly error: unknown } | undefined> => {
+  const one = async (manifest: KubeObject): Promise<Failure | undefined> => {
     try {
       if (!view.follows(manifest.kind))
         throw operatorErrors.OPERATOR_KIND_NOT_SERVED({ object: describeObject(manifest), apiVersion: manifest.apiVersion });
@@ -160,34 +225,11 @@ async function applyComponent(
       return undefined;
     }
   };
-  // what pods need is there before them; within that, no order
-  const manifests = component.manifests as readonly KubeObject[];
-  const first = workload === undefined ? manifests.length : manifests.indexOf(workload);
-  for (const group of [manifests.slice(0, first), manifests.slice(first, first + 1), manifests.slice(first + 1)]) {
-    const [failure] = (await mapAtMost(group, OBJECTS_AT_ONCE, bring)).filter((one) => one !== undefined);
-    if (failure) return { ...base, state: 'failed', ...failure };
+  for (const group of groups) {
+    const [failure] = (await mapAtMost(group, OBJECTS_AT_ONCE, one)).filter((outcome) => outcome !== undefined);
+    if (failure) return { failure };
   }
-  if (component.resolved.disabled) return { ...base, state: 'disabled' };
-  if (live === undefined) return { ...base, state: 'ready', ...(remark !== undefined && { message: remark }) };
-  const pods = view
-    .list('Pod', namespace)
-    .filter(
-      ({ metadata }) => metadata.labels?.[INSTANCE_LABEL] === instance && metadata.labels[onecloudLabel.component] === component.component,
-    );
-  const { state, reason, message, ready, desired } = readinessOf(live, { pods });
-  const claim = reason === 'Unschedulable' ? view.get('PersistentVolumeClaim', live.metadata) : undefined;
-  const unbound = claim && (await unboundClaims?.problemOf(api, claim, component.resolved.row.key));
-  const told = unbound ? String(unbound) : message !== '' ? message : remark;
-  const tables = tablesOf(component, live, pods, state === 'ready' && (ready ?? 1) > 0);
-  return {
-    ...base,
-    state,
-    ...(tables !== undefined && { tables }),
-    ...(ready !== undefined && { ready }),
-    ...(desired !== undefined && { desired }),
-    ...(told !== undefined && { message: told }),
-    ...(unbound && { error: unbound }),
-  };
+  return { ...(live && { live }), ...(remark !== undefined && { remark }) };
 }
 
 async function registered(

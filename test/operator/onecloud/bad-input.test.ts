@@ -59,6 +59,25 @@ describe('what the API server refuses', { timeout: 60_000 }, () => {
     expect(lab.status.history?.at(-1)).not.toHaveProperty('message'); // of the failure that is over
   });
 
+  it('what a component will need: told while the layers before it still start, which it does not disturb', async () => {
+    lab.api.fault = ({ verb, kind, key }) =>
+      verb === 'apply' && kind === 'Service' && key.endsWith('/default-glance')
+        ? forbidden('provided port is already allocated')
+        : undefined;
+    await lab.start();
+    await lab.clock.runFor(2_000);
+    expect(lab.status).toMatchObject({
+      phase: 'Installing',
+      components: { glance: { phase: 'Waiting' }, keystone: { phase: 'Progressing' } },
+    });
+    expect(lab.status.components?.glance?.message).toMatch(/^waits for keystone; OPERATOR_FORBIDDEN: .*already allocated/);
+    expect(lab.stories).toContainEqual({ reason: 'ComponentFailed', note: expect.stringContaining('already allocated') });
+    expect(lab.status.history).toMatchObject([{ to: V1, outcome: 'InProgress' }]);
+    lab.api.fault = undefined;
+    await lab.until('Running');
+    expect(lab.status.history).toMatchObject([{ to: V1, outcome: 'Succeeded' }]);
+  });
+
   it('for an hour: as good as nothing is written about it', async () => {
     lab.api.fault = ({ verb, kind }) => (verb === 'apply' && kind === 'Service' ? forbidden('exceeded quota: limits') : undefined);
     await lab.start();

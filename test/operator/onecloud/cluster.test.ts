@@ -20,6 +20,8 @@ describe('OneCloud clusters', () => {
     await lab.clock.runFor(2_000);
     expect(lab.api.all('Deployment').map(({ metadata }) => metadata.name)).toEqual(['default-keystone']);
     expect(lab.status).toMatchObject({ phase: 'Installing', components: { glance: { phase: 'Waiting', message: 'waits for keystone' } } });
+    // what its pods will need is there meanwhile
+    for (const kind of ['Service', 'ConfigMap', 'PersistentVolumeClaim']) expect(lab.object(kind, 'default-glance')).toBeDefined();
     await lab.until('Running');
     expect(lab.image('glance')).toBe(`${REPOSITORY}/glance:${V1}`);
     for (const name of ['keystone', 'region', 'glance', 'web', 'kubeserver', 'influxdb'])
