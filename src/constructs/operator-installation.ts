@@ -43,7 +43,7 @@ export const operatorProgram = {
     requestsPerSecond: 'API_REQUESTS_PER_SECOND',
   },
   /** A cluster of 30 components is 150 writes and wants to be there in seconds; the server has its own fairness for when it is busy. */
-  requestsPerSecond: 100,
+  requestsPerSecond: 200,
   /** Longer than the operator takes to let running reconciles end and release its lease. */
   graceSeconds: 45,
 } as const;

@@ -52,7 +52,7 @@ export interface Operator {
 const DRAIN_MS = 30_000;
 
 /** Clusters worked on at once, in however many namespaces. */
-const AT_ONCE = 4;
+const AT_ONCE = 8;
 
 /** Resolves when it listens; works as soon as the API server answers. `signal` stops it. */
 export async function startOperator(options: OperatorOptions, signal: AbortSignal): Promise<Operator> {

@@ -54,8 +54,8 @@ const PARTS: readonly ResourceType[] = [
   resourceTypes.persistentVolumeClaims,
 ];
 
-/** A rollout tells its steps one by one: gathered, they cost fewer passes, and a layer begins this much later. */
-const GATHER_MS = 100;
+/** A rollout tells its steps one by one: gathered, they cost fewer passes, of 7 ms where nothing changed; a layer begins this much later. */
+const GATHER_MS = 40;
 
 export interface ClusterController {
   readonly controller: Controller;
@@ -64,7 +64,7 @@ export interface ClusterController {
 
 /** Asks the API server which kinds it serves; the others are reported when a cluster needs them. */
 export async function createClusterController(options: ClusterControllerOptions): Promise<ClusterController> {
-  const { api, clock, random, logger, metrics, events, namespace, renderImage, databases, identity, fleet = [], concurrency = 4 } = options;
+  const { api, clock, random, logger, metrics, events, namespace, renderImage, databases, identity, fleet = [], concurrency = 8 } = options;
   const scope = namespace === undefined ? {} : { namespace };
   const labelSelector = `${onecloudLabel.managedBy}=${MANAGED_BY}`;
   const served: ResourceType[] = [];
