@@ -22,7 +22,7 @@ import { startObjects } from './roles/objects.ts';
 import { startPower } from './roles/power.ts';
 import { type Role, type Surroundings, startRole } from './roles/role.ts';
 import { startSecrets } from './roles/secrets.ts';
-import { type ApiAccess, openStore, type Store } from './store/index.ts';
+import { type ApiAccess, observedStore, openStore, type Store } from './store/index.ts';
 
 export { coreErrors } from './roles/errors.ts';
 
@@ -91,9 +91,11 @@ export function startBmsCore(options: BmsCoreOptions): Promise<BmsCore> {
 /** What is not handed in is opened as the configuration says, and closed again. */
 async function open(options: BmsCoreOptions, closing: (close: () => unknown) => void): Promise<Surroundings> {
   const { config, clock, network, logger, memberName } = options;
-  const store =
+  const metrics = new MetricsRegistry();
+  const opened =
     options.store ?? openStore(config.store.url, { clock, network, logger, password: config.store.password, scope: scopeOf(memberName) });
-  if (!options.store) closing(() => store.close());
+  if (!options.store) closing(() => opened.close());
+  const store = observedStore(opened, (operation, result) => metrics.add('bms_store_calls_total', { operation, result }));
   const sessionTimeoutMs = config.membership.session_timeout * 1000;
   const coordination =
     options.coordination ?? openCoordination(config.sw_coordination.backend_url, { clock, sessionTimeoutMs, leases: leasesOf(options) });
@@ -113,7 +115,7 @@ async function open(options: BmsCoreOptions, closing: (close: () => unknown) => 
   });
   closing(() => machines.close());
   const settings = { ...settingsOf(config, options.serverAddress), ...options.settings };
-  return { ...options, store, coordination, secrets, machines, settings, metrics: new MetricsRegistry() };
+  return { ...options, store, coordination, secrets, machines, settings, metrics };
 }
 
 function leasesOf({ config, cluster, network, clock, random, memberName }: BmsCoreOptions): CoordinationContext['leases'] {

@@ -19,6 +19,11 @@ export const metrics = {
   bms_node_transitions_total: { type: 'counter', help: 'Transitions seen by this replica', labels: ['from', 'to'] },
   bms_node_state_seconds: { type: 'histogram', help: 'Time spent in a state that has ended', labels: ['state'], buckets: STATE_SECONDS },
   bms_node_records_invalid: { type: 'gauge', help: 'Records of machines that cannot be read' },
+  bms_store_calls_total: {
+    type: 'counter',
+    help: 'Calls of the store by operation and result: ok, or the code of the error',
+    labels: ['operation', 'result'],
+  },
   bms_http_requests_total: { type: 'counter', help: 'Requests by operation and status', labels: ['operation', 'status'] },
   bms_http_request_duration_seconds: {
     type: 'histogram',

@@ -2,7 +2,7 @@
 import { CONTRACT_VERSION } from 'cdk8s-baremetal-contract';
 import type { BootReport } from 'cdk8s-baremetal-contract/api/index';
 import type { BootLease, BootMachines, BootSettings } from '../boot/index.ts';
-import type { Clock } from '../core/clock.ts';
+import { type Clock, withDeadline } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
 import type { HttpHandler } from '../core/network.ts';
 import type { Random } from '../core/random.ts';
@@ -125,6 +125,10 @@ export function api(options: ApiOptions): HttpHandler {
   return createApi(options).handle;
 }
 
+/** Well below the 10 s that Prometheus waits for a page. */
+const STATE_LIMIT_MS = 3_000;
+const late = (): Error => new Error('the store has not answered in time');
+
 async function collect({ index, metrics, clock, notifications, version }: HandlerContext): Promise<void> {
   const nodes = index.list();
   const now = clock.now();
@@ -136,10 +140,11 @@ async function collect({ index, metrics, clock, notifications, version }: Handle
   metrics.set('bms_nodes_maintenance', {}, nodes.filter(({ summary }) => summary.maintenance).length);
   metrics.set('bms_nodes_overdue', {}, nodes.filter(({ deadline }) => deadline !== undefined && deadline < now).length);
   metrics.set('bms_node_records_invalid', {}, index.invalid);
-  if (notifications) {
-    const { pending, dead } = await notifications.state();
-    metrics.set('bms_notifications_pending', {}, pending);
-    metrics.set('bms_notifications_dead', {}, dead.length);
+  // with the store away, what is known of the rest is wanted all the more: these two keep their last values
+  const state = notifications && (await withDeadline(clock, STATE_LIMIT_MS, late, () => notifications.state()).catch(() => undefined));
+  if (state) {
+    metrics.set('bms_notifications_pending', {}, state.pending);
+    metrics.set('bms_notifications_dead', {}, state.dead.length);
   }
   const { rss } = process.memoryUsage();
   const { user, system } = process.cpuUsage();

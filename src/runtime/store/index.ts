@@ -4,6 +4,7 @@ export { type ApiAccess, type Credentials, serviceAccount } from './kubernetes/s
 export { MemoryStore } from './memory-store.ts';
 export { MysqlStore, type MysqlStoreOptions } from './mysql/mysql-store.ts';
 export { type MysqlAddress, parseMysqlUrl } from './mysql/mysql-url.ts';
+export { observedStore, type StoreOperation } from './observed-store.ts';
 export { openStore, type StoreContext, sqlitePath } from './open-store.ts';
 export { type SchemaVersion, schemaVersion, syncSchema } from './schema.ts';
 export { newestSchema } from './sqlite-migrations.ts';

@@ -206,4 +206,14 @@ describe('metrics', () => {
     const names = text.match(/^# TYPE \S+/gm) ?? [];
     expect(new Set(names).size).toBe(names.length);
   });
+
+  it('are given also while the store is away, whether it refuses or is silent', async () => {
+    for (const state of [() => Promise.reject(new Error('the store is away')), () => new Promise<never>(() => undefined)]) {
+      const desk = { callback: 'http://control.test', state, retry: () => Promise.resolve(false), drop: () => Promise.resolve(false) };
+      const harness = new Harness({ notifications: desk });
+      await harness.machine(1);
+      await harness.api.start();
+      expect(await harness.clock.run(harness.metrics(), { limitMs: 5_000 })).toContain('bms_nodes{state="available"} 1\n');
+    }
+  });
 });

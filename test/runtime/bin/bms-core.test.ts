@@ -84,6 +84,8 @@ describe('the program bms-core', () => {
     const get = async (path: string): Promise<number> => (await fetch(`http://127.0.0.1:27081${path}`)).status;
     expect(await get('/healthz')).toBe(200);
     expect(await get('/readyz')).toBe(200);
+    const metrics = await (await fetch('http://127.0.0.1:27081/metrics')).text();
+    expect(metrics).toMatch(/^bms_store_calls_total\{operation="list",result="ok"\} \d+$/m);
     running?.kill('SIGTERM');
     expect(await ended).toBe(0);
     expect(existsSync(folder.path('pid'))).toBe(false);

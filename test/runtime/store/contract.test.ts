@@ -2,7 +2,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
-import { type Kind, MemoryStore, modify, openStore, SqliteStore, type Store, type WatchEvent } from 'cdk8s-baremetal-runtime/store/index';
+import {
+  type Kind,
+  MemoryStore,
+  modify,
+  observedStore,
+  openStore,
+  SqliteStore,
+  type Store,
+  type WatchEvent,
+} from 'cdk8s-baremetal-runtime/store/index';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { withoutCluster } from '../../support/cluster.ts';
@@ -22,6 +31,7 @@ afterAll(() => mariadb?.remove());
 
 const implementations: { name: string; open: (directory: string) => Store | Promise<Store> }[] = [
   { name: 'memory', open: () => new MemoryStore() },
+  { name: 'memory, with somebody who hears of its calls', open: () => observedStore(new MemoryStore(), () => undefined) },
   { name: 'sqlite', open: (directory) => new SqliteStore({ path: join(directory, 'state.db'), clock: nodeClock, pollMs: 0 }) },
 ];
 if (mariadb !== undefined) {

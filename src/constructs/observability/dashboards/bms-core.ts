@@ -157,6 +157,28 @@ export function bmsCoreDashboard(): Dashboard {
             queries: [{ expression: perMinute('bms_notification_deliveries_total', ['result']), legend: '{{result}}' }],
           }),
           graph({
+            title: 'Calls of the store a minute, other than reads that went well',
+            unit: 'cpm',
+            queries: [
+              {
+                expression: perMinute(
+                  'bms_store_calls_total',
+                  ['operation'],
+                  where('bms_store_calls_total', 'operation', 'create|update|delete'),
+                ),
+                legend: '{{operation}}',
+              },
+              {
+                expression: perMinute(
+                  'bms_store_calls_total',
+                  ['operation', 'result'],
+                  where('bms_store_calls_total', 'result', '[A-Z_]+|other'),
+                ),
+                legend: '{{operation}}: {{result}}',
+              },
+            ],
+          }),
+          graph({
             title: 'Event streams',
             queries: [
               { expression: total('bms_event_streams'), legend: 'open' },
