@@ -1,5 +1,5 @@
 import { Lazy } from 'cdk8s';
-import { annotation, CONTRACT_VERSION, MANAGEMENT_NODE_SELECTOR, port } from 'cdk8s-baremetal-contract';
+import { annotation, CONTRACT_VERSION, MANAGEMENT_NODE_SELECTOR, MANAGEMENT_PRIORITY_CLASS, port } from 'cdk8s-baremetal-contract';
 import { k8s } from 'cdk8s-plus-28';
 import { Construct } from 'constructs';
 import { imageReference, pullPolicy } from './image.ts';
@@ -36,6 +36,7 @@ function daemonSetSpec(site: Site): k8s.DaemonSetSpec {
         hostNetwork: true,
         automountServiceAccountToken: false,
         restartPolicy: 'Always',
+        priorityClassName: MANAGEMENT_PRIORITY_CLASS,
         nodeSelector: { ...MANAGEMENT_NODE_SELECTOR },
         imagePullSecrets: [{ name: site.spec.images.pullSecret }],
         containers: [

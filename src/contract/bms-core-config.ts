@@ -300,7 +300,9 @@ export const bmsCoreConfig = defineConfig({
       }),
     },
     power_sync: {
-      enabled: role('Look at the power of every machine at rest.'),
+      enabled: role(
+        'Look at the power of every machine at rest, and try remedies for faults: without it a fault that is reported stays until somebody clears it.',
+      ),
       interval: option(integer({ min: 5, max: 86_400 }), {
         default: 60,
         unit: 's',

@@ -24,6 +24,9 @@ export const label = {
 /** The label that the seed puts on management nodes. */
 export const MANAGEMENT_NODE_SELECTOR = { node: 'ok' } as const;
 
+/** Of what runs on management nodes: without it no machine boots, so a node short of memory or disk evicts others first. */
+export const MANAGEMENT_PRIORITY_CLASS = 'system-node-critical';
+
 export const environmentVariable = {
   /** spec.nodeName, for the init container that looks up its ConfigMap. */
   nodeName: 'NODE_NAME',
