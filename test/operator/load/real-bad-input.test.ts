@@ -214,7 +214,8 @@ describe.skipIf(withoutKubetest('bad input on an API server'))('bad input and fa
     await quota(namespace, { services: '1' });
     await create(namespace, loadSpec({ only: FEW }));
     const message = await told(namespace, 'Degraded', 'True');
-    expect(message).toContain('region: OPERATOR_FORBIDDEN');
+    expect(message).toMatch(/region: (waits for keystone; )?OPERATOR_FORBIDDEN/); // told before its turn
+    await eventually(async () => (await status(namespace)).components?.region?.phase === 'Failed', 'its turn');
     expect(message).toContain('exceeded quota: limits');
     expect(message).toContain('look at the quota');
     await event(namespace, 'ComponentFailed', 'exceeded quota: limits');
