@@ -153,7 +153,7 @@ describe.skipIf(withoutKubetest('bad input on an API server'))('bad input and fa
     await real.api.create(resourceTypes.services, stranger);
     await create(namespace, { ...loadSpec({ only: FEW }), regionServer: {} });
     const message = await told(namespace, 'Degraded', 'True', 'ComponentsFailed');
-    expect(message).toMatch(/region: OPERATOR_INVALID_OBJECT: .*port is already allocated/);
+    expect(message).toMatch(/region: (waits for keystone; )?OPERATOR_INVALID_OBJECT: .*port is already allocated/);
     await event(namespace, 'ComponentFailed', 'already allocated');
     expect(await there(resourceTypes.deployments, namespace, 'default-region')).toBeUndefined();
     await real.api.delete(resourceTypes.services, { namespace: elsewhere, name: 'stranger' });
