@@ -103,6 +103,34 @@ describe('002-6: the watch of a Kubernetes store', () => {
     expect(events).toEqual(['put a 1', 'delete a', 'put a 2']);
   });
 
+  scenario('a write of its own that meets the first list of a watch is told: the list must not take it for known', async () => {
+    const store = open();
+    const events: string[] = [];
+    fake.after = async (request, response) => {
+      if (request.method !== 'GET') await pass(500); // carried out, and seen by a list, before its answer is here
+      return response;
+    };
+    store.watch(thing, (event) => events.push(show(event)));
+    await put(store, 'a', 1);
+    await put(store, 'a', 2);
+    await remove(store, 'a');
+    await pass(1000);
+    expect(events).toEqual(['put a 1', 'put a 2', 'delete a']);
+  });
+
+  scenario('a write is refused while nobody can say what is new, and goes through when the first list does', async () => {
+    const store = open({ patienceMs: 1000 });
+    const events: string[] = [];
+    store.watch(thing, (event) => events.push(show(event)));
+    fake.before = (request) => (request.method === 'GET' ? status(500, 'etcd is slow') : undefined);
+    expect(await caught(put(store, 'a', 1))).toMatchObject({ code: 'STORE_KUBERNETES_UNREACHABLE' });
+    expect(fake.log.filter((line) => line.startsWith('POST'))).toEqual([]);
+    fake.before = () => undefined;
+    await put(store, 'a', 1);
+    await pass(20_000);
+    expect(events).toEqual(['put a 1']);
+  });
+
   scenario('goes on where it was after the server ended or broke it, without another list', async () => {
     const { events, other } = await pair();
     const lists = (): number => fake.log.filter((line) => line === 'GET').length;

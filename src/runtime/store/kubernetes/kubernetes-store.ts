@@ -75,7 +75,7 @@ export class KubernetesStore implements Store, Dumpable {
 
   async create<T>(kind: Kind<T>, id: string, value: T): Promise<CreateResult<T>> {
     const json = JSON.stringify(kind.parse(value));
-    this.#mustBeOpen('create');
+    await this.#readyToWrite('create', kind);
     for (;;) {
       const result = await this.#create(kind.name, id, json);
       if (result.done) return { outcome: 'stored', record: this.#wrote(kind, id, json, result) };
@@ -87,7 +87,7 @@ export class KubernetesStore implements Store, Dumpable {
 
   async update<T>(kind: Kind<T>, record: { readonly id: string; readonly value: T }, expectedVersion: string): Promise<UpdateResult<T>> {
     const json = JSON.stringify(kind.parse(record.value));
-    this.#mustBeOpen('update');
+    await this.#readyToWrite('update', kind);
     const over = parseVersion(expectedVersion);
     if (over === undefined) return { outcome: 'conflict', current: await this.get(kind, record.id) };
     const result = await this.#swap(kind.name, record.id, over, json);
@@ -96,7 +96,7 @@ export class KubernetesStore implements Store, Dumpable {
   }
 
   async delete<T>(kind: Kind<T>, record: { readonly id: string }, expectedVersion: string): Promise<DeleteResult<T>> {
-    this.#mustBeOpen('delete');
+    await this.#readyToWrite('delete', kind);
     const { id } = record;
     const over = parseVersion(expectedVersion);
     if (over === undefined) return { outcome: 'conflict', current: await this.get(kind, id) };
@@ -155,6 +155,12 @@ export class KubernetesStore implements Store, Dumpable {
       }
     }
     return records.sort((a, b) => byText(a.id, b.id));
+  }
+
+  /** What the first list of a watch finds is taken for known and not told: a write of our own must not be among it. */
+  async #readyToWrite(what: string, { name }: { readonly name: string }): Promise<void> {
+    this.#mustBeOpen(what);
+    await this.#feeds.get(name)?.ready();
   }
 
   async #read(kind: string, id: string): Promise<RecordObject | undefined> {
