@@ -82,6 +82,8 @@ type Login = Pick<CheckedAccess, 'username' | 'password'>;
 export class StopGuard {
   readonly #digests = new WeakMap<Login, Map<string, Buffer>>();
   #known: BmcStop | undefined;
+  /** What the keeper failed to write. A keeper that can still be read knows nothing of it, and would open the way. */
+  #unwritten: BmcStop | undefined;
 
   constructor(
     private readonly options: {
@@ -140,6 +142,7 @@ export class StopGuard {
 
   /** A person says: try again. */
   async lift(): Promise<void> {
+    this.#unwritten = undefined;
     const stop = await this.#read();
     if (stop) await this.#swap(stop, undefined);
     this.#known = undefined;
@@ -150,6 +153,11 @@ export class StopGuard {
       this.#known = await this.options.keeper.read(this.options.bmc);
     } catch (error) {
       this.options.onKeeperFailure(error); // the last known stop counts
+      return this.#known;
+    }
+    if (this.#unwritten) {
+      const both = together(this.#known, this.#unwritten);
+      if (!(await this.#swap(this.#known, both))) this.#known = both;
     }
     return this.#known;
   }
@@ -158,9 +166,12 @@ export class StopGuard {
     try {
       if (!(await this.options.keeper.swap(this.options.bmc, before, next))) return false;
     } catch (error) {
-      this.options.onKeeperFailure(error); // held in this process at least
+      this.options.onKeeperFailure(error);
+      this.#known = this.#unwritten = next; // held in this process at least
+      return true;
     }
     this.#known = next;
+    this.#unwritten = undefined;
     return true;
   }
 
@@ -181,4 +192,12 @@ export class StopGuard {
     known.set(salt, digest);
     return digest;
   }
+}
+
+/** `stored` and what could not be stored: whatever either refuses is refused, and the later probe counts. */
+function together(stored: BmcStop | undefined, unwritten: BmcStop): BmcStop {
+  if (!stored) return unwritten;
+  const others = stored.refused.filter((one) => unwritten.refused.every(({ salt }) => salt !== one.salt));
+  const refused = [...others, ...unwritten.refused].slice(-2 * MOST_REFUSED);
+  return { ...unwritten, refused, probeAtMs: Math.max(stored.probeAtMs, unwritten.probeAtMs) };
 }

@@ -128,6 +128,57 @@ describe('manners', () => {
   });
 });
 
+describe('a store that reads and does not write', () => {
+  /** As with a full disk, or a database that is a read-only copy for a while. */
+  class UnwritableStops extends MemoryStopKeeper {
+    full = true;
+
+    override swap(...change: Parameters<MemoryStopKeeper['swap']>): Promise<boolean> {
+      return this.full ? Promise.reject(new Error('no space left on device')) : super.swap(...change);
+    }
+  }
+
+  it('002-2: a refusal that it does not take is kept to all the same, and written when it takes writes again', async () => {
+    const stops = new UnwritableStops();
+    const lab = await makeLab({ gateway: { stops } });
+    const stale = new IpmiPower(lab.gateway, lab.access({ password: 'stale' }));
+    expect(await failure(lab, stale.status())).toBe('IPMI_WRONG_PASSWORD');
+    const packets = lab.network.log.length;
+    for (let i = 0; i < 3; i++) expect(await failure(lab, stale.status())).toBe('IPMI_AUTH_HELD');
+    stops.full = false;
+    expect(await failure(lab, stale.status())).toBe('IPMI_AUTH_HELD');
+    expect(lab.network.log).toHaveLength(packets);
+    expect(await stops.read('10.0.0.20:623')).toMatchObject({ code: 'IPMI_WRONG_PASSWORD' });
+    await lab.close();
+  });
+
+  it('002-2: the lone probe stays one an hour', async () => {
+    const stops = new UnwritableStops();
+    stops.full = false;
+    const lab = await makeLab({ gateway: { stops } });
+    const stale = new IpmiPower(lab.gateway, lab.access({ password: 'stale' }));
+    await failure(lab, stale.status());
+    stops.full = true;
+    await lab.clock.advance(3_600_000);
+    const codes: string[] = [];
+    for (let i = 0; i < 5; i++) codes.push(await failure(lab, stale.status()));
+    expect(codes.filter((code) => code === 'IPMI_WRONG_PASSWORD').length).toBeLessThanOrEqual(1);
+    await lab.close();
+  });
+
+  it('002-2: what a person lifted is not written later', async () => {
+    const stops = new UnwritableStops();
+    const lab = await makeLab({ gateway: { stops } });
+    const access = lab.access({ password: 'stale' });
+    await failure(lab, new IpmiPower(lab.gateway, access).status());
+    stops.full = false;
+    await lab.clock.until(lab.gateway.retry('10.0.0.20:623'));
+    expect(await stops.read('10.0.0.20:623')).toBeUndefined();
+    expect(await failure(lab, new IpmiPower(lab.gateway, access).status())).toBe('IPMI_WRONG_PASSWORD');
+    await lab.close();
+  });
+});
+
 describe('the gateway', () => {
   it('002-2: one log-in serves all commands of all callers', async () => {
     const lab = await makeLab();
