@@ -71,6 +71,8 @@ export class MemoryStopKeeper implements StopKeeper {
 
 /** Different credentials that may fail within one probe interval before any further ones count as guessing. */
 const MOST_REFUSED = 3;
+/** Other replicas may be faster so often. */
+const MOST_SWAPS = 5;
 const FORGOTTEN_AFTER_MS = 7 * 24 * 3_600_000;
 const SALT_BYTES = 16;
 /** 2 MiB and some milliseconds a digest: a password cannot be guessed cheaply from the store, and a thousand BMCs do not hold the process up. */
@@ -117,12 +119,13 @@ export class StopGuard {
 
   /** After a log-in that worked. Others that were refused stay so: two configurations that disagree must not take turns. */
   async succeeded(access: Login): Promise<void> {
-    const stop = this.#known;
-    if (!stop) return;
-    const now = this.options.clock.now();
-    const refused = stop.refused.filter((one) => now - one.atMs < FORGOTTEN_AFTER_MS && !this.#matches(access, one));
-    if (refused.length === stop.refused.length) return;
-    await this.#swap(stop, refused.length > 0 ? { ...stop, refused } : undefined);
+    await this.#change((stop) => {
+      if (!stop) return undefined;
+      const now = this.options.clock.now();
+      const refused = stop.refused.filter((one) => now - one.atMs < FORGOTTEN_AFTER_MS && !this.#matches(access, one));
+      if (refused.length === stop.refused.length) return stop;
+      return refused.length > 0 ? { ...stop, refused } : undefined;
+    });
   }
 
   /** After one that failed. */
@@ -130,22 +133,29 @@ export class StopGuard {
     if (!isAuthenticationFailure(error)) return;
     const { bmc, clock, probeEveryMs } = this.options;
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-    for (let tries = 0; tries < 5; tries++) {
-      const before = tries === 0 ? this.#known : await this.#read();
+    await this.#change((before) => {
       const atMs = clock.now();
       const others = (before?.refused ?? []).filter((one) => !this.#matches(access, one));
       const refused = [...others, this.#refused(access, atMs)].slice(-2 * MOST_REFUSED);
-      const next: BmcStop = { bmc, user: access.username, code, atMs, probeAtMs: atMs + probeEveryMs, refused };
-      if (await this.#swap(before, next)) return;
-    }
+      return { bmc, user: access.username, code, atMs, probeAtMs: atMs + probeEveryMs, refused };
+    });
   }
 
   /** A person says: try again. */
   async lift(): Promise<void> {
     this.#unwritten = undefined;
-    const stop = await this.#read();
-    if (stop) await this.#swap(stop, undefined);
+    await this.#read();
+    await this.#change(() => undefined);
     this.#known = undefined;
+  }
+
+  /** Writes what `make` makes of the stop; once more when another replica was faster. The same stop back: nothing is to be written. */
+  async #change(make: (stop: BmcStop | undefined) => BmcStop | undefined): Promise<void> {
+    for (let tries = 0; tries < MOST_SWAPS; tries++) {
+      const before = tries === 0 ? this.#known : await this.#read();
+      const next = make(before);
+      if (next === before || (await this.#swap(before, next))) return;
+    }
   }
 
   async #read(): Promise<BmcStop | undefined> {

@@ -179,6 +179,48 @@ describe('a store that reads and does not write', () => {
   });
 });
 
+describe('replicas that change a stop at the same moment', () => {
+  /** Another replica writes between this one's look and its removal, once. */
+  class ContestedStops extends MemoryStopKeeper {
+    contested = false;
+
+    override async swap(...[bmc, before, next]: Parameters<MemoryStopKeeper['swap']>): Promise<boolean> {
+      if (this.contested && before && !next) {
+        this.contested = false;
+        await super.swap(bmc, before, { ...before, probeAtMs: before.probeAtMs + 1 });
+      }
+      return super.swap(bmc, before, next);
+    }
+  }
+
+  it('002-2: what a person lifts is lifted', async () => {
+    const stops = new ContestedStops();
+    const lab = await makeLab({ gateway: { stops } });
+    await failure(lab, new IpmiPower(lab.gateway, lab.access({ password: 'stale' })).status());
+    const replica = new IpmiGateway({ clock: lab.clock, network: lab.network, logger: silentLogger, random: seededRandom(77), stops });
+    stops.contested = true;
+    await lab.clock.until(replica.retry('10.0.0.20:623'));
+    expect(await stops.read('10.0.0.20:623')).toBeUndefined();
+    await lab.clock.until(replica.close());
+    await lab.close();
+  });
+
+  it('002-2: credentials that the BMC took are not held at the next log-in', async () => {
+    const stops = new ContestedStops();
+    const lab = await makeLab({ gateway: { stops } });
+    const power = new IpmiPower(lab.gateway, lab.access());
+    lab.bmc.faults.authFailure = true;
+    expect(await failure(lab, power.status())).toBe('IPMI_WRONG_PASSWORD');
+    lab.bmc.faults.authFailure = false;
+    await lab.clock.advance(3_600_000);
+    stops.contested = true;
+    expect(await lab.clock.until(power.status())).toBe('off'); // the lone probe
+    await lab.clock.until(power.close());
+    expect(await lab.clock.until(power.status())).toBe('off');
+    await lab.close();
+  });
+});
+
 describe('the gateway', () => {
   it('002-2: one log-in serves all commands of all callers', async () => {
     const lab = await makeLab();
