@@ -52,22 +52,27 @@ export interface SoftOffOptions extends PowerCycleOptions {
   readonly deadlineMs?: number;
 }
 
-/** Asks the operating system, looks until the machine is off, and cuts the power when the deadline has passed. */
+/**
+ * Asks the operating system, looks until the machine is off, and cuts the power when the deadline has passed. Not before: a BMC that is busy for a moment, or asked in
+ * vain, says nothing of a system that writes its disks.
+ */
 export async function softPowerOff(power: PowerManager, options: SoftOffOptions): Promise<PowerOutcome & { readonly cut: boolean }> {
   const { clock, logger, signal, intervalMs = DEFAULT_INTERVAL_MS, deadlineMs = DEFAULT_SOFT_OFF_MS } = options;
   const endMs = clock.monotonic() + deadlineMs;
-  try {
-    if ((await power.status(signal)) === 'off') return { state: 'deleted', retries: 0, cut: false };
-    await power.softOff(signal);
-    for (let retries = 1; clock.monotonic() < endMs; retries++) {
-      await sleep(clock, intervalMs, signal);
+  let asked = false;
+  for (let retries = 0; ; retries++) {
+    try {
       if ((await power.status(signal)) === 'off') return { state: 'deleted', retries, cut: false };
+      if (!asked) await power.softOff(signal);
+      asked = true;
+    } catch (error) {
+      if (signal?.aborted || isPermanent(error)) throw error;
+      logger.warn({ error: String(error) }, asked ? 'the power state could not be read' : 'the shutdown could not be asked for yet');
     }
-    logger.warn({ deadlineMs }, 'the operating system did not shut down; cutting the power');
-  } catch (error) {
-    if (signal?.aborted || isPermanent(error)) throw error;
-    logger.warn({ error: String(error) }, 'the shutdown could not be asked for; cutting the power');
+    if (clock.monotonic() >= endMs) break;
+    await sleep(clock, intervalMs, signal);
   }
+  logger.warn({ deadlineMs }, 'the operating system did not shut down; cutting the power');
   return { ...(await powerOff(power, options)), cut: true };
 }
 

@@ -8,6 +8,7 @@ import {
   powerOff,
   powerOn,
   reboot,
+  softPowerOff,
 } from 'cdk8s-baremetal-runtime/power/index';
 import { describe, expect, it } from 'vitest';
 import { makeLab, VirtualClock } from './support.ts';
@@ -202,5 +203,26 @@ describe("nova's power semantics", () => {
     lab.bmc.faults.stuckPower = true;
     expect(await lab.clock.until(powerOff(power, { ...options, ipmiPowerRetry: 2 }))).toMatchObject({ state: 'error', retries: 3 });
     await lab.close();
+  });
+
+  it('002-2: soft off: a look that fails while the operating system shuts down does not cut its power', async () => {
+    const clock = new VirtualClock();
+    const power = new ScriptedPower(['fails', 'on', 'on', 'fails', 'on', 'off']);
+    const outcome = await clock.until(softPowerOff(power, { clock, logger: silentLogger }));
+    expect(power.calls.join(' ')).toBe('status status softOff status status status status');
+    expect(outcome).toMatchObject({ state: 'deleted', cut: false });
+  });
+
+  it('002-2: soft off: what could not be sent is sent again, and the power is cut after the deadline only', async () => {
+    const clock = new VirtualClock();
+    const power = new ScriptedPower(['on', 'on', 'on', 'on', 'on', 'on', 'off']);
+    let unheard = 2;
+    power.softOff = async () => {
+      power.calls.push('softOff');
+      if (unheard-- > 0) throw powerErrors.IPMI_NO_ANSWER({ bmc: 'b', what: 'softOff', tries: 1, waitedMs: 1 });
+    };
+    const outcome = await clock.until(softPowerOff(power, { clock, logger: silentLogger, deadlineMs: 4000 }));
+    expect(power.calls.join(' ')).toBe('status softOff status softOff status softOff status status status off status');
+    expect(outcome).toMatchObject({ state: 'deleted', cut: true });
   });
 });
