@@ -83,8 +83,8 @@ export function isPowerUrl(text: string): boolean {
 /** Throws POWER_URL. */
 export function parsePowerUrl(text: string): PowerTarget {
   const fail = (problem: string): never => {
-    // whatever stands where a password would is not repeated
-    throw powerErrors.POWER_URL({ url: text.replace(/\/\/[^/@]*@/, '//…@'), problem });
+    // whatever stands where a password would is not repeated; one with / or @ in it is why many a URL cannot be read
+    throw powerErrors.POWER_URL({ url: text.replace(/^([a-z+]*:\/\/)?.*@/is, '$1…@'), problem });
   };
   const url = URL.canParse(text) ? new URL(text) : fail('it cannot be read as a URL');
   if (url.password !== '') fail('a password may not stand in it');
