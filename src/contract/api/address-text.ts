@@ -7,11 +7,11 @@ export const ipAddressText = z.union([z.ipv4(), z.ipv6()], { error: 'must be an 
 const powerUrl = z
   .string()
   .max(512)
-  .regex(/^(?:ipmi|iboot|virtual\+ssh|virtual\+exec):\/\/[^\s\\"'`$]+$/)
+  .regex(/^(?:ipmi|redfish|iboot|virtual\+ssh|virtual\+exec):\/\/[^\s\\"'`$]+$/)
   .refine((text) => !/:\/\/[^/@]*:[^/@]*@/.test(text));
 const novaIBoot = z.string().regex(/^\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?,\d{1,2}$/);
 
 export const bmcAddressText = z.union([ipAddressText, novaIBoot, powerUrl], {
   error:
-    'must be an IP address, ADDRESS[:PORT],RELAY of an iBoot, or ipmi://, iboot://, virtual+ssh://, virtual+exec:// without a password',
+    'must be an IP address, ADDRESS[:PORT],RELAY of an iBoot, or ipmi://, redfish://, iboot://, virtual+ssh://, virtual+exec:// without a password',
 });

@@ -5,6 +5,7 @@
 import { CodedError } from 'cdk8s-baremetal-contract';
 import { z } from 'zod';
 import type { Clock } from '../core/clock.ts';
+import { isPowerUrl, parsePowerUrl } from '../power/index.ts';
 import { type Kind, modify, type Store } from '../store/index.ts';
 import { time } from './deployment-record.ts';
 import { machineErrors } from './errors.ts';
@@ -35,8 +36,15 @@ export function identities({ name, interfaces, bmc }: Pick<NodeRecord, 'name' | 
   return [
     { what: 'name', value: name },
     ...interfaces.map(({ mac }) => ({ what: 'mac', value: mac })),
-    ...(own ? [{ what: 'bmc', value: `${bmc.address.toLowerCase()}_${bmc.port ?? (bmc.driver === 'ipmi' ? 623 : 443)}` }] : []),
+    ...(own ? [{ what: 'bmc', value: bmcIdentity(bmc) }] : []),
   ];
+}
+
+/** One text for one BMC in whatever spelling. A Redfish service may have several machines, told apart by the path of their system. */
+function bmcIdentity({ driver, address, port }: NodeRecord['bmc']): string {
+  const target = isPowerUrl(address) ? parsePowerUrl(address) : undefined;
+  if (target?.driver === 'redfish') return `${target.address.toLowerCase()}${target.system ?? ''}_${target.port}`;
+  return `${address.toLowerCase()}_${port ?? (driver === 'ipmi' ? 623 : 443)}`;
 }
 
 /** Ids of the reservations that a machine holds. */

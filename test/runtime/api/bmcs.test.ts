@@ -18,6 +18,14 @@ describe('addresses', () => {
     [{ address: 'ipmi://192.0.2.9:6230' }, { driver: 'ipmi', address: '192.0.2.9', port: 6230 }],
     [{ address: 'iboot://192.0.2.30/2' }, { driver: 'iboot', address: 'iboot://192.0.2.30/2' }],
     [
+      { address: `redfish://bmc-7.example:8443/redfish/v1/Systems/1?sha256=${'6b'.repeat(32)}` },
+      { driver: 'redfish', address: `redfish://bmc-7.example:8443/redfish/v1/Systems/1?sha256=${'6b'.repeat(32)}` },
+    ],
+    [
+      { driver: 'redfish', address: 'redfish://[fd00::20]' },
+      { driver: 'redfish', address: 'redfish://[fd00::20]' },
+    ],
+    [
       { driver: 'iboot', address: '192.0.2.30:9100,2' },
       { driver: 'iboot', address: '192.0.2.30:9100,2' },
     ],
@@ -44,6 +52,17 @@ describe('addresses', () => {
     const answer = await harness.ask('POST', '/v1/nodes', { body: enrolment({ address }) });
     expect(answer.status).toBe(422);
     expect(answer.text).not.toContain('hunter2');
+  });
+
+  it('two machines of one Redfish service are told apart by their systems; one system is one machine, whoever logs in and whatever is pinned', async () => {
+    const harness = new Harness();
+    const enrol = async (number: number, address: string): Promise<number> => {
+      const body = { ...enrolment({ address }), name: `bm-${number}`, macs: [`52:54:00:aa:bb:0${number}`] };
+      return (await harness.ask('POST', '/v1/nodes', { body })).status;
+    };
+    expect(await enrol(1, 'redfish://bmc-7.example/redfish/v1/Systems/1')).toBe(201);
+    expect(await enrol(2, 'redfish://bmc-7.example/redfish/v1/Systems/2')).toBe(201);
+    expect(await enrol(3, `redfish://root@BMC-7.example:443/redfish/v1/Systems/2?sha256=${'6b'.repeat(32)}`)).toBe(409);
   });
 
   it("002-2: nova's pm_address of an iBoot", async () => {
