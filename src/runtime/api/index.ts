@@ -2,6 +2,7 @@ export { type Api, type ApiOptions, api, createApi } from './api.ts';
 export { apiErrors } from './errors.ts';
 export { type Explanation, explain } from './explain.ts';
 export { isLoopback } from './gate.ts';
+export type { BmcDesk } from './handlers/bmcs.ts';
 export { MetricsRegistry } from './metrics-registry.ts';
 export { type NodeDetail, type NodeSummary, nodeDetail, nodeSummary, nodeTimeline, type TimelineEntry } from './node-view.ts';
 export type { NotificationDesk } from './notification-desk.ts';

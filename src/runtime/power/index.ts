@@ -2,6 +2,7 @@ export { Secret } from 'cdk8s-baremetal-contract/secret';
 export { type Credentials, PowerDrivers, type PowerDriversOptions } from './drivers.ts';
 export { isAuthenticationFailure, isPermanent, powerErrors } from './errors.ts';
 export { IBootDevices, IBootPower } from './iboot/iboot-power.ts';
+export { bmcName } from './ipmi/access.ts';
 export type { BmcStatus } from './ipmi/bmc-line.ts';
 export { type BmcStop, MemoryStopKeeper, type StopKeeper } from './ipmi/bmc-stop.ts';
 export { IpmiGateway, type IpmiGatewayOptions, type IpmiGatewayStats } from './ipmi/gateway.ts';

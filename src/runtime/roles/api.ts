@@ -39,7 +39,7 @@ export function startApi(surroundings: Surroundings, { boot, notifications, powe
       bootReport: boot.report,
       bootSeen: boot.seen,
       notReady,
-      bmcs: power.gateway,
+      bmcs: power.bmcs,
       userImages: config.pxe.user_image_dir,
       rateLimit,
       settings,

@@ -1,6 +1,6 @@
 /** The machines' BMCs: one gateway for all of them, and the drivers that speak through it. */
 import { readFileSync } from 'node:fs';
-import type { MetricsRegistry } from '../api/index.ts';
+import type { BmcDesk, MetricsRegistry } from '../api/index.ts';
 import { nodeProcesses } from '../core/node-processes.ts';
 import { PowerAdapter } from '../machine/index.ts';
 import { IpmiGateway, PowerDrivers } from '../power/index.ts';
@@ -10,7 +10,7 @@ import { type Role, type Surroundings, startRole } from './role.ts';
 export interface PowerRole extends Role {
   readonly power: PowerAdapter;
   /** For `/v1/bmcs`. */
-  readonly gateway: IpmiGateway;
+  readonly bmcs: BmcDesk;
 }
 
 export function startPower({ config, secrets, store, metrics, network, clock, random, logger }: Surroundings): Promise<PowerRole> {
@@ -41,7 +41,7 @@ export function startPower({ config, secrets, store, metrics, network, clock, ra
       ipmiPowerRetry: retry,
     });
     closing(() => power.close());
-    return { power, gateway };
+    return { power, bmcs: { statuses: () => gateway.statuses(), retry: (bmc: string) => gateway.retry(bmc), ipmiPort } };
   });
 }
 

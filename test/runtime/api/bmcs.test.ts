@@ -1,7 +1,7 @@
 /** BMCs through the API: addresses that are URLs, how it stands with them, and "try again". */
 
 import { nodeKind } from 'cdk8s-baremetal-runtime/machine/index';
-import type { BmcStatus } from 'cdk8s-baremetal-runtime/power/index';
+import { type BmcStatus, parsePowerUrl } from 'cdk8s-baremetal-runtime/power/index';
 import { describe, expect, it } from 'vitest';
 import { Harness } from './harness.ts';
 
@@ -115,5 +115,28 @@ describe('how it stands', () => {
     expect((await harness.ask('POST', '/v1/nodes/bm-1/bmc/retry')).json).toEqual({ bmc: '192.0.2.1:623' });
     expect(retried).toEqual(['192.0.2.1:623']);
     expect((await harness.ask('POST', '/v1/nodes/nobody/bmc/retry')).status).toBe(404);
+  });
+
+  it.each([
+    { bmc: { address: 'FD00:0:0::20' }, shown: 'ipmi://[FD00:0:0::20]', name: '[fd00::20]:6230' },
+    { bmc: { address: 'fd00::20', port: 624 }, shown: 'ipmi://[fd00::20]:624', name: '[fd00::20]:624' },
+    { bmc: { driver: 'redfish', address: '192.0.2.9' }, shown: 'redfish://192.0.2.9', name: '192.0.2.9:443' },
+    {
+      bmc: { address: 'redfish://bmc-7.example:8443/redfish/v1/Systems/1' },
+      shown: 'redfish://bmc-7.example:8443/redfish/v1/Systems/1',
+      name: 'bmc-7.example:8443',
+    },
+    { bmc: { address: 'virtual+ssh://ops@hyper-1/vm-9', password: '' }, shown: 'virtual+ssh://ops@hyper-1/vm-9', name: undefined },
+    { bmc: { driver: 'iboot', address: '192.0.2.30:9100,2' }, shown: 'iboot://192.0.2.30:9100/2', name: undefined },
+  ])('002-2: $bmc is shown as an address that bmctl takes, and known by what the power plane calls it', async ({ bmc, shown, name }) => {
+    const retried: string[] = [];
+    const known = { bmc: name ?? '', user: 'admin', state: 'new', session: false, breaker: 'closed', waiting: 0 } as const;
+    const bmcs = { statuses: () => [known], retry: async (asked: string) => void retried.push(asked), ipmiPort: 6230 };
+    const harness = new Harness({ bmcs });
+    expect((await harness.ask('POST', '/v1/nodes', { body: enrolment(bmc) })).json.bmc).toBe(shown);
+    parsePowerUrl(shown);
+    expect((await harness.ask('POST', '/v1/nodes/bm-9/bmc/retry')).json).toEqual({ bmc: name ?? shown });
+    expect(retried).toEqual(name === undefined ? [] : [name]);
+    expect((await harness.ask('GET', '/v1/bmcs')).json.bmcs[0].nodes).toEqual(name === undefined ? [] : ['bm-9']);
   });
 });

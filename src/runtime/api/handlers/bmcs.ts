@@ -1,6 +1,7 @@
 /** BMCs: how it stands with them, and "try again". */
 import { isoTime } from '../../core/iso-time.ts';
-import type { BmcStatus } from '../../power/index.ts';
+import { type BmcStatus, bmcName, parsePowerUrl } from '../../power/index.ts';
+import { bmcUrl } from '../bmc-address.ts';
 import type { HandlersOf } from '../call.ts';
 import { apiErrors, Refusal } from '../errors.ts';
 import { nodeOf } from '../find-node.ts';
@@ -10,19 +11,21 @@ import type { HandlerContext } from './context.ts';
 export interface BmcDesk {
   statuses(): readonly BmcStatus[];
   retry(bmc: string): Promise<void>;
+  /** Of records that name none. @default 623 */
+  readonly ipmiPort?: number;
 }
 
 const IPMI_PORT = 623;
-const REDFISH_PORT = 443;
 
 export function bmcHandlers({ bmcs, index, store }: HandlerContext): HandlersOf<'listBmcs' | 'retryBmc'> {
+  const ipmiPort = bmcs?.ipmiPort ?? IPMI_PORT;
   return {
     listBmcs: async () => {
       await index.ready();
       const names = new Map<string, string[]>();
       for (const { summary } of index.list()) {
-        const bmc = endpointOf(summary.bmc);
-        names.set(bmc, [...(names.get(bmc) ?? []), summary.name]);
+        const bmc = nameOf(summary.bmc, ipmiPort);
+        if (bmc !== undefined) names.set(bmc, [...(names.get(bmc) ?? []), summary.name]);
       }
       const answer = (bmcs?.statuses() ?? []).map((status) => ({
         bmc: status.bmc,
@@ -43,29 +46,21 @@ export function bmcHandlers({ bmcs, index, store }: HandlerContext): HandlersOf<
     retryBmc: async ({ parameters }) => {
       const { name, bmc } = (await nodeOf(store, parameters.node)).value;
       if (bmc.driver === 'none') throw new Refusal(apiErrors.API_REFUSED({ reason: `nobody has said where the BMC of ${name} is` }));
-      const endpoint = endpointOf(
-        `${bmc.driver}://${bmc.address.includes(':') ? `[${bmc.address}]` : bmc.address}:${bmc.port ?? IPMI_PORT}`,
-      );
-      if (bmc.driver === 'ipmi') await bmcs?.retry(endpoint);
-      if (bmc.driver === 'redfish') await bmcs?.retry(redfishEndpoint(bmc));
-      return { answer: { bmc: endpoint } };
+      const url = bmcUrl(bmc);
+      const held = nameOf(url, ipmiPort);
+      if (held !== undefined) await bmcs?.retry(held);
+      return { answer: { bmc: held ?? url } };
     },
   };
 }
 
-/** As the power plane calls a Redfish service. */
-function redfishEndpoint({ address, port }: { readonly address: string; readonly port?: number | undefined }): string {
-  if (address.includes('://')) {
-    const { hostname, port: written } = new URL(address);
-    return `${hostname}:${written || REDFISH_PORT}`;
+/** As the power plane calls it. A relay or a hypervisor has no such name: nothing is held back there. */
+function nameOf(url: string, ipmiPort: number): string | undefined {
+  try {
+    const target = parsePowerUrl(url);
+    if (target.driver === 'ipmi') return bmcName(target.address, target.port ?? ipmiPort);
+    return target.driver === 'redfish' ? bmcName(target.address, target.port) : undefined;
+  } catch {
+    return undefined; // `none`, or a record that somebody else wrote
   }
-  return `${address.includes(':') ? `[${address}]` : address}:${port ?? REDFISH_PORT}`;
-}
-
-/** `ipmi://10.0.0.1` → `10.0.0.1:623`, as the gateway calls it. */
-function endpointOf(text: string): string {
-  const rest = text.replace(/^ipmi:\/\//, '');
-  if (rest.startsWith('[')) return rest;
-  if (rest.split(':').length > 2) return `[${rest}]:${IPMI_PORT}`; // bare IPv6
-  return rest.includes(':') ? rest : `${rest}:${IPMI_PORT}`;
 }

@@ -37,7 +37,7 @@ export function checkAccess(access: BmcAccess): CheckedAccess {
   checkText('user', username, MAX_USERNAME_BYTES, `"${username}"`);
   checkText('password', password.reveal(), MAX_PASSWORD_BYTES, '(not shown)');
   return {
-    bmc: address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
+    bmc: bmcName(address, port),
     address,
     port,
     username,
@@ -46,6 +46,12 @@ export function checkAccess(access: BmcAccess): CheckedAccess {
     privilege,
     privilegeLevel: PrivilegeLevel[privilege],
   };
+}
+
+/** What errors, logs and stops call a BMC, in one spelling. */
+export function bmcName(address: string, port: number): string {
+  const one = canonical(address);
+  return one.includes(':') ? `[${one}]:${port}` : `${one}:${port}`;
 }
 
 export function sameCredentials(a: CheckedAccess, b: CheckedAccess): boolean {

@@ -1,6 +1,7 @@
 /** All Redfish services that a process speaks to: one client, so one session and one request at a time, for all managers of one service. */
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
 import { powerErrors } from '../errors.ts';
+import { bmcName } from '../ipmi/access.ts';
 import type { PowerUrlRedfish } from '../power-url.ts';
 import { RedfishClient, type RedfishClientOptions } from './redfish-client.ts';
 import { RedfishPower } from './redfish-power.ts';
@@ -41,8 +42,7 @@ export class RedfishServices {
     if (/[:\p{Cc}]/u.test(username))
       throw powerErrors.POWER_ACCESS_INVALID({ field: 'user', problem: 'has a colon or a control character' });
     const { address, port, sha256 } = target;
-    const host = address.includes(':') ? `[${address}]` : address;
-    const bmc = `${host}:${port}`;
+    const bmc = bmcName(address, port);
     const key = JSON.stringify([bmc, username, sha256]);
     let known = this.#clients.get(key);
     if (!known?.client.has(password)) {
