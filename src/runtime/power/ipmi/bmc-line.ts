@@ -23,8 +23,6 @@ export interface BmcLineOptions extends KeptSessionOptions {
   readonly maxInFlight: number;
   /** For the counters: `ok` or the code of the error. */
   onResult(result: string): void;
-  /** When a person asked last that this BMC be tried again, on any replica. */
-  wokenAt(): Promise<number | undefined>;
   /** Do others wait for a session of theirs? Then an idle one is given up. */
   pressed(): boolean;
 }
@@ -47,8 +45,6 @@ export interface BmcStatus {
   readonly probeAtMs?: number | undefined;
 }
 
-const WAKE_EVERY_MS = 5_000;
-
 export class BmcLine {
   readonly #options: BmcLineOptions;
   readonly #queue: Turnstile;
@@ -58,14 +54,10 @@ export class BmcLine {
   readonly #looks = new SharedLooks();
   #answeredAtMs: number | undefined;
   #lastError: BmcStatus['lastError'];
-  #wakeReadMs = Number.NEGATIVE_INFINITY;
-  /** What was asked for before this line began is over. */
-  #wokenMs: number;
 
   constructor(access: CheckedAccess, options: BmcLineOptions) {
     const { clock, random } = options;
     this.#options = options;
-    this.#wokenMs = clock.now();
     this.#queue = new Turnstile(options.maxInFlight);
     this.#kept = new KeptSession(access, this.#queue, options);
     this.#breaker = new Breaker(access.bmc, clock, random);
@@ -140,7 +132,7 @@ export class BmcLine {
       kept.life.throwIfAborted();
       kept.lastUseMs = this.#options.clock.monotonic();
       if (access !== kept.access) await kept.adopt(access);
-      if (this.#breaker.state === 'open') await this.#listenForWake();
+      if (this.#breaker.state === 'open' && (await this.#options.guard.woken())) this.#breaker.answered();
       this.#breaker.enter();
       const turn = this.#bucket.take(signal);
       if (turn) await turn;
@@ -189,20 +181,6 @@ export class BmcLine {
     } catch (error) {
       if (codeOf(error) === 'IPMI_NO_ANSWER') this.#kept.lost(session, error as Error);
       throw error;
-    }
-  }
-
-  /** Another replica may have been told to try again. Asked while the BMC rests, and not more often than that is worth. */
-  async #listenForWake(): Promise<void> {
-    const { clock, wokenAt } = this.#options;
-    if (clock.monotonic() - this.#wakeReadMs < WAKE_EVERY_MS) return;
-    this.#wakeReadMs = clock.monotonic();
-    try {
-      const woken = await wokenAt();
-      if (woken !== undefined && woken > this.#wokenMs) this.#breaker.answered();
-      this.#wokenMs = woken ?? this.#wokenMs;
-    } catch {
-      // the store is away: the rest ends by itself
     }
   }
 

@@ -74,6 +74,7 @@ const MOST_REFUSED = 3;
 /** Other replicas may be faster so often. */
 const MOST_SWAPS = 5;
 const FORGOTTEN_AFTER_MS = 7 * 24 * 3_600_000;
+const WAKE_EVERY_MS = 5_000;
 const SALT_BYTES = 16;
 /** 2 MiB and some milliseconds a digest: a password cannot be guessed cheaply from the store, and a thousand BMCs do not hold the process up. */
 const SCRYPT = { N: 2048, r: 8, p: 1 };
@@ -86,6 +87,9 @@ export class StopGuard {
   #known: BmcStop | undefined;
   /** What the keeper failed to write. A keeper that can still be read knows nothing of it, and would open the way. */
   #unwritten: BmcStop | undefined;
+  #wakeReadMs = Number.NEGATIVE_INFINITY;
+  /** What was asked for before this guard began is over. */
+  #wokenMs: number;
 
   constructor(
     private readonly options: {
@@ -96,7 +100,9 @@ export class StopGuard {
       readonly probeEveryMs: number;
       readonly onKeeperFailure: (error: unknown) => void;
     },
-  ) {}
+  ) {
+    this.#wokenMs = options.clock.now();
+  }
 
   /** As last read. */
   get stop(): BmcStop | undefined {
@@ -147,6 +153,21 @@ export class StopGuard {
     await this.#read();
     await this.#change(() => undefined);
     this.#known = undefined;
+  }
+
+  /** Has a person, on any replica, said "try again" since this was asked last? For a BMC that rests, and looked up no more often than that is worth. */
+  async woken(): Promise<boolean> {
+    const { bmc, clock, keeper } = this.options;
+    if (clock.monotonic() - this.#wakeReadMs < WAKE_EVERY_MS) return false;
+    this.#wakeReadMs = clock.monotonic();
+    try {
+      const at = (await keeper.wokenAt?.(bmc)) ?? this.#wokenMs;
+      const anew = at > this.#wokenMs;
+      this.#wokenMs = at;
+      return anew;
+    } catch {
+      return false; // the store is away: the rest ends by itself
+    }
   }
 
   /** Writes what `make` makes of the stop; once more when another replica was faster. The same stop back: nothing is to be written. */

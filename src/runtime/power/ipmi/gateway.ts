@@ -103,7 +103,7 @@ export class IpmiGateway {
     return [...this.#lines.values()].map((line) => line.status);
   }
 
-  /** Lifts the stop of a BMC that refused credentials, on every replica, and ends its rest on this one. */
+  /** Lifts the stop of a BMC that refused credentials, on every replica, and ends its rest: at once on this one's line, within seconds elsewhere. */
   async retry(bmc: string): Promise<void> {
     const lines = [...this.#lines].filter(([name]) => (this.#lines.has(bmc) ? name === bmc : sameHost(name, bmc)));
     await Promise.all(lines.map(([, line]) => line.retry()));
@@ -177,7 +177,6 @@ export class IpmiGateway {
       open: (checked, knownSuite, signal) => this.#open(checked, knownSuite, signal),
       onResult: (result) => this.#results.set(result, (this.#results.get(result) ?? 0) + 1),
       onSessionEnd: () => this.#sessions.leave(),
-      wokenAt: async () => this.#stops.wokenAt?.(access.bmc),
       pressed: () => this.#sessions.waiting > 0,
     });
   }

@@ -80,6 +80,7 @@ export class RedfishClient {
   async ask(request: { method: string; path: string; body?: object; etag?: string | undefined }, signal?: AbortSignal): Promise<Answer> {
     await this.#queue.enter(signal);
     try {
+      if (this.#breaker.state === 'open' && (await this.#options.guard.woken())) this.#breaker.answered();
       this.#breaker.enter();
       const answer = await this.#askLoggedIn(request, signal);
       this.#breaker.answered();

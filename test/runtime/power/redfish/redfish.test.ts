@@ -89,6 +89,26 @@ describe('manners', () => {
     expect(service.logIns.bad).toBe(2);
   });
 
+  it('002-2: a person ends the rest of a silent service', async () => {
+    const { clock, state, open, codeOf, gateway } = redfishLab();
+    const power = open();
+    state.dead = true;
+    for (let i = 0; i < 3; i++) expect(await codeOf(power.status())).toBe('REDFISH_NO_ANSWER');
+    state.dead = false;
+    expect(await codeOf(power.status())).toBe('IPMI_BMC_RESTING');
+    for (let i = 0; i < 4; i++) {
+      // each rest is longer than the one before
+      state.dead = true;
+      await clock.advance(60_000);
+      await codeOf(power.status());
+    }
+    state.dead = false;
+    expect(await codeOf(power.status())).toBe('IPMI_BMC_RESTING');
+    await clock.until(gateway.retry('10.0.0.40:443'));
+    await clock.advance(5_100);
+    expect(await clock.until(power.status())).toBe('off');
+  });
+
   it('002-2: a token that ran out is replaced; many managers share one session', async () => {
     const { clock, service, open } = redfishLab();
     const powers = Array.from({ length: 5 }, () => open());
