@@ -51,6 +51,10 @@ export const powerErrors = defineErrors('POWER', {
     message: ({ bmc, device, found }) => `BMC ${bmc} accepted the boot device ${device} and reads back ${found}`,
     cure: "Update the BMC's firmware, or set the boot order in the machine's own setup",
   }),
+  IPMI_SEL_NOT_ERASED: entry<{ seconds: number }>({
+    message: ({ seconds }) => `the BMC was told to erase its event log, and does not say after ${seconds} s that it is done`,
+    cure: 'bmctl sel info tells whether it is empty; else clear it again',
+  }),
   POWER_URL: entry<{ url: string; problem: string }>({
     message: ({ url, problem }) => `${url} is no address of a power driver: ${problem}`,
     cure: 'Write ipmi://ADDRESS[:PORT], redfish://HOST[:PORT], iboot://ADDRESS[:PORT]/RELAY, virtual+ssh://USER@HOST/MACHINE or virtual+exec:///MACHINE; never with a password',

@@ -1,6 +1,6 @@
 /** The system event log (IPMI v2.0 rev 1.1 chapters 31 and 32): list, information, clear. */
 import { type Clock, sleep } from '../../core/clock.ts';
-import { codeOf } from '../errors.ts';
+import { codeOf, powerErrors } from '../errors.ts';
 import { ByteReader, MalformedPacket } from './bytes.ts';
 import { Command, type IpmiCommand } from './commands.ts';
 import { CompletionCode, completionCodeOf } from './completion-code.ts';
@@ -180,7 +180,7 @@ export async function* readSel(run: RunCommand, signal?: AbortSignal): AsyncGene
 const ERASE_POLL_MS = 250;
 const ERASE_POLLS = 120;
 
-/** Erases the log; resolves when the BMC says that it is empty. An event that comes meanwhile cancels the reservation: asked again, a few times. */
+/** Erases the log; resolves when the BMC says that it is empty. An event that comes meanwhile cancels the reservation: asked again, a few times. Throws IPMI_SEL_NOT_ERASED after 30 s. */
 export async function eraseSel(run: RunCommand, clock: Clock, signal?: AbortSignal): Promise<void> {
   for (let tries = 0; ; tries++) {
     try {
@@ -190,6 +190,7 @@ export async function eraseSel(run: RunCommand, clock: Clock, signal?: AbortSign
         await sleep(clock, ERASE_POLL_MS, signal);
         ({ done } = await run(clearSel(reservation, 'ask'), signal));
       }
+      if (!done) throw powerErrors.IPMI_SEL_NOT_ERASED({ seconds: (ERASE_POLLS * ERASE_POLL_MS) / 1000 });
       return;
     } catch (error) {
       if (codeOf(error) !== 'IPMI_COMPLETION' || completionCodeOf(error) !== CompletionCode.reservationCancelled || tries >= 5) throw error;

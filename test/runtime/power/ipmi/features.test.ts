@@ -115,6 +115,13 @@ describe('event log, restart cause, GUID', () => {
     await lab.close();
   });
 
+  it('a log that the BMC never calls erased is not called empty', async () => {
+    const lab = await makeLab();
+    const inProgress: RunCommand = async (command) => command.parse(Buffer.from([0, 0]));
+    expect(await failure(lab, eraseSel(inProgress, lab.clock))).toBe('IPMI_SEL_NOT_ERASED');
+    await lab.close();
+  });
+
   it('002-2: diagnostic interrupt and soft off reach the machine; a machine that does not listen is cut off', async () => {
     const lab = await makeLab();
     const heard: string[] = [];
