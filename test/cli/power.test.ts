@@ -157,8 +157,11 @@ describe('bmctl sensors and sel', () => {
     bmc.log.add({ sensorType: 1, sensor: 1, eventType: 1, offset: 9, asserted: false });
     expect((await bmctl('sel', 'list', url)).out).toMatch(/Inlet Temp\s+temperature: upper critical going high\s+over$/m);
     expect((await json('sel', 'list', url, '--last', '1')).entries).toMatchObject([{ id: 2, sensorName: 'Inlet Temp' }]);
+    bmc.log.add({ sensorType: 15, sensor: 1, eventType: 0x6f, offset: 0, generator: 0x31 }); // of the firmware, whose numbers are its own
+    expect((await bmctl('sel', 'list', url, '--last', '1')).out).toMatch(/sensor 1\s+system firmware progress/);
+    expect((await json('sel', 'list', url, '--last', '1')).entries).toMatchObject([{ id: 3, sensorName: null }]);
     expect((await bmctl('sel', 'clear', url)).code).toBe(6);
-    expect(await json('sel', 'info', url)).toMatchObject({ entries: 2 });
+    expect(await json('sel', 'info', url)).toMatchObject({ entries: 3 });
     expect((await bmctl('sel', 'clear', url, '--yes')).out).toBe('The log is empty.');
     expect((await bmctl('sel', 'list', url)).out).toBe('The log is empty.');
   });

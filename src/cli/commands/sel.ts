@@ -1,6 +1,14 @@
 /** bmctl sel: the system event log of a machine, by the URL of its BMC. */
 import { isoTime } from 'cdk8s-baremetal-runtime/core/iso-time';
-import { eraseSel, getSelInfo, readSdrs, readSel, type SelEntry } from 'cdk8s-baremetal-runtime/power/ipmi/index';
+import {
+  eraseSel,
+  getSelInfo,
+  readSdrs,
+  readSel,
+  type SelEntry,
+  type SelEvent,
+  type SensorRecord,
+} from 'cdk8s-baremetal-runtime/power/ipmi/index';
 import type { Command } from 'commander';
 import { asking, IPMI_TARGET, type TargetFlags, withIpmi } from '../bmc-target.ts';
 import type { Surroundings } from '../surroundings.ts';
@@ -14,17 +22,17 @@ export function registerSel(program: Command, world: Surroundings): void {
     .argument('<url>', IPMI_TARGET)
     .option('--last <count>', 'only so many, the newest', Number)
     .action(async (url: string, flags: TargetFlags & { last?: number }) => {
-      const { entries, names } = await withIpmi(world, { url, flags, privilege: 'user', what: 'sel list' }, async ({ run }) => {
+      const { entries, nameOf } = await withIpmi(world, { url, flags, privilege: 'user', what: 'sel list' }, async ({ run }) => {
         const found: SelEntry[] = [];
         for await (const entry of readSel(run, world.signal)) found.push(entry);
         const shown = flags.last === undefined ? found : found.slice(-flags.last);
         // names of sensors cost a walk through all records: only when there is something to name
         const records = shown.some(({ event }) => event) ? await readSdrs(run, world.signal) : [];
-        const known = new Map(records.flatMap((record) => (record.kind === 'sensor' ? [[record.number, record.name] as const] : [])));
-        return { entries: shown, names: known };
+        const known = new Map(records.flatMap((record) => (record.kind === 'sensor' ? [[sensorKey(record), record.name] as const] : [])));
+        return { entries: shown, nameOf: (event: SelEvent) => known.get(keyOfEvent(event)) };
       });
       if (asJson()) {
-        const told = entries.map((entry) => ({ ...entry, ...(entry.event && { sensorName: names.get(entry.event.sensor) ?? null }) }));
+        const told = entries.map((entry) => ({ ...entry, ...(entry.event && { sensorName: nameOf(entry.event) ?? null }) }));
         return world.print(JSON.stringify({ entries: told }, undefined, 2));
       }
       if (entries.length === 0) return world.print('The log is empty.');
@@ -34,7 +42,7 @@ export function registerSel(program: Command, world: Surroundings): void {
           entries.map((entry) => [
             String(entry.id),
             when(entry),
-            entry.event ? (names.get(entry.event.sensor) ?? `sensor ${entry.event.sensor}`) : 'OEM',
+            entry.event ? (nameOf(entry.event) ?? `sensor ${entry.event.sensor}`) : 'OEM',
             entry.event?.text ?? entry.oem ?? '',
             entry.event?.asserted === false ? 'over' : '',
           ]),
@@ -60,6 +68,16 @@ export function registerSel(program: Command, world: Surroundings): void {
       );
       world.print(asJson() ? JSON.stringify({ cleared: true }) : 'The log is empty.');
     });
+}
+
+/** Each controller numbers its own sensors, and firmware and operating systems log under numbers of theirs. */
+function sensorKey({ owner, lun, number }: Pick<SensorRecord, 'owner' | 'lun' | 'number'>): string {
+  return [owner, lun, number].join();
+}
+
+/** Table 32-1: the generator's low byte is the owner, bits 9:8 the LUN. */
+function keyOfEvent({ generator, sensor }: SelEvent): string {
+  return sensorKey({ owner: generator & 0xff, lun: (generator >> 8) & 3, number: sensor });
 }
 
 function when({ at, sinceStart }: SelEntry): string {

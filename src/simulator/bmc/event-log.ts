@@ -49,14 +49,16 @@ export class EventLog {
     readonly eventType: number;
     readonly offset: number;
     readonly asserted?: boolean;
+    /** Default: the BMC. */
+    readonly generator?: number;
   }): void {
-    const { sensorType, sensor, eventType, offset, asserted = true } = event;
+    const { sensorType, sensor, eventType, offset, asserted = true, generator = BMC_GENERATOR } = event;
     if (this.#records.length >= this.capacity) {
       this.#overflow = true;
       return;
     }
     const data: SelEvent['data'] = [offset, 0xff, 0xff];
-    const full = { generator: BMC_GENERATOR, sensorType, sensor, eventType, offset, asserted, data };
+    const full = { generator, sensorType, sensor, eventType, offset, asserted, data };
     this.#records.push(encodeSelEvent({ id: this.#next++, at: this.nowSeconds, event: full }));
     this.#addedAt = this.nowSeconds;
     this.#reservation = 0; // what was reserved no longer is what is there
