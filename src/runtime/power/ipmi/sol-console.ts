@@ -48,6 +48,8 @@ const MOST_CHARACTERS = 255;
 const MOST_QUEUED = 4096;
 /** Who leaves a console does not wait longer for a BMC to hear of it; its session is closed, or ends by itself. */
 const GOODBYE_MS = 2000;
+/** Of a keep-alive: what the BMC said does not matter, that it did is enough. */
+const ANSWERS: ReadonlySet<string> = new Set(['IPMI_COMPLETION', 'IPMI_BAD_ANSWER']);
 const RETRY_MS = 500;
 const TRIES = 15;
 const KEEP_ALIVE_MS = 15_000;
@@ -172,10 +174,11 @@ export class SolConsole {
       throw error;
     }
     this.#heardMs = this.#options.clock.monotonic();
+    const again = packet.sequence !== 0 && packet.sequence === this.#received.sequence;
     if (packet.ack !== 0) this.#acknowledged(packet);
     if (packet.sequence !== 0) this.#take(packet);
-    if (packet.control & SolStatus.break) this.#options.onEvent?.('break');
-    if (packet.control & SolStatus.overrun) this.#options.onEvent?.('overrun');
+    if (!again && packet.control & SolStatus.break) this.#options.onEvent?.('break');
+    if (!again && packet.control & SolStatus.overrun) this.#options.onEvent?.('overrun');
     if (packet.control & SolStatus.deactivated) this.#lost('the BMC deactivated it');
   }
 
@@ -246,7 +249,8 @@ export class SolConsole {
         await session.run(getDeviceId);
         this.#heardMs = clock.monotonic();
       } catch (error) {
-        this.#lost(error instanceof Error ? error.message : String(error));
+        if (ANSWERS.has(codeOf(error))) this.#heardMs = clock.monotonic();
+        else this.#lost(error instanceof Error ? error.message : String(error));
       }
     }
     if (!this.#over) this.#watch();

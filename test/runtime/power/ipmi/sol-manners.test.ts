@@ -1,16 +1,23 @@
-import { decodeSol, encodeSol, SolStatus } from 'cdk8s-baremetal-runtime/power/ipmi/sol';
+import { powerErrors } from 'cdk8s-baremetal-runtime/power/index';
+import { decodeSol, encodeSol, type SolPacket, SolStatus } from 'cdk8s-baremetal-runtime/power/ipmi/sol';
 import { SolConsole } from 'cdk8s-baremetal-runtime/power/ipmi/sol-console';
 import { expect, it } from 'vitest';
 import { VirtualClock } from '../support.ts';
 
 /** A BMC whose serial port takes `room` characters of each packet, and what it took. */
-async function slowBmc(clock: VirtualClock, room: number) {
+async function slowBmc(clock: VirtualClock, room: number, onEvent?: (event: string) => void) {
   let hear: (payload: Buffer) => void = () => undefined;
-  const bmc = { room, got: [] as string[], deactivate: () => hear(Buffer.from(encodeSol(DEACTIVATED))) };
+  const bmc = {
+    room,
+    got: [] as string[],
+    run: () => ({ inboundBytes: 100 }),
+    deactivate: () => bmc.say(DEACTIVATED),
+    say: (packet: SolPacket) => hear(Buffer.from(encodeSol(packet))),
+  };
   const session = {
     bmc: 'x:623',
     suite: { integrity: 1, confidentiality: 1 },
-    run: async () => ({ inboundBytes: 100 }),
+    run: async () => bmc.run(),
     close: async () => undefined,
     onPayload: (handler: typeof hear | undefined) => {
       hear = handler ?? (() => undefined);
@@ -24,7 +31,7 @@ async function slowBmc(clock: VirtualClock, room: number) {
       clock.after(1, () => hear(Buffer.from(answer)));
     },
   };
-  const console = await SolConsole.open({ session: session as never, clock, onData: () => undefined });
+  const console = await SolConsole.open({ session: session as never, clock, onData: () => undefined, ...(onEvent && { onEvent }) });
   return { bmc, console };
 }
 
@@ -59,6 +66,34 @@ it('002-2: a paste is bounded: there is room for more only when the BMC has take
   while (console.queued > 0) await clock.advance(100);
   expect(bmc.got.join('')).toBe(paste);
   expect(console.room()).toBeUndefined();
+});
+
+it('a BMC that is too busy for a keep-alive has answered: the console goes on', async () => {
+  const clock = new VirtualClock();
+  const { bmc, console } = await slowBmc(clock, 10);
+  bmc.run = () => {
+    throw powerErrors.IPMI_COMPLETION({ bmc: 'x:623', command: 'Get Device ID', completion: 'C0h (node busy)' });
+  };
+  await clock.advance(60_000);
+  console.write(Buffer.from('reboot'));
+  await clock.advance(1_000);
+  expect(bmc.got.join('')).toBe('reboot');
+  bmc.run = () => {
+    throw powerErrors.IPMI_NO_ANSWER({ bmc: 'x:623', what: 'Get Device ID', tries: 4, waitedMs: 10_000 });
+  };
+  await clock.advance(60_000);
+  expect(await clock.until(console.ended)).toMatchObject({ code: 'IPMI_CONSOLE_LOST' });
+});
+
+it('a break that comes twice, since its acknowledgement was lost, is told once', async () => {
+  const clock = new VirtualClock();
+  const events: string[] = [];
+  const { bmc } = await slowBmc(clock, 10, (event) => events.push(event));
+  const repeated = { sequence: 1, ack: 0, accepted: 0, control: SolStatus.break, data: Buffer.from('x') };
+  bmc.say(repeated);
+  bmc.say(repeated);
+  bmc.say({ ...repeated, sequence: 2 });
+  expect(events).toEqual(['break', 'break']);
 });
 
 it('002-2: who waits for room is let go when the BMC ends the console', async () => {
