@@ -58,6 +58,8 @@ export class IpmiSession {
   #requestSequence = 0;
   #closing: Promise<void> | undefined;
   #raising: Promise<void> | undefined;
+  /** Ends the waits of commands that a busy BMC put off. Made by the first of them. */
+  #patience: AbortController | undefined;
   readonly #end = Promise.withResolvers<void>();
   #payloadHandler: ((payload: Buffer) => void) | undefined;
 
@@ -98,7 +100,9 @@ export class IpmiSession {
     }
     let response = await this.#exchange(command, this.#schedule(this.#random), signal);
     for (let busy = 0; isBusy(response.completionCode) && busy < BUSY_WAITS_MS.length; busy++) {
-      await sleep(this.#clock, BUSY_WAITS_MS[busy] ?? 0, signal);
+      this.#patience ??= new AbortController();
+      const until = signal ? AbortSignal.any([signal, this.#patience.signal]) : this.#patience.signal;
+      await sleep(this.#clock, BUSY_WAITS_MS[busy] ?? 0, until);
       response = await this.#exchange(command, this.#schedule(this.#random), signal);
     }
     if (response.completionCode !== CompletionCode.ok) throw this.#completionError(command, response.completionCode);
@@ -145,6 +149,7 @@ export class IpmiSession {
   abandon(reason: Error): void {
     this.#closing ??= Promise.resolve();
     for (const { exchange } of this.#waiting.values()) exchange.fail(reason);
+    this.#patience?.abort(reason);
     this.#channel.close();
     this.#end.resolve();
   }
@@ -156,7 +161,7 @@ export class IpmiSession {
       if (codeOf(error) === '') throw error; // no answer, or abandoned meanwhile: the session is gone either way
     } finally {
       // making an error costs more than the packet, and mostly nobody waits for it
-      if (this.#waiting.size > 0) this.abandon(powerErrors.POWER_GATEWAY_CLOSED({ bmc: this.#access.bmc }));
+      if (this.#waiting.size > 0 || this.#patience) this.abandon(powerErrors.POWER_GATEWAY_CLOSED({ bmc: this.#access.bmc }));
       else this.#channel.close();
       this.#end.resolve();
     }

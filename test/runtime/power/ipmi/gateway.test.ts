@@ -310,6 +310,19 @@ describe('the gateway', () => {
     expect(lab.clock.pending).toBe(0);
   });
 
+  it('002-2: a command that waits for a busy BMC fails too when the gateway closes', async () => {
+    const lab = await makeLab();
+    const power = new IpmiPower(lab.gateway, lab.access());
+    await lab.clock.until(power.status());
+    lab.bmc.faults.busy = 9;
+    const underWay = power.status().catch((error: { code?: string }) => error.code);
+    await lab.clock.advance(100);
+    await lab.clock.until(lab.gateway.close());
+    expect(await lab.clock.until(underWay)).toBe('POWER_GATEWAY_CLOSED');
+    await lab.bmc.close();
+    expect(lab.clock.pending).toBe(0);
+  });
+
   it('002-2: 300 BMCs on one socket with room for 50 sessions', async () => {
     const clock = new VirtualClock();
     const network = new FakeNetwork(clock);
