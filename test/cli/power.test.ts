@@ -1,7 +1,7 @@
 /** bmctl power, boot, sensors, sel, console and bmc against the simulated BMC on loopback, without any server. */
 import { X509Certificate } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
+import { type Clock, silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
@@ -178,6 +178,20 @@ describe('bmctl bmc', () => {
     expect((await runBmctl(['power', 'status', url, '--user', 'op'], { BMCTL_BMC_PASSWORD: 'a-password-of-twenty' })).out).toBe('off');
     expect((await bmctl('bmc', 'reset', url)).code).toBe(6);
     expect((await bmctl('bmc', 'reset', url, '--yes')).out).toBe('The BMC restarts.');
+  });
+
+  it('a BMC that restarts before it answers has restarted; one that is silent to the log-in has not', async () => {
+    const quick: Clock = {
+      now: () => nodeClock.now(),
+      monotonic: () => nodeClock.monotonic() * 100,
+      after: (delayMs, callback) => nodeClock.after(delayMs / 100, callback),
+    };
+    const reset = () => runBmctl(['bmc', 'reset', url, '--yes'], ENV, '', { clock: quick });
+    bmc.faults.restartsUnanswered = true;
+    expect(await reset()).toEqual({ code: 0, out: 'The BMC restarts.', err: '' });
+    expect(bmc.count(6, 2)).toBe(1);
+    bmc.faults.dead = true;
+    expect(await reset()).toMatchObject({ code: 3, err: expect.stringContaining('IPMI_NO_ANSWER') });
   });
 });
 

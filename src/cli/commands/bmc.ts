@@ -1,4 +1,5 @@
 /** bmctl bmc: the controllers themselves. By URL: what one is, its network and users. Through the API: how it stands with all of them. */
+import { CodedError } from 'cdk8s-baremetal-contract';
 import {
   coldReset,
   completionCodeOf,
@@ -12,7 +13,7 @@ import {
   testPassword,
 } from 'cdk8s-baremetal-runtime/power/ipmi/index';
 import { type Command, InvalidArgumentError } from 'commander';
-import { asking, IPMI_TARGET, type TargetFlags, withIpmi } from '../bmc-target.ts';
+import { asking, IPMI_TARGET, type IpmiDesk, type TargetFlags, withIpmi } from '../bmc-target.ts';
 import { commandErrors } from '../errors.ts';
 import { ExitError, exitCode } from '../exit-codes.ts';
 import type { CommandContext } from '../node-commands.ts';
@@ -164,9 +165,21 @@ export function registerBmc(program: Command, world: Surroundings, context: () =
     .option('-y, --yes', 'its sessions and consoles end')
     .action(async (url: string, flags: TargetFlags & { yes?: boolean }) => {
       if (!flags.yes) throw unconfirmed('restarting a BMC');
-      await withIpmi(world, { url, flags, privilege: 'administrator', what: 'bmc reset' }, ({ run }) => run(coldReset));
+      await withIpmi(world, { url, flags, privilege: 'administrator', what: 'bmc reset' }, (desk) => restart(desk, world.signal));
       tell({ reset: true }, 'The BMC restarts.');
     });
+}
+
+/** Section 20.2: a BMC may restart before it could answer. It let the user in and raised the session a moment ago, so its silence is the restart. */
+async function restart({ gateway, access }: IpmiDesk, signal: AbortSignal): Promise<void> {
+  const session = await gateway.session(access, signal);
+  try {
+    await session.run(coldReset, signal);
+  } catch (error) {
+    if (!(error instanceof CodedError && error.code === 'IPMI_NO_ANSWER' && error.message.includes(coldReset.name))) throw error;
+  } finally {
+    await session.close();
+  }
 }
 
 async function hidden({ terminal }: Surroundings, question: string): Promise<() => string> {

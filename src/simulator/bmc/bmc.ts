@@ -149,8 +149,10 @@ export class SimulatedBmc {
         reservation = (reservation % 0xffff) + 1;
         return reservation;
       },
-      // the answer goes out first
-      restart: () => void clock.after(1, () => this.restart(this.faults.restartMs)),
+      restart: () => {
+        if (this.faults.restartsUnanswered) this.faults.dropReplies += 1;
+        clock.after(1, () => this.restart(this.faults.restartMs)); // the answer goes out first
+      },
     };
     const pendingTimeoutMs = PENDING_TIMEOUT_MS;
     this.sessions = new BmcSessions({

@@ -33,6 +33,8 @@ export interface BmcFaults {
   sdrPieceBytes: number;
   /** After Cold Reset it is silent for so long. */
   restartMs: number;
+  /** It restarts before it could answer Cold Reset, as many do. */
+  restartsUnanswered: boolean;
   /** No answer to anything, as with the cable pulled. */
   dead: boolean;
 }
@@ -56,6 +58,7 @@ export function noFaults(): BmcFaults {
     sdrReservationsLost: 0,
     sdrPieceBytes: 255,
     restartMs: 0,
+    restartsUnanswered: false,
     dead: false,
   };
 }
