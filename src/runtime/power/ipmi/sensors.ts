@@ -135,11 +135,12 @@ export async function readSensor(run: RunCommand, record: SensorRecord, signal?:
   try {
     const reading = await run(getSensorReading(number, lun), signal);
     if (!reading.available) return without('the BMC has no reading now');
-    if (eventType !== 0x01 || !analog) {
+    if (eventType !== 0x01) {
       const states = bits(reading.states & 0x7fff).map((offset) => stateName(eventType, sensorType, offset));
       const value = analog && (await converted(run, record, reading.raw, signal));
       return { ...known, value, health: 'ok', states, thresholds: {} };
     }
+    if (!analog) return { ...known, health: healthOf(reading.states), states: [], thresholds: {} };
     const raw = await optional(run(getSensorThresholds(number, lun), signal), analog.thresholds);
     const thresholds: Record<string, number> = {};
     for (const [threshold, byte] of Object.entries(raw)) {

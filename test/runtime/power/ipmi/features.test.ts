@@ -14,6 +14,7 @@ import {
   readLanParameters,
   readSdrs,
   readSel,
+  readSensor,
   readSensors,
   readUsers,
   SolConsole,
@@ -84,6 +85,17 @@ describe('sensors', () => {
     const records = await lab.clock.until(readSdrs(runIn(lab)));
     expect(records).toHaveLength(8);
     await lab.close();
+  });
+
+  it('a sensor with thresholds and without a number tells by its health which it crossed', async () => {
+    const head = { owner: 0x20, lun: 0, number: 9, entity: 7, entityInstance: 1, readableMask: 0x3f };
+    const record = { kind: 'sensor' as const, id: 1, name: 'VRM', ...head, sensorType: 1, eventType: 1 };
+    const answering = (comparison: number): RunCommand => {
+      return async (command) => command.parse(Buffer.from([0, 0xc0, 0xc0 | comparison])); // Table 35-15: bits 7:6 are sent as 1
+    };
+    expect(await readSensor(answering(0), record)).toMatchObject({ health: 'ok', states: [] });
+    expect(await readSensor(answering(0b001000), record)).toMatchObject({ health: 'warning', states: [] });
+    expect(await readSensor(answering(0b011000), record)).toMatchObject({ health: 'critical', states: [] });
   });
 
   it('a BMC without sensors has none', async () => {
