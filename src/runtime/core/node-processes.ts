@@ -5,6 +5,9 @@ import type { Processes } from './processes.ts';
 /** What a program may say before the rest is dropped. */
 const OUTPUT_LIMIT_CHARS = 256 * 1024;
 
+/** What a program starts and leaves behind (a machine, the connection that ssh shares) may hold its output open as long as it lives: no more is waited for then. */
+const OUTPUT_AFTER_EXIT_MS = 500;
+
 /** What ssh and virsh need. The rest stays here: a daemon's own environment may hold passwords, which are no business of other programs. */
 const PASSED_ON = /^(?:PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|SSH_AUTH_SOCK|XDG_RUNTIME_DIR|LIBVIRT_DEFAULT_URI|VBOX_[A-Z_]+)$/;
 
@@ -30,28 +33,35 @@ export const nodeProcesses: Processes = {
         child[name].setEncoding('utf8').on('data', (chunk: string) => {
           if (output[name].length < OUTPUT_LIMIT_CHARS) output[name] += chunk;
         });
-      let failure: unknown;
+      let leftBehind: NodeJS.Timeout | undefined;
+      const settle = (work: () => void): void => {
+        clearTimeout(timer);
+        clearTimeout(leftBehind);
+        child.removeAllListeners('exit');
+        signal?.removeEventListener('abort', onAbort);
+        child.stdout.destroy();
+        child.stderr.destroy();
+        work();
+      };
       const kill = (reason: unknown): void => {
-        failure ??= reason;
-        if (child.pid === undefined) return;
-        try {
-          process.kill(-child.pid, 'SIGKILL');
-        } catch {
-          // gone already
+        if (child.pid !== undefined) {
+          try {
+            process.kill(-child.pid, 'SIGKILL');
+          } catch {
+            // gone already
+          }
         }
+        settle(() => reject(reason));
       };
       const timer = setTimeout(() => kill(new Error(`${program} did not end within ${limitMs / 1000} s`)), limitMs);
       const onAbort = (): void => kill(signal?.reason);
       signal?.addEventListener('abort', onAbort, { once: true });
-      const settle = (work: () => void): void => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', onAbort);
-        work();
-      };
+      const ended = (code: number | null): void => settle(() => resolve({ exitCode: code ?? undefined, ...output }));
       child.once('error', (error) => settle(() => reject(error)));
-      child.once('close', (code) =>
-        settle(() => (failure === undefined ? resolve({ exitCode: code ?? undefined, ...output }) : reject(failure))),
-      );
+      child.once('close', ended);
+      child.once('exit', (code) => {
+        leftBehind = setTimeout(ended, OUTPUT_AFTER_EXIT_MS, code);
+      });
     });
   },
 };

@@ -261,6 +261,20 @@ describe('VirtualPower', () => {
   });
 });
 
+it.each([
+  { name: 'ends', last: 'echo on', limitMs: 20_000, ends: true },
+  { name: 'hangs', last: 'sleep 60', limitMs: 500, ends: false },
+])('a program that $name, and leaves one behind that holds its output: a machine, or a connection that ssh shares', async (program) => {
+  const directory = await mkdtemp(join(tmpdir(), 'left-behind-'));
+  const pid = join(directory, 'pid');
+  const args = ['-c', `setsid sleep 60 & echo $! > ${pid}; ${program.last}`];
+  const run = nodeProcesses.run({ program: 'sh', args, limitMs: program.limitMs });
+  if (program.ends) expect(await run).toEqual({ exitCode: 0, stdout: 'on\n', stderr: '' });
+  else await expect(run).rejects.toThrow('did not end within 0.5 s');
+  process.kill(Number(await readFile(pid, 'utf8')), 'SIGKILL');
+  await rm(directory, { recursive: true });
+});
+
 it('002-2: other programs see no passwords of the environment, and speak untranslated', async () => {
   process.env.BMS_TEST_PASSWORD = 'hunter2';
   const { stdout } = await nodeProcesses.run({ program: 'env', args: [], limitMs: 5_000 });
