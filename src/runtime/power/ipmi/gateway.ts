@@ -98,8 +98,9 @@ export class IpmiGateway {
     return this.#line(checked).dedicated(checked, signal);
   }
 
-  /** Every BMC that was asked so far. */
+  /** Every BMC that was asked within a day. */
   statuses(): readonly BmcStatus[] {
+    this.#prune();
     return [...this.#lines.values()].map((line) => line.status);
   }
 

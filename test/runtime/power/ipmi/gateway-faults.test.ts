@@ -6,6 +6,17 @@ import { describe, expect, it } from 'vitest';
 import { failure, makeLab, seededRandom } from '../support.ts';
 
 describe('what must not happen', () => {
+  it('a BMC that nobody asks any more, since its machine or its address is gone, is not shown and counted for ever', async () => {
+    const lab = await makeLab({ gateway: { schedule: () => [1] } });
+    for (let i = 0; i < 3; i++) await failure(lab, new IpmiPower(lab.gateway, lab.access({ address: '10.1.0.9' })).status());
+    await lab.clock.advance(23 * 3_600_000);
+    expect(await lab.clock.until(new IpmiPower(lab.gateway, lab.access()).status())).toBe('off');
+    expect(lab.gateway.statuses().map(({ state }) => state)).toEqual(['resting', 'answering']);
+    await lab.clock.advance(2 * 3_600_000);
+    expect(lab.gateway.statuses().map(({ bmc }) => bmc)).toEqual(['10.0.0.20:623']);
+    await lab.close();
+  });
+
   it('002-2: a probe that a stop holds back leaves the breaker free for the next', async () => {
     const stops = new MemoryStopKeeper();
     const lab = await makeLab({ gateway: { schedule: () => [100], stops } });
