@@ -21,6 +21,8 @@ export interface KeptSessionOptions {
   onSessionEnd(): void;
 }
 
+const LOOK_AGAIN_MS = 1000;
+
 export class KeptSession {
   /** Aborts when the line ends. */
   readonly life: AbortSignal;
@@ -173,7 +175,8 @@ export class KeptSession {
   #watch(): void {
     const { clock, keepAliveMs, idleCloseMs } = this.#options;
     const quietMs = clock.monotonic() - this.lastTrafficMs;
-    this.#timer = clock.after(Math.max(Math.min(keepAliveMs, idleCloseMs) - quietMs, 1), () => void this.#tick());
+    const leastMs = this.#queue.inside > 0 ? LOOK_AGAIN_MS : 1; // a command under way is traffic only when it ends
+    this.#timer = clock.after(Math.max(Math.min(keepAliveMs, idleCloseMs) - quietMs, leastMs), () => void this.#tick());
   }
 
   async #tick(): Promise<void> {

@@ -2,10 +2,25 @@
 import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { IpmiPower, PowerDrivers, Secret } from 'cdk8s-baremetal-runtime/power/index';
 import { checkAccess, MemoryStopKeeper } from 'cdk8s-baremetal-runtime/power/ipmi/index';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { failure, makeLab, seededRandom } from '../support.ts';
 
 describe('what must not happen', () => {
+  it('002-2: a keep-alive that is due while a command hangs does not keep the processor busy', async () => {
+    const lab = await makeLab();
+    const power = new IpmiPower(lab.gateway, lab.access());
+    await lab.clock.until(power.status());
+    await lab.clock.advance(29_000);
+    lab.bmc.faults.dead = true;
+    const hanging = failure(lab, power.status());
+    const set = vi.spyOn(lab.clock, 'after');
+    await lab.clock.advance(6_000);
+    expect(set.mock.calls.length).toBeLessThan(20);
+    lab.bmc.faults.dead = false;
+    await hanging;
+    await lab.close();
+  });
+
   it('a BMC that nobody asks any more, since its machine or its address is gone, is not shown and counted for ever', async () => {
     const lab = await makeLab({ gateway: { schedule: () => [1] } });
     for (let i = 0; i < 3; i++) await failure(lab, new IpmiPower(lab.gateway, lab.access({ address: '10.1.0.9' })).status());
