@@ -67,10 +67,10 @@ export class StoredStops implements StopKeeper {
   }
 }
 
-/** Ids of records are names in Kubernetes too. */
+/** Ids of records are names in Kubernetes too. One sign for one: where an IPv6 address leaves out its zeros is what tells two apart. */
 function idOf(bmc: string): string {
   return bmc
     .toLowerCase()
-    .replaceAll(/[^a-z0-9.]+/g, '-')
+    .replaceAll(/[^a-z0-9.]/g, '-')
     .replaceAll(/^[-.]+|[-.]+$/g, '');
 }

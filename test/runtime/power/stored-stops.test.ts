@@ -28,6 +28,15 @@ describe('stored stops', () => {
     expect(record).toBeUndefined();
   });
 
+  it('002-2: addresses that differ in where their zeros are have stops of their own', async () => {
+    const stops = new StoredStops(new MemoryStore());
+    await stops.swap('[fd00::1:2]:623', undefined, stop(1));
+    await stops.wake('[fd00::1:2]:623', 1);
+    expect(await stops.read('[fd00:1::2]:623')).toBeUndefined();
+    expect(await stops.wokenAt('[fd00:1::2]:623')).toBeUndefined();
+    expect(await stops.read('[fd00::1:2]:623')).toMatchObject({ probeAtMs: 1 });
+  });
+
   it('002-2: a restarted daemon keeps to the stop that it wrote before; the password is nowhere in it', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'stops-'));
     const open = (): Store => openStore(`sqlite://${join(directory, 'bms.sqlite')}`, { clock: nodeClock });
