@@ -22,6 +22,7 @@ import {
 } from './commands.ts';
 import type { IpmiGateway } from './gateway.ts';
 import { quirksOf } from './quirks.ts';
+import { unlessAborted } from './turnstile.ts';
 
 export class IpmiPower implements PowerManager {
   readonly #gateway: IpmiGateway;
@@ -57,8 +58,9 @@ export class IpmiPower implements PowerManager {
    * optional in the specification and missing in many BMCs.
    */
   async setBootDevice(device: BootDevice, options: BootDeviceOptions, signal?: AbortSignal): Promise<void> {
-    const claimed = await this.#optional(setBootOption(BootParameter.setInProgress, Uint8Array.of(1)), signal);
+    let claimed: boolean | undefined;
     try {
+      claimed = await this.#optional(setBootOption(BootParameter.setInProgress, Uint8Array.of(1)), signal);
       await this.#optional(setBootOption(BootParameter.validBitClearing, Uint8Array.of(KEEP_ON_TIMEOUT)), signal);
       await this.#optional(setBootOption(BootParameter.infoAcknowledge, ACKNOWLEDGE_BIOS), signal);
       const selector = await this.#selector(device, options, signal);
@@ -66,8 +68,15 @@ export class IpmiPower implements PowerManager {
       await this.#run(setBootOption(BootParameter.bootFlags, encodeBootFlags(flags)), signal);
       await this.#verify(device, flags, signal);
     } finally {
-      if (claimed) await this.#optional(setBootOption(BootParameter.setInProgress, Uint8Array.of(0)), signal);
+      if (claimed ?? signal?.aborted) await this.#release(signal); // who gave up before the answer may have claimed it
     }
+  }
+
+  /** Also for a caller that gave up, who does not wait for it: a BMC that stays claimed refuses the next one's settings. */
+  async #release(signal: AbortSignal | undefined): Promise<void> {
+    const released = this.#optional(setBootOption(BootParameter.setInProgress, Uint8Array.of(0)), undefined);
+    if (!signal?.aborted) await unlessAborted(released, signal);
+    else released.catch(() => undefined);
   }
 
   /**

@@ -1,11 +1,26 @@
 /** Ways by which a gateway could do harm or stop for ever. */
 import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { IpmiPower, PowerDrivers, Secret } from 'cdk8s-baremetal-runtime/power/index';
-import { checkAccess, MemoryStopKeeper } from 'cdk8s-baremetal-runtime/power/ipmi/index';
+import { checkAccess, getBootOption, MemoryStopKeeper } from 'cdk8s-baremetal-runtime/power/ipmi/index';
 import { describe, expect, it, vi } from 'vitest';
 import { failure, makeLab, seededRandom } from '../support.ts';
 
 describe('what must not happen', () => {
+  it('002-2: who gives up in the middle of setting the boot device does not leave the boot options claimed', async () => {
+    const lab = await makeLab();
+    const power = new IpmiPower(lab.gateway, lab.access());
+    await lab.clock.until(power.status());
+    const caller = new AbortController();
+    const set = failure(lab, power.setBootDevice('pxe', { persistent: false }, caller.signal));
+    while (lab.bmc.count(0, 8) === 0) await lab.clock.advance(0.1); // the claim
+    caller.abort(new Error('the daemon is closing'));
+    expect(await set).toContain('the daemon is closing');
+    await lab.clock.advance(100);
+    const claim = await lab.clock.until(lab.gateway.run(lab.access(), getBootOption(0)));
+    expect(claim[0]).toBe(0);
+    await lab.close();
+  });
+
   it('002-2: a keep-alive that is due while a command hangs does not keep the processor busy', async () => {
     const lab = await makeLab();
     const power = new IpmiPower(lab.gateway, lab.access());
