@@ -7,7 +7,7 @@ import type { SolConsole } from 'cdk8s-baremetal-runtime/power/ipmi/index';
 import { CONSOLE_HELP, ConsoleKeys } from './console-keys.ts';
 
 export interface ConsoleTypingOptions {
-  readonly serial: Pick<SolConsole, 'write' | 'sendBreak' | 'close' | 'room' | 'queued'>;
+  readonly serial: Pick<SolConsole, 'write' | 'sendBreak' | 'close' | 'room' | 'queued' | 'ended'>;
   readonly clock: Clock;
   note(text: string): void;
 }
@@ -20,9 +20,13 @@ export class ConsoleTyping {
   readonly #keys = new ConsoleKeys();
   #stuck = false;
   #dropped = 0;
+  #over = false;
 
   constructor(options: ConsoleTypingOptions) {
     this.#options = options;
+    void options.serial.ended.then(() => {
+      this.#over = true;
+    });
   }
 
   /** For `Terminal.raw`: the promise settles when more may be read. */
@@ -63,6 +67,7 @@ export class ConsoleTyping {
     note(`\rThe BMC takes no characters; ${serial.queued} wait, and what is typed from now on is dropped. Ctrl-] . ends the console.\r`);
     void free.then(() => {
       this.#stuck = false;
+      if (this.#over) return; // let go, not taken
       note(`\rThe BMC takes characters again; ${this.#dropped} were dropped.\r`);
       this.#dropped = 0;
     });

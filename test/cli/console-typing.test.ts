@@ -5,6 +5,7 @@ import { VirtualClock } from '../runtime/power/support.ts';
 
 function typing() {
   const clock = new VirtualClock();
+  const end = Promise.withResolvers<Error | undefined>();
   const serial = {
     queued: 0,
     breaks: 0,
@@ -28,7 +29,10 @@ function typing() {
     },
     async close() {
       this.closed = true;
+      this.full?.resolve(); // who waits for room is let go
+      end.resolve(undefined);
     },
+    ended: end.promise,
   };
   const notes: string[] = [];
   const keyboard = new ConsoleTyping({ serial, clock, note: (text) => notes.push(text.trim()) });
@@ -72,4 +76,15 @@ it('002-2: a BMC that takes nothing does not lock the keyboard: it says so, and 
   expect(serial.queued).toBe(4);
   type('\x1d.');
   expect(serial.closed).toBe(true);
+});
+
+it('a console that ends while the BMC takes nothing is not said to go on', async () => {
+  const { clock, serial, notes, type } = typing();
+  const more = type('x'.repeat(150));
+  await clock.advance(3000);
+  await more;
+  type('lost\x1d.');
+  await clock.advance(0);
+  expect(serial.closed).toBe(true);
+  expect(notes).toEqual([expect.stringContaining('takes no characters; 150 wait')]);
 });
