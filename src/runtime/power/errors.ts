@@ -137,7 +137,7 @@ export const powerErrors = defineErrors('POWER', {
   }),
   IPMI_IMPOSTOR: entry<Bmc & { user: string }>({
     message: ({ bmc, user }) => `BMC ${bmc} accepted "${user}" but could not prove that it knows the password itself`,
-    cure: 'Check who answers at this address: the machine there is not the BMC, or something changes its packets',
+    cure: 'Clear the K_G key of the BMC (two-key log-in), which is not supported and looks like this; else check who answers at this address, or what changes its packets',
   }),
   IPMI_COMPLETION: entry<Bmc & { command: string; completion: string }>({
     message: ({ bmc, command, completion }) => `BMC ${bmc} answered ${command} with ${completion}`,
