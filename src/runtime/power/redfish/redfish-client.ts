@@ -36,6 +36,13 @@ export interface RedfishClientOptions {
   readonly taskMs?: number;
 }
 
+interface RedfishRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly body?: object;
+  readonly etag?: string | undefined;
+}
+
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -77,7 +84,19 @@ export class RedfishClient {
   }
 
   /** Errors: REDFISH_*, and IPMI_AUTH_HELD and IPMI_BMC_RESTING of whatever is left alone. Answers of 400 and above are REDFISH_REFUSED but 412. */
-  async ask(request: { method: string; path: string; body?: object; etag?: string | undefined }, signal?: AbortSignal): Promise<Answer> {
+  async ask(request: RedfishRequest, signal?: AbortSignal): Promise<Answer> {
+    const first = await this.#turn(request, signal);
+    // between its looks at a task it lets others go: a service may have many machines
+    const answer = first.status === 202 ? await this.#awaitTask(first, signal) : first;
+    const what = `${request.method} ${request.path}`;
+    if (answer.status === 412) return answer;
+    if (answer.status === 401 || answer.status === 403)
+      throw powerErrors.REDFISH_PRIVILEGE({ ...this.#who(), what, why: refusalText(answer) });
+    if (answer.status >= 400) throw powerErrors.REDFISH_REFUSED({ bmc: this.bmc, what, why: refusalText(answer) });
+    return answer;
+  }
+
+  async #turn(request: RedfishRequest, signal: AbortSignal | undefined): Promise<Answer> {
     await this.#queue.enter(signal);
     try {
       if (this.#breaker.state === 'open' && (await this.#options.guard.woken())) this.#breaker.answered();
@@ -108,10 +127,7 @@ export class RedfishClient {
     }
   }
 
-  async #askLoggedIn(
-    request: { method: string; path: string; body?: object; etag?: string | undefined },
-    signal: AbortSignal | undefined,
-  ): Promise<Answer> {
+  async #askLoggedIn(request: RedfishRequest, signal: AbortSignal | undefined): Promise<Answer> {
     const { method, path, body, etag } = request;
     const headers: Readonly<Record<string, string>> = etag === undefined ? {} : { 'if-match': etag };
     const fresh = this.#login === undefined;
@@ -127,11 +143,6 @@ export class RedfishClient {
       this.#login = undefined;
       await this.#refused();
     }
-    if (answer.status === 202) answer = await this.#awaitTask(answer, signal);
-    if (answer.status === 412) return answer;
-    if (answer.status === 401 || answer.status === 403)
-      throw powerErrors.REDFISH_PRIVILEGE({ ...this.#who(), what: `${method} ${path}`, why: refusalText(answer) });
-    if (answer.status >= 400) throw powerErrors.REDFISH_REFUSED({ bmc: this.bmc, what: `${method} ${path}`, why: refusalText(answer) });
     return answer;
   }
 
@@ -204,7 +215,7 @@ export class RedfishClient {
       const askedS = Number(answer.headers['retry-after']);
       await sleep(clock, Math.min(Math.max(Number.isFinite(askedS) ? askedS * 1000 : 1000, 100), 30_000), signal);
       if (clock.monotonic() > untilMs) throw powerErrors.REDFISH_TASK({ bmc, why: `it did not end in ${taskMs / 1000} s` });
-      answer = await this.#send('GET', this.#pathOf(monitor), this.#authorization(), undefined, signal);
+      answer = await this.#turn({ method: 'GET', path: this.#pathOf(monitor) }, signal);
       const state = String(answer.json.TaskState ?? '');
       if (FAILED.has(state)) throw powerErrors.REDFISH_TASK({ bmc, why: `${state}: ${refusalText(answer)}` });
       if (answer.status === 404) return { ...answer, status: 200 }; // done and forgotten

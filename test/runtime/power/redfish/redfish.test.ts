@@ -89,6 +89,18 @@ describe('manners', () => {
     expect(service.logIns.bad).toBe(2);
   });
 
+  it('002-2: one machine whose task takes a minute does not keep the others of its service waiting, nor does a token that runs out meanwhile end it', async () => {
+    const { clock, service, chassis, open } = redfishLab({ faults: { taskMs: 60_000 } });
+    const switching = open().on();
+    await clock.advance(2_000);
+    const beganMs = clock.monotonic();
+    expect(await clock.until(open().status())).toBe('off');
+    expect(clock.monotonic() - beganMs).toBeLessThan(1_000);
+    service.endSessions();
+    await clock.until(switching);
+    expect(chassis.powered).toBe(true);
+  });
+
   it('002-2: a person ends the rest of a silent service', async () => {
     const { clock, state, open, codeOf, gateway } = redfishLab();
     const power = open();
