@@ -160,6 +160,7 @@ describe('bmctl sensors and sel', () => {
     bmc.log.add({ sensorType: 15, sensor: 1, eventType: 0x6f, offset: 0, generator: 0x31 }); // of the firmware, whose numbers are its own
     expect((await bmctl('sel', 'list', url, '--last', '1')).out).toMatch(/sensor 1\s+system firmware progress/);
     expect((await json('sel', 'list', url, '--last', '1')).entries).toMatchObject([{ id: 3, sensorName: null }]);
+    for (const count of ['0', 'two', '-1']) expect(await bmctl('sel', 'list', url, '--last', count)).toMatchObject({ code: 2, out: '' });
     expect((await bmctl('sel', 'clear', url)).code).toBe(6);
     expect(await json('sel', 'info', url)).toMatchObject({ entries: 3 });
     expect((await bmctl('sel', 'clear', url, '--yes')).out).toBe('The log is empty.');

@@ -9,7 +9,7 @@ import {
   type SelEvent,
   type SensorRecord,
 } from 'cdk8s-baremetal-runtime/power/ipmi/index';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { asking, IPMI_TARGET, type TargetFlags, withIpmi } from '../bmc-target.ts';
 import type { Surroundings } from '../surroundings.ts';
 import { table } from '../table.ts';
@@ -20,7 +20,7 @@ export function registerSel(program: Command, world: Surroundings): void {
   const sel = program.command('sel').description('the system event log of a machine, by the URL of its BMC');
   asking(sel.command('list').description('its entries, oldest first'))
     .argument('<url>', IPMI_TARGET)
-    .option('--last <count>', 'only so many, the newest', Number)
+    .option('--last <count>', 'only so many, the newest', countOf)
     .action(async (url: string, flags: TargetFlags & { last?: number }) => {
       const { entries, nameOf } = await withIpmi(world, { url, flags, privilege: 'user', what: 'sel list' }, async ({ run }) => {
         const found: SelEntry[] = [];
@@ -83,4 +83,9 @@ function keyOfEvent({ generator, sensor }: SelEvent): string {
 function when({ at, sinceStart }: SelEntry): string {
   if (at !== undefined) return isoTime(at * 1000);
   return sinceStart === undefined ? '-' : `${sinceStart} s after the BMC's start`;
+}
+
+function countOf(text: string): number {
+  if (!/^[1-9]\d{0,4}$/.test(text)) throw new InvalidArgumentError('It must be a whole number above 0.');
+  return Number(text);
 }
