@@ -61,6 +61,36 @@ describe('stored stops', () => {
     rmSync(directory, { recursive: true, force: true });
   });
 
+  it('002-2: a store that takes no writes for hours costs a BMC no more tries than one that does', async () => {
+    const store = new MemoryStore();
+    let full = false;
+    const writes = (target: Store, name: 'create' | 'update' | 'delete') => {
+      const work = target[name].bind(target) as (...args: unknown[]) => Promise<unknown>;
+      Object.assign(target, { [name]: (...args: unknown[]) => (full ? Promise.reject(new Error('disk full')) : work(...args)) });
+    };
+    for (const name of ['create', 'update', 'delete'] as const) writes(store, name);
+    const lab = await makeLab({ gateway: { stops: new StoredStops(store) } });
+    const power = new IpmiPower(lab.gateway, lab.access({ password: 'stale' }));
+    const tries = async (minutes: number): Promise<number> => {
+      let refused = 0;
+      for (let minute = 0; minute < minutes; minute++) {
+        if ((await failure(lab, power.status())) === 'IPMI_WRONG_PASSWORD') refused += 1;
+        await lab.clock.advance(60_000);
+      }
+      return refused;
+    };
+    full = true;
+    expect(await tries(180)).toBeLessThanOrEqual(3);
+    full = false;
+    expect(await tries(180)).toBeLessThanOrEqual(3);
+    expect(await lab.clock.until(new IpmiPower(lab.gateway, lab.access()).status())).toBe('off');
+    const [stopped] = await store.list(bmcStopKind);
+    expect(stopped?.value).toMatchObject({ code: 'IPMI_WRONG_PASSWORD' });
+    await lab.clock.until(lab.gateway.retry('10.0.0.20:623'));
+    expect(await store.list(bmcStopKind)).toEqual([]);
+    await lab.close();
+  });
+
   it('002-2: a person who says "try again" on one replica ends the rest on the other', async () => {
     const store = new MemoryStore();
     const lab = await makeLab({ gateway: { schedule: () => [100], stops: new StoredStops(store) } });
