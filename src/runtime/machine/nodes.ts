@@ -103,6 +103,10 @@ async function add(context: NodesContext, request: AddRequest): Promise<Stored<N
     });
   validated(() => draft(1));
   if (!incomplete) requireSizes(request.properties);
+  const uuidTaken = (by: NodeRecord): Error => machineErrors.MACHINE_TAKEN({ what: 'uuid', value: uuid, by: by.name });
+  // Before anything is written under its name: the password of the machine that is there must stay.
+  const there = request.uuid === undefined ? undefined : await store.get(nodeKind, uuid);
+  if (there !== undefined) throw uuidTaken(there.value);
 
   const taken: string[] = [];
   try {
@@ -119,7 +123,7 @@ async function add(context: NodesContext, request: AddRequest): Promise<Stored<N
     if ('password' in request.bmc) await secrets.write(passwordRef, request.bmc.password);
     const created = await store.create(nodeKind, uuid, draft(number));
     if (created.outcome === 'stored') return created.record;
-    throw machineErrors.MACHINE_TAKEN({ what: 'uuid', value: uuid, by: created.current.value.name });
+    throw uuidTaken(created.current.value);
   } catch (error) {
     // A machine of this uuid that is there already, or that another replica has enrolled meanwhile, keeps what is its own.
     const standing = (await store.get(nodeKind, uuid))?.value;

@@ -68,6 +68,16 @@ describe('002-9: enrolment', () => {
     ]);
   });
 
+  it('is refused for the uuid of another machine, whose password stays', async () => {
+    const site = context();
+    const { id, value } = await enrol(site, { name: 'a', macs: ['02:00:00:00:00:aa'], properties, bmc });
+    const other = { ...bmc, address: '10.0.1.6', password: new Secret('of another machine') };
+    const request = { uuid: id, name: 'b', macs: ['02:00:00:00:00:bb'], properties, bmc: other };
+    await expect(enrol(site, request)).rejects.toMatchObject({ code: 'MACHINE_TAKEN', message: expect.stringContaining('machine a') });
+    expect((await site.secrets.read(value.bmc.passwordRef)).reveal()).toBe('hunter2!');
+    expect((await site.store.list(reservationKind)).map(({ id: held }) => held)).not.toContain('name.b');
+  });
+
   it('of two enrolments of one machine at once exactly one succeeds', async () => {
     const site = context();
     const results = await Promise.allSettled(
