@@ -2,8 +2,8 @@
 import { unicastMac } from 'cdk8s-baremetal-contract/addresses';
 import type { Clock } from '../core/clock.ts';
 import { machineErrors, type NodeRecord, nodeKind, reservationKind } from '../machine/index.ts';
-import { release, takenBy } from '../machine/reservations.ts';
-import { modify, type Store, type Stored } from '../store/index.ts';
+import { release, reservedBy, takenBy } from '../machine/reservations.ts';
+import { type ModifyResult, modify, type Store, type Stored } from '../store/index.ts';
 import { apiErrors, Refusal } from './errors.ts';
 
 interface Context {
@@ -50,10 +50,14 @@ export async function removeInterface({ store }: Context, nodeId: string, given:
 }
 
 /**
- * Makes what the corrected machine shall have (its BMC's address) its own, then does `work`, then lets go of what it had before; of the
- * new one, when `work` fails. Throws API_REFUSED when another machine has it.
+ * Makes what the corrected machine shall have (its BMC's address) its own, then does `work`, then lets go of what the machine does not have by
+ * then; of the new one, when `work` fails. Throws API_REFUSED when another machine has it.
  */
-export async function reserving<T>({ store, clock }: Context, corrected: NodeRecord, work: () => Promise<T>): Promise<T> {
+export async function reserving(
+  { store, clock }: Context,
+  corrected: NodeRecord,
+  work: () => Promise<ModifyResult<NodeRecord>>,
+): Promise<ModifyResult<NodeRecord>> {
   const held = async () => {
     const mine = await store.list(reservationKind, { where: ({ nodeId }) => nodeId === corrected.uuid });
     return mine.filter(({ id }) => id.startsWith('bmc.'));
@@ -61,18 +65,16 @@ export async function reserving<T>({ store, clock }: Context, corrected: NodeRec
   const before = await held();
   const taken = await takenBy({ store, clock }, corrected);
   if (taken !== undefined) throw new Refusal(apiErrors.API_REFUSED({ reason: taken }));
-  const added = (await held()).filter(({ id }) => !before.some((one) => one.id === id));
-  const letGo = async (records: typeof before): Promise<void> => {
-    for (const one of records) await store.delete(reservationKind, one, one.version);
+  const all = await held();
+  const keepOnly = async (ids: readonly string[]): Promise<void> => {
+    for (const one of all) if (!ids.includes(one.id)) await store.delete(reservationKind, one, one.version);
   };
-  try {
-    const result = await work();
-    if (added.length > 0) await letGo(before);
-    return result;
-  } catch (error) {
-    await letGo(added);
+  const result = await work().catch(async (error: unknown) => {
+    await keepOnly(before.map(({ id }) => id));
     throw error;
-  }
+  });
+  await keepOnly(result.outcome === 'missing' ? [] : reservedBy(result.record.value));
+  return result;
 }
 
 async function change(store: Store, nodeId: string, next: (node: NodeRecord) => NodeRecord): Promise<Stored<NodeRecord>> {

@@ -9,6 +9,12 @@ import { page } from '../../../src/runtime/api/pages.ts';
 import { Harness } from './harness.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
+const enrolment = ({ bmc }: { readonly bmc: { readonly address: string } }) => ({
+  name: 'bm-3',
+  macs: ['52:54:00:00:00:03'],
+  properties: { cpus: 32, memoryMb: 131_072, localGb: 480, cpuArch: 'x86_64' },
+  bmc: { username: 'admin', password: 'correct horse', ...bmc },
+});
 const flavor = { id: 'f-1', cpus: 1, memoryMb: 1, localGb: 1 };
 
 describe('idempotency keys', () => {
@@ -156,6 +162,10 @@ describe('ETag and If-Match', () => {
     const stale = { body: { bmc: { address: '192.0.2.88' } }, headers: { 'if-match': '"0"' } };
     expect((await harness.ask('PATCH', '/v1/nodes/bm-1', stale)).status).toBe(412);
     expect((await harness.ask('PATCH', '/v1/nodes/bm-2', { body: { bmc: { address: '192.0.2.88' } } })).status).toBe(200);
+    // a hypervisor switches many machines: it is nobody's own, and the BMC that it takes the place of is free
+    const virtual = { driver: 'virtual', address: 'virtual+ssh://root@192.0.2.200/bm-2' };
+    expect((await harness.ask('PATCH', '/v1/nodes/bm-2', { body: { bmc: virtual } })).status).toBe(200);
+    expect((await harness.ask('POST', '/v1/nodes', { body: enrolment({ bmc: { address: '192.0.2.88' } }) })).status).toBe(201);
     // half of what a BMC is, e.g. its user alone, keeps its address
     expect((await harness.ask('PATCH', '/v1/nodes/bm-1', { body: { bmc: { username: 'root' } } })).json.bmc).toBe('ipmi://192.0.2.77');
   });
