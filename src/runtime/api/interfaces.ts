@@ -2,7 +2,7 @@
 import { unicastMac } from 'cdk8s-baremetal-contract/addresses';
 import type { Clock } from '../core/clock.ts';
 import { machineErrors, type NodeRecord, nodeKind, reservationKind } from '../machine/index.ts';
-import { release, reservedBy, takenBy } from '../machine/reservations.ts';
+import { release, reserve, reservedBy, takenBy } from '../machine/reservations.ts';
 import { type ModifyResult, modify, type Store, type Stored } from '../store/index.ts';
 import { apiErrors, Refusal } from './errors.ts';
 
@@ -20,11 +20,7 @@ export async function addInterface(
   given: { readonly mac: string; readonly address?: string | undefined },
 ): Promise<Stored<NodeRecord>> {
   const mac = macOf(given.mac);
-  const reserved = await store.create(reservationKind, `mac.${mac}`, { nodeId, at: clock.now() });
-  if (reserved.outcome === 'exists' && reserved.current.value.nodeId !== nodeId) {
-    const holder = await store.get(nodeKind, reserved.current.value.nodeId);
-    throw machineErrors.MACHINE_TAKEN({ what: 'mac', value: mac, by: holder?.value.name ?? reserved.current.value.nodeId });
-  }
+  const isNew = await reserve({ store, clock }, 'mac', mac, nodeId);
   try {
     return await change(store, nodeId, (node) => {
       if (node.interfaces.some((known) => known.mac === mac)) throw machineErrors.MACHINE_TAKEN({ what: 'mac', value: mac, by: node.name });
@@ -32,7 +28,7 @@ export async function addInterface(
       return { ...node, interfaces: [...node.interfaces, { mac, ...(address !== undefined && { address }) }] };
     });
   } catch (error) {
-    if (reserved.outcome === 'stored') await store.delete(reservationKind, reserved.record, reserved.record.version);
+    if (isNew) await release(store, `mac.${mac}`, nodeId);
     throw error;
   }
 }

@@ -52,17 +52,17 @@ export function reservedBy(node: NodeRecord): string[] {
   return [...identities(node), { what: 'number', value: String(node.number) }].map(({ what, value }) => `${what}.${value}`);
 }
 
-/** MACHINE_TAKEN when it is another machine's. */
-export async function reserve({ store, clock }: Context, what: string, value: string, nodeId: string): Promise<void> {
+/** MACHINE_TAKEN when it is another machine's. False: it was its own before. */
+export async function reserve({ store, clock }: Context, what: string, value: string, nodeId: string): Promise<boolean> {
   const id = `${what}.${value}`;
   const mine = { nodeId, at: clock.now() };
   const result = await store.create(reservationKind, id, mine);
-  if (result.outcome === 'stored') return;
+  if (result.outcome === 'stored') return true;
   const { current } = result;
-  if (current.value.nodeId === nodeId) return;
+  if (current.value.nodeId === nodeId) return false;
   const holder = await store.get(nodeKind, current.value.nodeId);
   const abandoned = holder === undefined && clock.now() - current.value.at >= ABANDONED_MS;
-  if (abandoned && (await store.update(reservationKind, { id, value: mine }, current.version)).outcome === 'stored') return;
+  if (abandoned && (await store.update(reservationKind, { id, value: mine }, current.version)).outcome === 'stored') return true;
   // as people write it: ids of records have no colon before a port
   const shown = what === 'bmc' ? value.replace(/_(\d+)$/, ':$1') : value;
   throw machineErrors.MACHINE_TAKEN({ what: NAMES[what] ?? what, value: shown, by: holder?.value.name ?? current.value.nodeId });

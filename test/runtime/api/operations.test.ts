@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { type Operation, type OperationId, operations, roleCovers, roles } from 'cdk8s-baremetal-contract/api/index';
 import { parseTokens, type TokenSource, tokenLine } from 'cdk8s-baremetal-runtime/api/index';
-import type { NodeState } from 'cdk8s-baremetal-runtime/machine/index';
+import { type NodeState, reservationKind } from 'cdk8s-baremetal-runtime/machine/index';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { type AskOptions, Harness } from './harness.ts';
@@ -296,6 +296,20 @@ describe('002-9: enrolment over the API', () => {
     expect((await harness.ask('GET', '/v1/nodes/52:54:00:00:01:01')).json.name).toBe('bm-1');
     await harness.ask('DELETE', '/v1/nodes/bm-1/interfaces/52:54:00:00:01:01');
     expect((await harness.ask('POST', '/v1/nodes/bm-2/interfaces', { body: { mac: '52:54:00:00:01:01' } })).status).toBe(201);
+  });
+
+  it('interfaces: what an enrolment that died had reserved is to be had after a minute', async () => {
+    const harness = new Harness();
+    await harness.machine(1);
+    await harness.store.create(reservationKind, 'mac.52:54:00:00:01:01', { nodeId: 'dead', at: harness.clock.now() });
+    const add = (headers = {}) => harness.ask('POST', '/v1/nodes/bm-1/interfaces', { body: { mac: '52:54:00:00:01:01' }, headers });
+    expect((await add()).status).toBe(409);
+    await harness.clock.runFor(61_000);
+    expect((await add()).status).toBe(201);
+    expect((await harness.ask('GET', '/v1/nodes/52:54:00:00:01:01')).json.name).toBe('bm-1');
+    // asked for again, in whatever way: refused, and still its own
+    expect([(await add()).status, (await add({ 'if-match': '"0"' })).status]).toEqual([409, 412]);
+    expect((await harness.ask('GET', '/v1/nodes/52:54:00:00:01:01')).json.name).toBe('bm-1');
   });
 
   it('interfaces of a machine that is being deployed are left alone', async () => {
