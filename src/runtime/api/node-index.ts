@@ -34,6 +34,8 @@ export class NodeIndex {
   readonly #nodes = new Map<string, IndexedNode>();
   readonly #invalid = new Set<string>();
   readonly #listeners = new Set<(change: NodeChange) => void>();
+  /** Told of while all are read: what is read of these may be older. */
+  #heard: Set<string> | undefined;
   #watch: Watch | undefined;
   #ready: Promise<void> | undefined;
 
@@ -77,16 +79,20 @@ export class NodeIndex {
   async #begin(): Promise<void> {
     // Watch first: what changes while the list is read is told as well.
     this.#watch ??= this.#store.watch(nodeKind, (event) => this.#onEvent(event));
+    const heard = new Set<string>();
+    this.#heard = heard;
     const records = await this.#store.list(nodeKind, { onInvalid: (id, error) => this.#onInvalid(id, error) });
-    for (const record of records) if (!this.#nodes.has(record.id)) this.#nodes.set(record.id, indexed(record));
+    for (const record of records) if (!heard.has(record.id)) this.#nodes.set(record.id, indexed(record));
+    this.#heard = undefined;
   }
 
   #onEvent(event: WatchEvent<NodeRecord>): void {
+    const id = event.type === 'put' ? event.record.id : event.id;
+    this.#heard?.add(id);
     if (event.type === 'invalid') {
-      this.#onInvalid(event.id, event.error);
+      this.#onInvalid(id, event.error);
       return;
     }
-    const id = event.type === 'put' ? event.record.id : event.id;
     this.#invalid.delete(id);
     const before = this.#nodes.get(id);
     if (event.type === 'delete') {

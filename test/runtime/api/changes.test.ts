@@ -2,6 +2,7 @@
 
 import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeKind } from 'cdk8s-baremetal-runtime/machine/index';
+import type { Store } from 'cdk8s-baremetal-runtime/store/index';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { NodeIndex } from '../../../src/runtime/api/node-index.ts';
@@ -229,6 +230,30 @@ describe('pages', () => {
 });
 
 describe('the index of machines', () => {
+  it('keeps nothing of a machine that went while it was read for the first time', async () => {
+    const harness = new Harness();
+    const { store } = harness;
+    const { uuid } = await harness.machine(1);
+    const read = Promise.withResolvers<void>();
+    const slow: Store = new Proxy(store, {
+      get: (object, name) => {
+        const given = Reflect.get(object, name, object);
+        if (name !== 'list') return given.bind(object);
+        return async (...asked: Parameters<Store['list']>) => {
+          const records = await object.list(...asked);
+          await read.promise;
+          return records;
+        };
+      },
+    });
+    const index = new NodeIndex({ store: slow, logger: silentLogger });
+    const begun = index.ready();
+    await harness.ask('DELETE', `/v1/nodes/${uuid}`);
+    read.resolve();
+    await begun;
+    expect(index.list()).toEqual([]);
+  });
+
   it('after any changes is what a fresh reading of the store gives', async () => {
     await fc.assert(
       fc.asyncProperty(

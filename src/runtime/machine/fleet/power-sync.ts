@@ -90,12 +90,16 @@ export class PowerSync {
   /** Resolves when the fleet is known; the first looks follow at once, the last within an interval. */
   async start(): Promise<void> {
     const { store, logger } = this.#options;
+    // What was told meanwhile is newer than what is read.
+    let heard: Set<string> | undefined = new Set();
     this.#watch = store.watch(nodeKind, (event) => {
+      heard?.add(event.type === 'put' ? event.record.id : event.id);
       if (event.type === 'put') this.#put(event.record.value);
       else this.#remove(event.id);
     });
     const onInvalid = (id: string, error: unknown): void => logger.error({ node: id, error: String(error) }, 'the record cannot be read');
-    for (const { value } of await store.list(nodeKind, { onInvalid })) this.#put(value);
+    for (const { id, value } of await store.list(nodeKind, { onInvalid })) if (!heard.has(id)) this.#put(value);
+    heard = undefined;
     this.#tick();
   }
 

@@ -13,7 +13,7 @@ import {
   reportFault,
   setMaintenance,
 } from 'cdk8s-baremetal-runtime/machine/index';
-import { MemoryStore } from 'cdk8s-baremetal-runtime/store/index';
+import { MemoryStore, modify, type Store } from 'cdk8s-baremetal-runtime/store/index';
 import { VirtualClock } from 'cdk8s-baremetal-simulator/clock';
 import { seededRandom } from 'cdk8s-baremetal-simulator/random';
 import fc from 'fast-check';
@@ -168,6 +168,35 @@ describe('power sync', () => {
     await fleet.clock.runFor(2 * MINUTE);
     expect([fleet.lookedAt.length, (await fleet.node(7)).owner]).toEqual([200, second.reconciler.memberId]);
     await fleet.clock.run(second.sync.close());
+  });
+
+  it('what changes or goes while the fleet is read for the first time is known as it is now', async () => {
+    const fleet = new Fleet();
+    const { clock, store, coordination } = fleet;
+    const other = await coordination.join('mgmt-2');
+    await fleet.enrol(2, (number) => ({ owner: other.id, state: number === 1 ? 'deploying' : 'active' }));
+    const slow: Store = new Proxy(store, {
+      get: (object, name) => {
+        const given = Reflect.get(object, name, object);
+        if (name !== 'list') return given.bind(object);
+        return async (...asked: Parameters<Store['list']>) => {
+          const records = await object.list(...asked);
+          await sleep(clock, 1_000);
+          return records;
+        };
+      },
+    });
+    clock.after(500, async () => {
+      await modify(store, nodeKind, 'uuid-1', (node) => ({ ...node, state: 'active' as const }));
+      const gone = await store.get(nodeKind, 'uuid-2');
+      if (gone) await store.delete(nodeKind, gone, gone.version);
+    });
+    const { sync } = await fleet.start({ store: slow });
+    expect(sync.fleet.total).toBe(1);
+    await other.leave();
+    await clock.runFor(2 * MINUTE);
+    expect(new Set(fleet.lookedAt.map(({ node }) => node))).toEqual(new Set(['bm-1']));
+    await clock.run(sync.close());
   });
 
   it('record-follows-bmc: the record and its timeline', async () => {
