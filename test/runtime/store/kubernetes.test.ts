@@ -103,6 +103,21 @@ describe('002-6: the watch of a Kubernetes store', () => {
     expect(events).toEqual(['put a 1', 'delete a', 'put a 2']);
   });
 
+  scenario('a write of its own that is answered after the watch has told its end by another is not told again', async () => {
+    const { events, watcher, other } = await pair();
+    await put(watcher, 'a', 1);
+    fake.after = async (request, response) => {
+      if (request.method === 'PUT') await pass(500);
+      return response;
+    };
+    const written = put(watcher, 'a', 2);
+    await pass(100);
+    await remove(other, 'a');
+    await written;
+    await pass(1000);
+    expect(events).toEqual(['put a 1', 'put a 2', 'delete a']);
+  });
+
   scenario('a write of its own that meets the first list of a watch is told: the list must not take it for known', async () => {
     const store = open();
     const events: string[] = [];

@@ -40,7 +40,7 @@ export class KindFeed {
   readonly #known = new Map<string, { readonly revision: bigint; readonly uid: string }>();
   /** Objects that were deleted from here, by uid, with the number of lists begun by then: what still comes of them is old. */
   readonly #deleted = new Map<string, number>();
-  /** The last objects whose end was told, by uid: the server may tell it before it answers whoever deleted. */
+  /** The last objects whose end was told, by uid: the server may tell it before it answers whoever deleted, or wrote before that. */
   readonly #ended = new Set<string>();
   #lists = 0;
   #started: Promise<void> | undefined;
@@ -204,7 +204,7 @@ export class KindFeed {
 
   #learn(record: RecordObject): void {
     const { kind, id, version, json, revision, uid } = record;
-    if (this.#deleted.has(uid) || (this.#known.get(id)?.revision ?? -1n) >= revision) return;
+    if (this.#deleted.has(uid) || this.#ended.has(uid) || (this.#known.get(id)?.revision ?? -1n) >= revision) return;
     this.#known.set(id, { revision, uid });
     this.#options.tell({ kind, id, version, json });
   }
