@@ -50,6 +50,12 @@ function cuttable(): { replica: LeaseCoordination; cut(): void; mend(): void } {
   };
 }
 
+/** Until `before` is set anew: the API server has no answer to a list. */
+const listsFail = (): void => {
+  const isList = ({ method, path }: HttpRequest): boolean => method === 'GET' && path.endsWith('/leases');
+  group.fake.before = (request) => (isList(request) ? status(503, 'starting') : undefined);
+};
+
 const watched = (replica: Coordination): { changes: () => number } => {
   let changes = 0;
   replica.onChange(() => {
@@ -152,6 +158,19 @@ describe('000-16: members as Leases', () => {
     }
   });
 
+  it('the end of a member that was met before the first list came is told with that list', async () => {
+    const [a, b] = [group.replica(), group.replica()];
+    const member = await run(a.join('node-a'));
+    await pass(100);
+    listsFail();
+    const { changes } = watched(b);
+    expect(await run(b.isAlive(member.id))).toBe(true);
+    await run(member.leave());
+    group.fake.before = () => undefined;
+    await pass(LEASE_MS / 2);
+    expect([changes(), await run(b.isAlive(member.id))]).toEqual([1, false]);
+  });
+
   it('rights that are missing are named', async () => {
     group.fake.before = () =>
       status(403, 'leases.coordination.k8s.io is forbidden: User "bms-admin" cannot create resource "leases"', 'Forbidden');
@@ -240,6 +259,19 @@ describe('000-16: places in line as Leases', () => {
     expect([heldLost, lease.lost.aborted]).toEqual([true, false]);
     expect(at - begun).toBeLessThan(LEASE_MS + 3_000);
     expect(held.lost.reason).toMatchObject({ code: 'COORDINATION_LEASE_LOST' });
+  });
+
+  it('a place that came free before the first list is taken with that list', async () => {
+    const [a, b] = [group.replica(), group.replica()];
+    const held = await run(take(a));
+    listsFail();
+    const begun = group.clock.monotonic();
+    const next = take(b);
+    await pass(100);
+    await run(held.release());
+    group.fake.before = () => undefined;
+    await run(next);
+    expect(group.clock.monotonic() - begun).toBeLessThan(LEASE_MS);
   });
 
   it('answers that are lost leave no place behind', async () => {

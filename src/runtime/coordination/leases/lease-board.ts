@@ -76,8 +76,9 @@ export class LeaseBoard {
     this.#tell(known.lease, undefined);
   }
 
+  /** What the first list finds is the state of things; but what was read or written before it, somebody may have relied on. */
   #tell(was: StoredLease | undefined, is: StoredLease | undefined): void {
-    if (this.#listed && !this.#options.signal.aborted) this.#options.onChange({ was, is });
+    if ((this.#listed || was !== undefined) && !this.#options.signal.aborted) this.#options.onChange({ was, is });
   }
 
   async #expired(seen: StoredLease): Promise<void> {
