@@ -110,7 +110,8 @@ class DirectDeployer implements Pick<Deployer, 'identify' | 'write'> {
     const watch = store.watch(nodeKind, (event) => {
       if ((event.type === 'put' ? event.record.id : event.id) === target.nodeUuid) changed.resolve();
     });
-    const begunAt = clock.now();
+    // By our own clock: the time on the record is that of the replica which was told, and times of day differ and jump.
+    let heard: { readonly word: number | undefined; readonly atMs: number } = { word: undefined, atMs: clock.monotonic() };
     let told: number | undefined;
     try {
       for (;;) {
@@ -122,7 +123,8 @@ class DirectDeployer implements Pick<Deployer, 'identify' | 'write'> {
           told = direct.bytes;
           onProgress({ phase: 'write', bytes: direct.bytes, totalBytes });
         }
-        const silentMs = clock.now() - Math.max(direct.heardAt ?? 0, begunAt);
+        if (direct.heardAt !== heard.word) heard = { word: direct.heardAt, atMs: clock.monotonic() };
+        const silentMs = clock.monotonic() - heard.atMs;
         if (silentMs > silenceMs) {
           const seconds = Math.round(silentMs / 1000);
           throw permanent(machineErrors.MACHINE_DIRECT({ reason: `nothing was heard of it for ${seconds} s; is the machine still on?` }));

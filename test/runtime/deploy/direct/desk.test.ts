@@ -242,11 +242,13 @@ describe('the deployer of the method', () => {
   };
   const target = { nodeUuid: UUID, deploymentId: 'd1' } as DeployTarget;
 
-  async function deploying(options: Parameters<typeof setup>[0] = {}) {
+  /** `aheadMs`: how far the owner's wall clock is ahead of that of the replica that the ramdisk speaks to. */
+  async function deploying(options: Parameters<typeof setup>[0] = {}, aheadMs = 0) {
     const world = await setup(options);
-    const { store, clock, random, acquireImage, claim, claimFields, begin, deployment } = world;
+    const { store, random, acquireImage, claim, claimFields, begin, deployment } = world;
     await claim(claimFields);
     await begin();
+    const clock = world.clock.skewed(aheadMs);
     const deployer = deployerByMethod({ store, clock, random, acquireImage, iscsi, silenceMs: 300_000 });
     const progress: number[] = [];
     const hooks: DeployHooks = {
@@ -270,6 +272,30 @@ describe('the deployer of the method', () => {
     await clock.run(tell('done', `sha256=${manifest.sha256}`));
     expect(await clock.run(done)).toEqual({ bytes: 2 * MIB, sha256: manifest.sha256 });
     expect(progress).toEqual([MIB]);
+  });
+
+  it.each([600_000, -600_000])('hears a ramdisk that speaks, and no other, where its own clock is ahead by %i ms', async (aheadMs) => {
+    const { clock, write, tell } = await deploying({}, aheadMs);
+    const done = write().catch((error: unknown) => error);
+    let ended = false;
+    void done.then(() => (ended = true));
+    for (let bytes = 0; bytes < 10; bytes++) {
+      await clock.run(tell('progress', `bytes=${bytes}`));
+      await clock.runFor(60_000);
+    }
+    expect(ended).toBe(false);
+    await clock.runFor(310_000);
+    expect(String(await clock.run(done))).toMatch(/nothing was heard of it for 30\d s/);
+  });
+
+  it('a clock that is set right in between is no silence', async () => {
+    const { clock, write, tell, manifest } = await deploying();
+    const done = write();
+    await clock.runFor(10_000);
+    clock.stepWall(3_600_000);
+    await clock.runFor(10_000);
+    await clock.run(tell('done', `sha256=${manifest.sha256}`));
+    expect((await clock.run(done)).sha256).toBe(manifest.sha256);
   });
 
   it('finds the disk as the ramdisk named it', async () => {
