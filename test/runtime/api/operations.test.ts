@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { type Operation, type OperationId, operations, roleCovers, roles } from 'cdk8s-baremetal-contract/api/index';
 import { parseTokens, type TokenSource, tokenLine } from 'cdk8s-baremetal-runtime/api/index';
-import { type NodeState, reservationKind } from 'cdk8s-baremetal-runtime/machine/index';
+import { type NodeState, nodeKind, reservationKind } from 'cdk8s-baremetal-runtime/machine/index';
+import type { Store } from 'cdk8s-baremetal-runtime/store/index';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { type AskOptions, Harness } from './harness.ts';
@@ -406,6 +407,27 @@ describe('verbs and instances', () => {
     expect([first.status, second.status]).toEqual([202, 202]);
     expect(second.json.node.name).toBe('bm-1');
     expect((await harness.ask('GET', '/v1/instances')).json.instances).toHaveLength(1);
+  });
+
+  it('the same instance asked for again at a replica that has not heard of it yet is one, though a better machine is free by now', async () => {
+    const first = new Harness();
+    const { store } = first;
+    const deaf: Store = new Proxy(store, {
+      get: (object, name) => (name === 'watch' ? () => ({ close: () => undefined }) : Reflect.get(object, name, object).bind(object)),
+    });
+    const second = new Harness({ store: deaf });
+    await first.image();
+    await first.flavor();
+    const better = await first.machine(1, (node) => ({ ...node, maintenance: true }));
+    await first.machine(2);
+    await second.ask('GET', '/v1/nodes');
+    const body = { uuid: '00000000-0000-4000-8000-000000000001', name: 'host-1', imageId: 'image-1', flavorId: 'small', yes: true };
+    expect((await first.ask('POST', '/v1/instances', { body })).json.node.name).toBe('bm-2');
+    await first.change(better.uuid, (node) => ({ ...node, maintenance: false }));
+    expect((await second.ask('POST', '/v1/instances', { body })).json.node.name).toBe('bm-2');
+    // nor on another machine by name
+    expect((await second.ask('POST', '/v1/instances', { body: { ...body, node: 'bm-1' } })).json.node.name).toBe('bm-2');
+    expect((await store.list(nodeKind)).filter(({ value }) => value.instance !== undefined)).toHaveLength(1);
   });
 
   it('002-10: goes to the smallest machine that suffices; a refusal says why, machine by machine', async () => {

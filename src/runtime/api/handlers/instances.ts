@@ -56,7 +56,7 @@ export function instanceHandlers(context: HandlerContext): HandlersOf<InstanceOp
 
     spawnInstance: async ({ body }) => {
       const { yes, plan, uuid = randomUuid(random), name, imageId, flavorId, vifs, volumes, network } = body;
-      const there = await instanceOf(context, uuid);
+      const there = (await instanceOf(context, uuid)) ?? (body.uuid === undefined ? undefined : await carrierOf(context, uuid));
       if (there) return accepted(there); // asked for again: its answer may have been lost
       const { nodes, image } = await choose(uuid, body);
       let refusal: Refusal | undefined;
@@ -131,6 +131,12 @@ async function instanceOf({ store, index }: HandlerContext, key: string): Promis
   if (only === undefined || named.length > 1) return undefined;
   const record = (await store.get(nodeKind, only.summary.uuid))?.value;
   return record?.instance?.uuid === only.instanceUuid ? record : undefined;
+}
+
+/** By what is stored: the index may not have heard yet of what another replica has just done, and two machines would be written. */
+async function carrierOf({ store }: HandlerContext, uuid: string): Promise<NodeRecord | undefined> {
+  const [record] = await store.list(nodeKind, { where: ({ instance }) => instance?.uuid === uuid, onInvalid: () => undefined });
+  return record?.value;
 }
 
 async function existing(context: HandlerContext, key: string): Promise<NodeRecord> {
