@@ -293,6 +293,7 @@ export const states: StateTable = {
     ...common,
     handler: deleted,
     deadline: () => 60_000,
+    deadlineFromStart: true, // behind many other cleanups it waits for its turn for longer
     awaited: 'the release of the machine',
     next: ['available', 'cleaning', 'error'],
     onFailure: 'error',

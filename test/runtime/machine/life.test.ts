@@ -57,6 +57,21 @@ describe('the life of a machine', () => {
     await world.close();
   });
 
+  it('002-11: many destroys at once, more than are worked on, all end free', async () => {
+    const world = new World({ knobs: { ramdisk: 'silent' }, settings: { maxConcurrent: 1 } });
+    const machines = [await world.enrol(1), await world.enrol(2), await world.enrol(3)];
+    world.daemon();
+    for (const machine of machines) await world.until(machine, 'available');
+    for (const [index, machine] of machines.entries()) await world.spawn(machine, `inst-${index}`);
+    for (const machine of machines) await world.until(machine, 'prepared');
+    world.knobs.slow = { call: 'ensureOff', ms: 40_000 }; // BMCs that take their time
+    for (const machine of machines) await ask(world, machine.uuid, 'destroy', YES);
+    await world.clock.runFor(600_000);
+    const nodes = await Promise.all(machines.map((machine) => world.node(machine)));
+    expect(nodes.map(({ state, reason }) => `${state}: ${reason}`)).toEqual(Array(3).fill('available: free again'));
+    await world.close();
+  });
+
   it('002-11: of two spawns on one machine one is refused, the same one again is not', async () => {
     const { world, machine } = await site();
     const outcomes = await Promise.all([world.spawn(machine, 'a'), world.spawn(machine, 'b')]);
