@@ -126,6 +126,13 @@ describe('work with a ramdisk', () => {
     ]);
     expect(Buffer.compare(await machine.disk.read(MIB, content.length), content)).toBe(0);
     expect(Buffer.from(await machine.disk.read(59 * MIB, 4096)).toString('latin1', 4086)).toBe('SWAPSPACE2');
+    // Back from a rescue it has its kernel from the network again: on the disk is none.
+    await site.clock.run(ask(site, machine.uuid, 'rescue'));
+    await site.until(machine, ({ state }) => state === 'rescue');
+    await site.clock.run(ask(site, machine.uuid, 'unrescue'));
+    await site.until(machine, ({ state }) => state === 'active');
+    await site.clock.runFor(300_000);
+    expect(machine.server.activity).toBe('running from the network');
     // Nothing to preserve with this flavor: refused before the first byte, for good.
     await site.clock.run(ask(site, machine.uuid, 'rebuild', { args: { preserveEphemeral: true }, approval: { yes: true } }));
     await site.until(machine, ({ state }) => state === 'building');

@@ -81,12 +81,13 @@ export const rescuing = ramdiskWork({
       : done('rescue', `the rescue ramdisk is up at ${claim.address}`),
 });
 
-/** Back to the instance: the ramdisk's key dies, and the machine starts from its own disk. */
+/** Back to the instance: the ramdisk's key dies, and the machine starts from its own disk, or over the network where its kernel comes from there. */
 export const unrescuing: Handler = async ({ node, ports, signal, clock, logger }) => {
   if (node.ramdisk !== undefined) await ports.secrets.remove(deployKeyName(node.ramdisk.id));
   await ports.power.ensureOff(node, signal);
+  const byKernel = node.deployment?.image.boot === 'kernel';
   try {
-    await ports.power.setBootDevice(node, 'disk', { persistent: node.deployment?.image.boot !== 'kernel' }, signal);
+    await ports.power.setBootDevice(node, byKernel ? 'pxe' : 'disk', { persistent: !byKernel }, signal);
   } catch (error) {
     if (signal.aborted) throw error;
     logger.warn({ error: String(error) }, 'the boot device could not be set; the boot loader decides alone');
