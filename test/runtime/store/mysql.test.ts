@@ -282,6 +282,15 @@ describe.skipIf(missing !== undefined)('002-6: the MySQL store', () => {
       expect(rows.map(({ version }) => version)).toEqual(Array.from({ length: results[0]?.newest ?? 0 }, (_, i) => i + 1));
     });
 
+    it('another replica that migrates is waited for, for longer than one answer may take', async () => {
+      const url = await server.database();
+      const lock = `'bms_schema_${databaseOf(url)}'`;
+      const holder = server.sql(`BEGIN NOT ATOMIC DO GET_LOCK(${lock}, 0); DO SLEEP(3); DO RELEASE_LOCK(${lock}); END`);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      expect(await open(url, { answerMs: 2_000, patienceMs: 500 }).get(word, 'a')).toBeUndefined();
+      await holder;
+    });
+
     it('a step that stopped half way is run again', async () => {
       const url = await server.database();
       const context = { clock: nodeClock, password: server.password };

@@ -81,8 +81,7 @@ export async function migrateMysql(connections: MysqlConnections, address: Mysql
     const before = await readMysqlSchema(link, address);
     if (before === newestMysqlSchema) return before;
     const lock = `bms_schema_${address.database}`.slice(0, 64);
-    const { rows } = await link.execute('SELECT GET_LOCK(?, ?) AS got', [lock, LOCK_SECONDS]);
-    if (rows[0]?.got !== 1) {
+    if (!(await locked(link, lock))) {
       throw storeErrors.STORE_OPEN({ path: address.shown, reason: `another program has been changing its schema for ${LOCK_SECONDS} s` });
     }
     try {
@@ -101,6 +100,15 @@ export async function migrateMysql(connections: MysqlConnections, address: Mysql
     }
     return newestMysqlSchema;
   });
+}
+
+/** False: another one has held it all the while. A second at a time, since each answer has its own time limit. */
+async function locked(link: Link, lock: string): Promise<boolean> {
+  for (let seconds = 0; seconds < LOCK_SECONDS; seconds++) {
+    const { rows } = await link.execute('SELECT GET_LOCK(?, 1) AS got', [lock]);
+    if (rows[0]?.got === 1) return true;
+  }
+  return false;
 }
 
 /** 0: no schema yet. STORE_NEWER_SCHEMA, and STORE_FOREIGN for a database of another program. */
