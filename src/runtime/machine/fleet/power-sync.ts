@@ -72,6 +72,8 @@ export class PowerSync {
   readonly #running = new Map<string, Promise<void>>();
   readonly #stop = new AbortController();
   #faulty = 0;
+  /** Of these, the ones in maintenance: quarantined one after the other, they are no outage. */
+  #outOfService = 0;
   #watch: Watch | undefined;
   #timer: Timer | undefined;
   #slot = 0;
@@ -113,14 +115,24 @@ export class PowerSync {
 
   /** What is known of the fleet, for metrics. */
   get fleet(): { readonly total: number; readonly faulty: number; readonly outage: boolean } {
-    const total = this.#entries.size;
-    return { total, faulty: this.#faulty, outage: looksLikeOutage({ total, faulty: this.#faulty }, this.#remedies) };
+    return { total: this.#entries.size, faulty: this.#faulty, outage: looksLikeOutage(this.#inService, this.#remedies) };
+  }
+
+  get #inService(): Pick<FleetHealth, 'total' | 'faulty'> {
+    return { total: this.#entries.size, faulty: this.#faulty - this.#outOfService };
+  }
+
+  #count({ fault, maintenance }: NodeRecord, by: 1 | -1): void {
+    if (fault === undefined) return;
+    this.#faulty += by;
+    if (maintenance) this.#outOfService += by;
   }
 
   #put(record: NodeRecord): void {
     const node: NodeRecord = { ...record, timeline: [], history: [], inspection: undefined, deployment: undefined };
     const known = this.#entries.get(record.uuid);
-    this.#faulty += Number(node.fault !== undefined) - Number(known?.node.fault !== undefined);
+    if (known !== undefined) this.#count(known.node, -1);
+    this.#count(node, 1);
     if (known === undefined) {
       this.#entries.set(record.uuid, { node, failures: 0, told: undefined });
       this.#slots[slotOf(record.uuid, this.#slots.length)]?.add(record.uuid);
@@ -130,7 +142,7 @@ export class PowerSync {
   #remove(id: string): void {
     const known = this.#entries.get(id);
     if (known === undefined) return;
-    this.#faulty -= Number(known.node.fault !== undefined);
+    this.#count(known.node, -1);
     this.#entries.delete(id);
     this.#slots[slotOf(id, this.#slots.length)]?.delete(id);
   }
@@ -223,7 +235,7 @@ export class PowerSync {
     const { clock, logger } = this.#options;
     const { fault } = entry.node;
     if (fault === undefined || entry.node.state !== 'active') return;
-    const fleet: FleetHealth = { ...this.fleet, spent: 0 };
+    const fleet: FleetHealth = { ...this.#inService, spent: 0 };
     const early = decideRemedy(entry.node, fault, fleet, this.#remedies, clock.now());
     if (early.kind === 'wait') return;
     const decision =

@@ -357,6 +357,23 @@ describe('graded remediation', () => {
     await fleet.clock.run(sync.close());
   });
 
+  it('machines that were quarantined and wait for a person are no outage: the next one is helped', async () => {
+    const fleet = new Fleet();
+    await fleet.enrol(20);
+    const { sync, reconciler } = await fleet.start();
+    for (const number of [1, 2, 3]) {
+      fleet.unreachable.add(`uuid-${number}`);
+      await fleet.clock.runFor(20 * MINUTE);
+      expect((await fleet.node(number)).maintenanceReason).toContain('quarantined: bmc unreachable');
+    }
+    expect(sync.fleet).toEqual({ total: 20, faulty: 3, outage: false });
+    await reportFault(fleet, 'uuid-9', 'kubelet is silent');
+    await fleet.clock.runFor(10 * MINUTE);
+    expect(fleet.commands).toContain('bm-9 soft');
+    await fleet.clock.run(sync.close());
+    await fleet.clock.run(reconciler.close());
+  });
+
   it('an outage of the management network restarts and quarantines nothing, however long it lasts', async () => {
     const fleet = new Fleet();
     await fleet.enrol(300);
