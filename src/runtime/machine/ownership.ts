@@ -7,16 +7,21 @@ const TAKEOVER_GRACE_MS = 120_000;
 
 /** The record as its new owner writes it, in a new epoch. `limitMs`: how long its state may last. */
 export function claimed(node: NodeRecord, memberId: string, limitMs: number | undefined, now: number): NodeRecord {
-  const graceUntil = now + Math.min(limitMs ?? 0, TAKEOVER_GRACE_MS);
+  const graceMs = node.owner === undefined ? undefined : Math.min(limitMs ?? 0, TAKEOVER_GRACE_MS);
+  return { ...withTime(node, graceMs, now), owner: memberId, epoch: node.epoch + 1 };
+}
+
+/** The record with at least so much time left in its state, where that has an end. */
+export function withTime(node: NodeRecord, leftMs: number | undefined, now: number): NodeRecord {
   const stateDeadline =
-    node.owner !== undefined && node.stateDeadline !== undefined ? Math.max(node.stateDeadline, graceUntil) : node.stateDeadline;
+    leftMs !== undefined && node.stateDeadline !== undefined ? Math.max(node.stateDeadline, now + leftMs) : node.stateDeadline;
   // The key lives as long as somebody waits for it.
   const session = mayHavePosted(node) ? sessionOf(node) : undefined;
   const kept =
     session !== undefined && stateDeadline !== undefined
       ? withSession(node, { expiresAt: Math.max(session.expiresAt, stateDeadline) })
       : node;
-  return { ...kept, owner: memberId, epoch: node.epoch + 1, stateDeadline };
+  return { ...kept, stateDeadline };
 }
 
 /** The epoch check, and that nothing has happened to the machine meanwhile: the same state again may be a later life of it. */

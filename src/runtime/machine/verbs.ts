@@ -11,6 +11,7 @@ import { machineErrors } from './errors.ts';
 import { withoutReport } from './fleet/faults.ts';
 import { activeVerbs } from './handlers/active.ts';
 import { type Instance, type NodeRecord, nodeKind, type RequestArgs, type Verb, verbs } from './node-record.ts';
+import { withTime } from './ownership.ts';
 import { type Approval, checkApproval, type PlannedRequest, planOf } from './plan.ts';
 import { defaultSettings, type MachineSettings } from './settings.ts';
 import { states } from './states.ts';
@@ -18,8 +19,8 @@ import { states } from './states.ts';
 export interface VerbContext {
   readonly store: Store;
   readonly clock: Clock;
-  /** What a destroy does to the disk is part of its plan. @default the defaults */
-  readonly settings?: Partial<Pick<MachineSettings, 'cleanAfterDestroy'>>;
+  /** What a destroy does to the disk is part of its plan, and the end of a maintenance gives states their time again. @default the defaults */
+  readonly settings?: Partial<MachineSettings>;
 }
 
 export interface AskOptions {
@@ -142,14 +143,20 @@ export function adopt(
 }
 
 /**
- * Stops or resumes everything that changes the machine's power or disks; what runs is interrupted. Its end is also that of a report that the machine
- * is unhealthy: somebody has looked at it, and with every grade behind it the report would quarantine it again at once.
+ * Stops or resumes everything that changes the machine's power or disks; what runs is interrupted, and has its whole time again afterwards. Its end is also
+ * that of a report that the machine is unhealthy: somebody has looked at it, and with every grade behind it the report would quarantine it again at once.
  */
-export async function setMaintenance({ store, clock }: VerbContext, nodeId: string, maintenance: boolean, reason?: string): Promise<void> {
+export async function setMaintenance(context: VerbContext, nodeId: string, maintenance: boolean, reason?: string): Promise<void> {
+  const { store, clock } = context;
+  const settings = { ...defaultSettings, ...context.settings };
   await change(store, nodeId, (value) => {
     if (value.maintenance === maintenance && (reason === undefined || value.maintenanceReason === reason)) return undefined;
     const changed = { ...value, maintenance, maintenanceReason: maintenance ? reason : undefined };
-    return maintenance ? changed : withoutReport(changed, clock.now());
+    if (maintenance) return changed;
+    const now = clock.now();
+    if (!value.maintenance) return withoutReport(changed, now);
+    const limitMs = states[value.state].deadline(settings, value) ?? (value.step === undefined ? undefined : settings.verbTimeoutMs);
+    return withTime(withoutReport(changed, now), limitMs, now);
   });
 }
 

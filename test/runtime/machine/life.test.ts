@@ -417,6 +417,21 @@ describe('the life of a machine', () => {
     await world.close();
   });
 
+  it.each(['building', 'prepared', 'deploying', 'deploy complete'] as const)(
+    '002-8: the time of a maintenance in %s is not held against the machine, however long it lasts',
+    async (state) => {
+      const { world, machine } = await site({ knobs: { chunks: 20, chunkMs: 2_000 } });
+      await world.spawn(machine);
+      await world.until(machine, state);
+      await setMaintenance(world, machine.uuid, true, 'a new fan');
+      await world.clock.runFor(24 * 3_600_000);
+      await setMaintenance(world, machine.uuid, false);
+      await world.until(machine, 'active');
+      expect([(await world.node(machine)).lastFailure, world.violations]).toEqual([undefined, []]);
+      await world.close();
+    },
+  );
+
   it('002-9: a machine whose BMC does not answer is in error, and available after a retry', async () => {
     const world = new World({ knobs: { failures: { status: 5 } } });
     const machine = await world.enrol();
