@@ -168,11 +168,13 @@ export class SqliteStore implements Store, Dumpable {
     this.#poll = this.#clock.after(this.#pollMs, () => {
       this.#poll = undefined;
       if (this.#closed || !this.#watchers.active) return;
-      // data_version changes when another connection has committed; it costs no read of the tables.
-      const dataVersion = this.#statements.dataVersion.get()?.data_version;
-      if (dataVersion !== this.#dataVersion) {
+      try {
+        // data_version changes when another connection has committed; it costs no read of the tables.
+        const dataVersion = this.#statements.dataVersion.get()?.data_version;
+        if (dataVersion !== this.#dataVersion) this.#tellChanges();
         this.#dataVersion = dataVersion;
-        this.#tellChanges();
+      } catch {
+        // What fails is reported by the calls of those who use the store; what was not told is told by a later poll.
       }
       this.#schedulePoll();
     });

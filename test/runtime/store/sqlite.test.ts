@@ -5,6 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import type { Clock } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { type Kind, newestSchema, openStore, SqliteStore, sqlitePath, sqliteSchemaVersion } from 'cdk8s-baremetal-runtime/store/index';
+import { VirtualClock } from 'cdk8s-baremetal-simulator/clock';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 const word: Kind<string> = { name: 'word', parse: (value) => String(value) };
@@ -30,6 +31,24 @@ describe('002-6: the SQLite store', () => {
     await second.close();
     expect(sqliteSchemaVersion(path)).toBe(newestSchema);
     expect(sqliteSchemaVersion(join(directory, 'none.db'))).toBe(0);
+  });
+
+  it('a look at what others wrote that fails is made again later, and ends nobody', async () => {
+    const clock = new VirtualClock();
+    const mine = open(clock, 1_000);
+    const seen: string[] = [];
+    mine.watch(word, (event) => seen.push(event.type === 'put' ? event.record.value : event.type));
+    const theirs = open(clock);
+    const damage = new DatabaseSync(path);
+    damage.exec('ALTER TABLE record RENAME TO elsewhere');
+    await clock.runFor(3_000);
+    damage.exec('ALTER TABLE elsewhere RENAME TO record');
+    damage.close();
+    await theirs.create(word, 'a', 'heard');
+    await clock.runFor(3_000);
+    expect(seen).toEqual(['heard']);
+    await mine.close();
+    await theirs.close();
   });
 
   it('runs in WAL mode', async () => {
