@@ -71,8 +71,8 @@ export class Reconciler {
   readonly #lanes: Readonly<Record<'general' | 'write', Lane>>;
   readonly #tasks = new Map<string, Task>();
   readonly #timers = new Map<string, Timer>();
-  /** Owners known to be alive since the last change of the group. */
-  readonly #aliveOwners = new Set<string>();
+  /** Owners known to be alive since the last change of the group; another set after each, which an answer from before does not reach. */
+  #aliveOwners = new Set<string>();
   readonly #stop = new AbortController();
   readonly #life: GroupLife;
   #watch: Watch | undefined;
@@ -98,7 +98,7 @@ export class Reconciler {
     const { store, coordination } = this.#options;
     this.#watch = store.watch(nodeKind, (event) => this.#onEvent(event));
     this.#group = coordination.onChange(() => {
-      this.#aliveOwners.clear();
+      this.#aliveOwners = new Set();
       void this.#wakeAll();
     });
     await this.#life.join();
@@ -229,8 +229,9 @@ export class Reconciler {
     const { clock, coordination, logger } = this.#options;
     if (node.owner !== undefined) {
       // The group's next change wakes us; until then its owner sees to it.
+      const aliveOwners = this.#aliveOwners;
       if (await coordination.isAlive(node.owner)) {
-        this.#aliveOwners.add(node.owner);
+        aliveOwners.add(node.owner);
         return idle;
       }
       logger.info({ node: node.name, from: node.owner, epoch: node.epoch + 1 }, 'taking over');

@@ -1,7 +1,10 @@
 /** Two management nodes of one pod and the machines between them. */
-import { nodeKind } from 'cdk8s-baremetal-runtime/machine/index';
+import type { Coordination } from 'cdk8s-baremetal-runtime/coordination/index';
+import { type Clock, sleep } from 'cdk8s-baremetal-runtime/core/index';
+import { ask, nodeKind } from 'cdk8s-baremetal-runtime/machine/index';
 import { describe, expect, it } from 'vitest';
 import { IMAGE, World } from './world.ts';
+import { MemoryGroup } from './world-group.ts';
 
 describe('replicas', () => {
   it('two live ones never fight: each machine keeps one owner, and all of them are deployed', async () => {
@@ -18,6 +21,44 @@ describe('replicas', () => {
     }
     expect(world.calls.filter((call) => call === 'write')).toHaveLength(machines.length);
     expect(world.violations).toEqual([]);
+    await world.close();
+  });
+
+  it('an owner that left while somebody asked whether it is alive is not taken for alive', async () => {
+    class SlowGroup extends MemoryGroup {
+      slow = false;
+      constructor(readonly clock: Clock) {
+        super(clock);
+      }
+      override replica(): Coordination {
+        const replica = super.replica();
+        return new Proxy(replica, {
+          get: (object, name) => {
+            if (name !== 'isAlive') return Reflect.get(object, name, object).bind(object);
+            return async (member: string) => {
+              const alive = await object.isAlive(member);
+              if (this.slow) await sleep(this.clock, 1_000); // the answer of a moment ago
+              return alive;
+            };
+          },
+        });
+      }
+    }
+    let group: SlowGroup | undefined;
+    const world = new World({ group: (clock) => (group = new SlowGroup(clock)) });
+    const machines = [await world.enrol(1), await world.enrol(2)] as const;
+    const first = world.daemon('mgmt-1');
+    for (const machine of machines) await world.until(machine, 'available');
+    world.daemon('mgmt-2');
+    await world.clock.runFor(1_000);
+    if (group) group.slow = true;
+    await ask(world, machines[0].uuid, 'manage');
+    await world.clock.runFor(500);
+    await world.clock.run(first.reconciler.close());
+    await world.clock.runFor(10_000);
+    await ask(world, machines[1].uuid, 'manage');
+    await world.clock.runFor(10_000);
+    expect((await world.node(machines[1])).state).toBe('manageable');
     await world.close();
   });
 
