@@ -3,7 +3,7 @@ import { spawn as spawnProcess } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { matchToken, parseTokens, tokenLine } from 'cdk8s-baremetal-runtime/api/index';
-import type { HttpServer } from 'cdk8s-baremetal-runtime/core/index';
+import type { HttpServer, Network } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -207,6 +207,26 @@ describe('bmctl', () => {
     await harness.machine(1);
     const { code, err } = await bmctl(['deploy', 'w', '-i', 'image-1', '-n', 'bm-1', '-y', '-w', '--timeout', '1']);
     expect([code, err]).toEqual([exitCode.timeout, expect.stringContaining('BMCTL_TIMEOUT')]);
+  });
+
+  it('002-10: deploy --wait is not misled by a replica that has not heard of the deployment yet', async () => {
+    await harness.image();
+    const { uuid } = await harness.machine(1);
+    const before = await nodeNetwork.request({ method: 'GET', url: `${api}/v1/events?node=${uuid}&once=true` });
+    let asked = 0;
+    const network: Network = Object.create(nodeNetwork);
+    network.request = async (request) => {
+      if (!request.url.includes('/v1/events')) return nodeNetwork.request(request);
+      asked += 1;
+      if (asked === 1) return before;
+      await harness.change(uuid, (node) => ({ ...node, state: 'active', reason: 'web-1 boots' }));
+      return nodeNetwork.request(request);
+    };
+    const words = ['deploy', 'web-1', '-i', 'image-1', '-n', 'bm-1', '-y', '-w', '--timeout', '60'];
+    expect(await runBmctl(words, { BMCTL_API: api }, '', { network })).toMatchObject({
+      code: exitCode.done,
+      out: 'web-1 is ACTIVE on bm-1.',
+    });
   });
 
   it('002-10: deploy --wait outlives a restart of bms-core in the middle', async () => {

@@ -1,6 +1,6 @@
 /** Waits until a machine has got where it was sent, and shows the way. */
 
-import type { ApiEvent, NodeSummary } from 'cdk8s-baremetal-contract/api/index';
+import type { ApiEvent, NodeDetail, NodeSummary } from 'cdk8s-baremetal-contract/api/index';
 import { sleep, withDeadline } from 'cdk8s-baremetal-runtime/core/index';
 import { isPassing } from '../api-client.ts';
 import { commandErrors } from '../errors.ts';
@@ -65,15 +65,17 @@ async function followed(
       shown = line;
       const found = verdict(event.node);
       if (found === 'there') return event.node;
-      if (found === 'failed') throw await failure(context, event.node);
+      if (found !== 'failed') continue;
+      // A replica may tell how it was before: the record itself decides.
+      const record = await context.api.ask('showNode', { node: event.node.uuid });
+      if (verdict(record) === 'failed') throw failure(record);
     }
   }
 }
 
-async function failure({ api }: CommandContext, node: NodeSummary): Promise<ExitError> {
-  const { lastFailure, state, reason } = await api.ask('showNode', { node: node.uuid });
-  const why = lastFailure === undefined ? `${node.name} is ${state}: ${reason}` : `${node.name}: ${lastFailure.reason}`;
-  return new ExitError(exitCode.deployFailed, commandErrors.BMCTL_FAILED({ name: node.name, why }));
+function failure({ name, lastFailure, state, reason }: NodeDetail): ExitError {
+  const why = lastFailure === undefined ? `${name} is ${state}: ${reason}` : `${name}: ${lastFailure.reason}`;
+  return new ExitError(exitCode.deployFailed, commandErrors.BMCTL_FAILED({ name, why }));
 }
 
 function stateLine({ name, state, reason, progress }: NodeSummary): string {
