@@ -1,6 +1,6 @@
 /** ZooKeeper's ways to fail, on the virtual clock; test/runtime/coordination/zookeeper.test.ts holds the model to the real one. */
 import { ZooKeeperCoordination } from 'cdk8s-baremetal-runtime/coordination/index';
-import type { ConnectZooKeeper } from 'cdk8s-baremetal-runtime/coordination/zookeeper/zookeeper-client';
+import { type ConnectZooKeeper, ZooKeeperError } from 'cdk8s-baremetal-runtime/coordination/zookeeper/zookeeper-client';
 import { sleep } from 'cdk8s-baremetal-runtime/core/index';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LEASE_MS, type ModelGroup, modelGroup } from './groups.ts';
@@ -173,6 +173,32 @@ describe('000-16: membership over a ZooKeeper that fails', () => {
     await run(member.leave());
     await group.clock.runFor(1_000);
     expect([await run(b.isAlive(member.id)), changes]).toEqual([false, 1]);
+    await run(b.close());
+  });
+
+  it('who heard that a member lives before the watch has begun hears of its end with the beginning', async () => {
+    const { replica: a, member } = await join('node-a');
+    let failures = 1;
+    const connect: ConnectZooKeeper = (options) => {
+      const client = group.zookeeper.connect(options);
+      const { children } = client;
+      client.children = async (path, onChange) => {
+        if (onChange !== undefined && failures-- > 0) throw new ZooKeeperError('OTHER', 'not now');
+        return children.call(client, path, onChange);
+      };
+      return client;
+    };
+    const servers = [{ host: '127.0.0.1', port: 2181 }];
+    const b = new ZooKeeperCoordination({ servers, path: '/site/bms', clock: group.clock, connect, sessionTimeoutMs: LEASE_MS });
+    let changes = 0;
+    b.onChange(() => {
+      changes += 1;
+    });
+    await group.clock.runFor(100);
+    expect(await run(b.isAlive(member.id))).toBe(true);
+    await run(a.close());
+    await group.clock.runFor(5_000);
+    expect([changes, await run(b.isAlive(member.id))]).toEqual([1, false]);
     await run(b.close());
   });
 

@@ -154,8 +154,9 @@ export class ZooKeeperCoordination implements Coordination {
     const session = await this.#live();
     await session.catchUp(this.#members);
     const members = new Set(await session.children(this.#members));
-    // The watch may never see one that came and went between two of its readings; who heard here that it lives must hear of its end.
-    for (const member of members) this.#told?.add(member);
+    // The watch may never see one that came and went between two of its readings, or before the first; who heard here that it lives must hear of its end.
+    this.#told ??= new Set();
+    for (const member of members) this.#told.add(member);
     return members;
   }
 
