@@ -79,8 +79,12 @@ export class Outbox {
         if (event.type === 'put' && event.record.value.pending.length > 0) this.#wake(event.record.id);
       }),
     );
-    for (const record of await store.list(nodeKind, { onInvalid })) await this.#note(record);
-    for (const { id } of await store.list(outboxKind, { onInvalid })) this.#wake(id);
+    const nodes = new Map((await store.list(nodeKind, { onInvalid })).map((record) => [record.id, record]));
+    const known = new Map((await store.list(outboxKind, { onInvalid })).map(({ id, value }) => [id, value]));
+    // Thousands of machines, one after the other, would hold up the start: most have nothing new.
+    for (const [id, node] of nodes)
+      if (withNews(known.get(id) ?? emptyOutbox, node.value, this.#since, clock.now()) !== undefined) await this.#note(node);
+    for (const [id, { pending }] of known) if (pending.length > 0 || !nodes.has(id)) this.#wake(id);
   }
 
   /** Ends sending; what waits is sent after the next start. */

@@ -228,6 +228,24 @@ describe('000-17: the notify callback', () => {
     expect(site.told('bm-2')).toEqual(['error']);
   });
 
+  it('a start reads the machines together, and one by one only those with news', async () => {
+    const { store } = await newSite();
+    const first = await site.replica();
+    for (let number = 1; number <= 50; number++) await site.go(await site.node(`bm-${number}`), 'manageable');
+    await site.drained();
+    await site.clock.run(first.close());
+    await site.go('uuid-bm-7', 'available');
+    const read: string[] = [];
+    const get = store.get.bind(store);
+    store.get = (kind, id) => {
+      read.push(id);
+      return get(kind, id);
+    };
+    await site.replica();
+    await site.drained();
+    expect([new Set(read), site.told('bm-7')]).toEqual([new Set(['uuid-bm-7']), ['manageable', 'available']]);
+  });
+
   it('a machine that is gone is told of to the end, and leaves nothing', async () => {
     await newSite();
     site.mood = (_, count) => (count < 3 ? 500 : 200);
