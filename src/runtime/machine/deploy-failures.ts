@@ -16,11 +16,12 @@ const PASSING: ReadonlySet<string> = new Set([
   'ISCSI_OUT_OF_RESOURCES',
 ]);
 
-/** Neither sizes, nor secrets, nor what is on a disk change by trying again. */
+/** Neither sizes, nor secrets, nor what is on a disk change by trying again; and a disk that was found to lie once is not asked until a sample misses it. */
 const PERMANENT: ReadonlySet<string> = new Set([
   'IMAGE_DISK_TOO_SMALL',
   'IMAGE_DIGEST_MISMATCH',
   'IMAGE_READ_BACK_UNSUPPORTED',
+  'IMAGE_READ_BACK_MISMATCH',
   'ISCSI_AUTHENTICATION_FAILED',
   'ISCSI_CHAP_REFUSED',
   'ISCSI_CHAP_TARGET_UNPROVEN',

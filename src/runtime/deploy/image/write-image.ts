@@ -3,6 +3,7 @@
  * disk. Zeros are made explicitly, since a disk remembers its last owner. The first chunk, with the partition table, comes last: a disk whose
  * writing was cut short has none and boots nothing. Several commands are under way at once; none is left when the function returns or throws.
  */
+import { CodedError } from 'cdk8s-baremetal-contract';
 import { BufferPool, CommandQueue, type PooledBuffer } from './command-queue.ts';
 import type { DiskImage, Progress } from './disk-image.ts';
 import { imageErrors } from './errors.ts';
@@ -33,7 +34,7 @@ export interface WriteImageOptions {
   readonly sampleShift?: number;
   /** Chunks that an earlier run has left on this disk for good, as `onSynced` told. Not believed without a look at some of them. */
   readonly resumeAt?: number;
-  /** All chunks before this number but the first are on the disk, synchronized. What it throws ends the writing. */
+  /** All chunks before this number but the first are on the disk, synchronized; 0 takes that back. What it throws ends the writing. */
   readonly onSynced?: (chunks: number) => void | Promise<void>;
   /** How many bytes may be lost with the connection. Default 256 MiB. */
   readonly syncEveryBytes?: number;
@@ -105,6 +106,10 @@ export async function writeImage(image: DiskImage, disk: DiskSink, options: Writ
     await writer.put(chunkAt(manifest, 0));
     await writer.sync(chunks.length);
     if (verify !== 'none') await readBack(disk, manifest, [0], { sha256, ...(signal && { signal }) });
+  } catch (error) {
+    // its own failure would hide what counts
+    if (error instanceof CodedError && error.code === 'IMAGE_READ_BACK_MISMATCH') await writer.disown().catch(() => undefined);
+    throw error;
   } finally {
     await writer.idle();
   }
@@ -163,6 +168,12 @@ class ChunkWriter {
     const first = chunkAt(this.options.manifest, 0);
     await this.disk.zero(0, roundUp(first.length, this.disk.blockBytes));
     await this.disk.flush();
+  }
+
+  /** Of a disk that does not hold what it was given nothing is believed at the next try, whose sample is another; and it boots nothing. */
+  async disown(): Promise<void> {
+    await this.options.onSynced?.(0);
+    await this.begin();
   }
 
   resume(at: number): void {

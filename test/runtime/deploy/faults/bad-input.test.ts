@@ -107,6 +107,15 @@ describe('002-12: each bad input has its own error', () => {
     ],
     'another disk than before': ['ISCSI_DISK_CHANGED', { hooks: { disk: { serial: 'ANOTHER', sizeBytes: 8 * MIB } } }],
     'a portal elsewhere': ['ISCSI_REDIRECTED', { lab: { target: { redirect: { address: '198.51.100.1:3260,1', permanent: false } } } }],
+    'a disk that keeps something else than it was given': [
+      'IMAGE_READ_BACK_MISMATCH',
+      {
+        spoil: ({ disk }) => {
+          const keep = disk.write.bind(disk);
+          disk.write = (offset, data) => keep(offset, offset === 2 * MIB ? data.map((byte) => byte ^ 1) : data);
+        },
+      },
+    ],
     'a LUN without a disk': ['ISCSI_NOT_A_DISK', { target: { lun: 5 } }],
   };
   it.each(Object.entries(permanent))('%s: and trying again is of no use', async (_, [code, given]) => {

@@ -247,6 +247,29 @@ describe('writeImage', () => {
       );
     });
 
+    it('of a disk that was found out nothing is left that boots or that a later run would believe', async () => {
+      const content = diskContent(4 * MEGABYTE, 6).fill(7, 0, 512);
+      const path = files.file('lie', content);
+      const flipping = (disk: MemoryDisk, number: number): DiskSink =>
+        sink(disk, {
+          write: async (offset, data) => {
+            const changed = data.slice();
+            if (offset === number * CHUNK) changed[17] = 99;
+            await disk.write(offset, changed);
+          },
+        });
+      for (const number of [37, 63, 0]) {
+        const disk = await usedDisk(4 * MEGABYTE);
+        const synced: number[] = [];
+        const options = { verify: 'all' as const, onSynced: (chunks: number) => void synced.push(chunks) };
+        await expect(write(path, flipping(disk, number), options)).rejects.toMatchObject({ code: 'IMAGE_READ_BACK_MISMATCH' });
+        expect((await disk.read(0, CHUNK)).every((byte) => byte === 0)).toBe(true);
+        // another sample than the one that found it
+        await write(path, sink(disk), { resumeAt: synced.at(-1) ?? 0, verify: 'none' });
+        expect(Buffer.compare(await disk.read(0, content.length), content)).toBe(0);
+      }
+    });
+
     it('a disk that keeps old data where zeros are due is found out', async () => {
       const content = Buffer.concat([Buffer.alloc(CHUNK, 1), Buffer.alloc(8 * CHUNK), Buffer.alloc(CHUNK, 1)]);
       const disk = await usedDisk(content.length);
