@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type HttpHandler, silentLogger } from 'cdk8s-baremetal-runtime/core/index';
+import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
 import { type DirectDeployment, type DirectNews, directService } from 'cdk8s-baremetal-runtime/deploy/direct/index';
@@ -61,6 +62,7 @@ async function setup({ diskBytes = DISK, partitions, configDrive, change, meddle
   const service = (corrupted: Setup['corrupt']) =>
     directService({
       random: nodeRandom,
+      clock: nodeClock,
       logger: silentLogger,
       verify: 'all',
       replicas: () => replicas,

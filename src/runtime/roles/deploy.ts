@@ -80,6 +80,7 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
         desk: directDesk({ store, clock, secrets }),
         acquireImage,
         random,
+        clock,
         logger,
         verify: limits.read_back,
         replicas: replicas.addresses,

@@ -3,7 +3,7 @@
  * the deploy-helper's port, below /v1/direct/MACHINE, with `Authorization: Bearer TOKEN`, the token being what both sides compute from the
  * deployment key: `printf 'direct %s' "$DEPLOYMENT_KEY" | sha256sum`.
  *
- *   GET  plan        what to do to the disk (plan.ts); 202 while the disk is still being looked at
+ *   GET  plan        what to do to the disk (plan.ts); 202 while the disk is still being looked at, or the image made ready on this replica
  *   GET  manifest    the image, chunk by chunk (../image/manifest.ts)
  *   GET  image       its bytes; one range (RFC 9110 section 14.2)
  *   POST progress    bytes=N
@@ -12,6 +12,7 @@
  */
 import { createHash } from 'node:crypto';
 import { CodedError } from 'cdk8s-baremetal-contract';
+import { type Clock, sleep } from '../../core/clock.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { HttpHandler, HttpRequest, HttpResponse } from '../../core/network.ts';
 import type { Random } from '../../core/random.ts';
@@ -27,6 +28,7 @@ export interface DirectServiceOptions {
   readonly desk: DirectDesk;
   readonly acquireImage: (image: { readonly id: string; readonly sha256?: string }, signal: AbortSignal) => Promise<ReadyImage>;
   readonly random: Random;
+  readonly clock: Clock;
   readonly logger: Logger;
   /** How much is read back from the disk: as over iSCSI. */
   readonly verify?: 'none' | 'sample' | 'all';
@@ -38,6 +40,11 @@ export interface DirectServiceOptions {
 
 /** What one answer holds in memory. */
 const PIECE_BYTES = 1024 * 1024;
+/** A ramdisk gives an answer up after 60 s, … */
+const ANSWER_MS = 20_000;
+/** … and asks again within seconds, for what goes on so long without a request. */
+const KEPT_MS = 60_000;
+const NOT_READY = 'the image is being made ready here';
 const VERIFY_EVERY = { none: 0, sample: 16, all: 1 } as const;
 
 export function directService(options: DirectServiceOptions): HttpHandler {
@@ -66,12 +73,17 @@ async function give(options: DirectServiceOptions, asking: DirectRequest, what: 
   if (access.kind === 'wait') return text(202, 'the disk is being looked at');
   if (access.kind !== 'granted') return refused(access);
   switch (what) {
-    case 'plan':
-      return withImage(options, access.deployment, request, async (ready) =>
-        text(200, await planText(options, access.deployment, ready, request)),
-      );
-    case 'manifest':
-      return withImage(options, access.deployment, request, async ({ manifest }) => text(200, encodeManifest(manifest)));
+    case 'plan': {
+      const work = async (ready: ReadyImage) => text(200, await planText(options, access.deployment, ready, request));
+      const plan = await withImage(options, access.deployment, request, work);
+      if (plan !== undefined) return plan;
+      await options.desk.report(asking, { kind: 'progress', bytes: 0 }); // the owner waits for a sign of life
+      return text(202, NOT_READY);
+    }
+    case 'manifest': {
+      const work = async ({ manifest }: ReadyImage) => text(200, encodeManifest(manifest));
+      return (await withImage(options, access.deployment, request, work)) ?? text(503, NOT_READY);
+    }
     case 'image':
       return image(options, access.deployment, request);
     default:
@@ -105,6 +117,7 @@ async function planText(
 
 async function image(options: DirectServiceOptions, deployment: DirectDeployment, request: HttpRequest): Promise<HttpResponse> {
   const ready = await acquire(options, deployment, request.signal);
+  if (ready === undefined) return text(503, NOT_READY);
   const { sizeBytes } = ready.manifest;
   const range = rangeOf(request.headers.range, sizeBytes);
   if (range === undefined) {
@@ -159,8 +172,9 @@ async function withImage<T>(
   deployment: DirectDeployment,
   { signal }: HttpRequest,
   work: (ready: ReadyImage) => Promise<T>,
-): Promise<T> {
+): Promise<T | undefined> {
   const ready = await acquire(options, deployment, signal);
+  if (ready === undefined) return undefined;
   try {
     return await work(ready);
   } finally {
@@ -168,8 +182,29 @@ async function withImage<T>(
   }
 }
 
-function acquire({ acquireImage }: DirectServiceOptions, { imageId, sha256 }: DirectDeployment, signal: AbortSignal): Promise<ReadyImage> {
-  return acquireImage({ id: imageId, ...(sha256 !== undefined && { sha256 }) }, signal);
+/** Undefined: it is still being fetched or converted. That goes on for a while, since it would begin anew if each request took it along. */
+async function acquire(
+  { acquireImage, clock, logger }: DirectServiceOptions,
+  { imageId, sha256 }: DirectDeployment,
+  signal: AbortSignal,
+): Promise<ReadyImage | undefined> {
+  signal.throwIfAborted();
+  const giving = new AbortController();
+  const giveUp = (): void => giving.abort(signal.reason);
+  signal.addEventListener('abort', giveUp, { once: true });
+  const waiting = new AbortController();
+  try {
+    const work = acquireImage({ id: imageId, ...(sha256 !== undefined && { sha256 }) }, giving.signal);
+    const ready = await Promise.race([work, sleep(clock, ANSWER_MS, waiting.signal).then(() => undefined)]);
+    if (ready !== undefined) return ready;
+    const timer = clock.after(KEPT_MS, () => giving.abort(new Error('no ramdisk asks for this image any more')));
+    const onEnd = (error: unknown): void => logger.warn({ image: imageId, error: String(error) }, 'an image was not made ready');
+    void work.then((late) => late.release(), onEnd).finally(() => timer.cancel());
+    return undefined;
+  } finally {
+    waiting.abort();
+    signal.removeEventListener('abort', giveUp);
+  }
 }
 
 async function hear(desk: DirectDesk, asking: DirectRequest, what: string, { body }: HttpRequest): Promise<HttpResponse> {

@@ -1,7 +1,7 @@
 /** Who may pull an image by the `direct` method, when, and what becomes of what a ramdisk says: on records, over the real service and claim. */
 import { createHash } from 'node:crypto';
-import { type HttpRequest, silentLogger } from 'cdk8s-baremetal-runtime/core/index';
-import { directService } from 'cdk8s-baremetal-runtime/deploy/direct/index';
+import { type HttpRequest, silentLogger, sleep } from 'cdk8s-baremetal-runtime/core/index';
+import { type DirectServiceOptions, directService } from 'cdk8s-baremetal-runtime/deploy/direct/index';
 import type { ClaimRequest } from 'cdk8s-baremetal-runtime/deploy/helper/index';
 import type { DiskImage, ImageManifest } from 'cdk8s-baremetal-runtime/deploy/image/index';
 import { deployerByMethod } from 'cdk8s-baremetal-runtime/machine/direct-deployer';
@@ -91,9 +91,11 @@ async function setup({ method = 'direct' as 'iscsi' | 'direct' | 'unsaid', image
   const begin = () =>
     change((node) => ({ ...node, state: 'deploying', deployment: node.deployment && { ...node.deployment, disk: { ...DISK } } }));
   const acquireImage = async () => ({ path: '', manifest, open: async () => image, release: () => undefined });
-  const service = directService({ desk: directDesk({ store, clock, secrets }), acquireImage, random, logger: silentLogger });
+  const serve = (acquire: DirectServiceOptions['acquireImage']) =>
+    directService({ desk: directDesk({ store, clock, secrets }), acquireImage: acquire, random, logger: silentLogger, clock });
+  const ready = serve(acquireImage);
   const token = createHash('sha256').update(`direct ${key.reveal()}`).digest('hex');
-  const ask = async (what: string, more: Partial<HttpRequest> & { readonly range?: string } = {}) => {
+  const ask = async (what: string, more: Partial<HttpRequest> & { readonly range?: string } = {}, service = ready) => {
     const { range, ...rest } = more;
     const answer = await service({
       method: 'GET',
@@ -126,6 +128,7 @@ async function setup({ method = 'direct' as 'iscsi' | 'direct' | 'unsaid', image
     claim,
     begin,
     acquireImage,
+    serve,
     ask,
     tell,
     token,
@@ -217,6 +220,43 @@ describe('the image is given out', () => {
     expect((await tell('done', `sha256=${'0'.repeat(64)}`)).status).toBe(200); // said twice: the first counts
     expect(await deployment()).toEqual(before);
     expect((await ask('image')).status).toBe(409);
+  });
+
+  it('though it takes longer to make ready here than a ramdisk waits for an answer; meanwhile the owner hears that it is there', async () => {
+    const { claim, claimFields, ask, begin, clock, deployment, serve, acquireImage } = await setup();
+    await claim(claimFields);
+    await begin();
+    let [users, begun, readyAt] = [0, 0, Number.POSITIVE_INFINITY];
+    /** As the cache does it: one work for all who wait, and none for nobody. */
+    const slow = serve(async (_image, signal) => {
+      if (users++ === 0 && clock.now() < readyAt) {
+        begun++;
+        readyAt = clock.now() + 200_000;
+      }
+      await sleep(clock, Math.max(0, readyAt - clock.now()), signal).finally(() => users--);
+      return acquireImage();
+    });
+    const answers: number[] = [];
+    /** As the ramdisk asks. */
+    const asking = (async () => {
+      for (;;) {
+        const gone = new AbortController();
+        const timer = clock.after(60_000, () => gone.abort(new Error('the client closed the connection')));
+        const status = await ask('plan', { signal: gone.signal }, slow).then(
+          (answer) => answer.status,
+          () => 0,
+        );
+        timer.cancel();
+        answers.push(status);
+        expect(clock.now() - ((await deployment())?.direct?.heardAt ?? clock.now())).toBeLessThan(60_000);
+        if (status === 200 || answers.length === 30) return;
+        await sleep(clock, 3_000);
+      }
+    })();
+    await clock.run(asking);
+    expect([answers.at(-1), begun]).toEqual([200, 1]);
+    expect(new Set(answers)).toEqual(new Set([202, 200]));
+    expect(await deployment()).toMatchObject({ direct: { bytes: 0 } });
   });
 
   it.each(['progress', 'done', 'error', 'nonsense'])(
