@@ -306,6 +306,17 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     expect(Buffer.compare(readFileSync(disk).subarray(0, image.length), image)).toBe(0);
   });
 
+  it('leaves a server that takes the request and never answers it', async () => {
+    let asked = 0;
+    const { disk, image, run } = await setup({
+      meddle: (handler) => (request) =>
+        request.path.endsWith('/image') && asked++ === 0 ? new Promise(() => undefined) : handler(request),
+    });
+    const { code, output } = await run('export HEAD_SECONDS=1');
+    expect([code, output]).toEqual([0, expect.stringContaining('the connection to 127.0.0.1 was lost; trying again from there')]);
+    expect(Buffer.compare(readFileSync(disk).subarray(0, image.length), image)).toBe(0);
+  });
+
   it('makes the partitions of a partition image, the table last', async () => {
     const { disk, image, run } = await setup({
       diskBytes: 32 * MIB,

@@ -5,6 +5,9 @@
 
 export LIB=${LIB:-/lib/bms}
 
+# For each line of an answer's head: a server that has taken a request and is gone, or stopped, says nothing more.
+HEAD_SECONDS=${HEAD_SECONDS:-60}
+
 # http METHOD PATH [CONTENT-TYPE BODY-FILE]: sets STATUS (empty: nobody answered, or not to the end); the answer's body goes to
 # $WORK/answer, $WORK being $RUN where there is only one thing to do at a time.
 http() {
@@ -33,8 +36,8 @@ request() {
 read_head() {
   status= range_start= length=
   cr=$(printf '\r')
-  IFS=' ' read -r _ status _ || return 1
-  while IFS= read -r line; do
+  IFS=' ' read -r -t "$HEAD_SECONDS" _ status _ || return 1
+  while IFS= read -r -t "$HEAD_SECONDS" line; do
     line=${line%"$cr"}
     [ -n "$line" ] || return 0
     case $(printf %s "$line" | tr A-Z a-z) in
