@@ -155,6 +155,26 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     expect(news.filter(({ kind }) => kind !== 'progress')).toEqual([{ kind: 'done', sha256: manifest.sha256 }]);
   });
 
+  it('the first chunk, with the table, last of all', async () => {
+    const ranges: string[] = [];
+    const { disk, image, run } = await setup({
+      meddle: (handler) => async (request) => {
+        if (request.path.endsWith('/image')) {
+          ranges.push(request.headers.range ?? '');
+          expect(
+            readFileSync(disk)
+              .subarray(0, MIB)
+              .every((byte) => byte === 0),
+          ).toBe(true);
+        }
+        return handler(request);
+      },
+    });
+    expect((await run()).code).toBe(0);
+    expect(ranges).toEqual([`bytes=${MIB}-${2 * MIB - 1}`, `bytes=${3 * MIB}-${4.5 * MIB - 1}`, `bytes=0-${MIB - 1}`]);
+    expect(Buffer.compare(readFileSync(disk).subarray(0, image.length), image)).toBe(0);
+  });
+
   it('never writes a chunk that is not what the manifest says, and fails with its number', async () => {
     const { disk, image, news, run } = await setup({ corrupt: (chunk, bytes) => (chunk === 3 ? flipped(bytes) : bytes) });
     const { code, output } = await run('PULL_TRIES=3');
@@ -162,7 +182,9 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     expect(output).toContain('bms: chunk 3: it is not what the manifest says; trying again from there');
     expect(output).toContain('FAILED chunk 3: it is not what the manifest says; tried 3 times');
     const written = readFileSync(disk);
-    expect(Buffer.compare(written.subarray(0, 3 * MIB), image.subarray(0, 3 * MIB))).toBe(0);
+    // nothing that boots, neither the last owner's nor half of this
+    expect(written.subarray(0, MIB).every((byte) => byte === 0)).toBe(true);
+    expect(Buffer.compare(written.subarray(MIB, 3 * MIB), image.subarray(MIB, 3 * MIB))).toBe(0);
     expect(written.subarray(3 * MIB, 8 * MIB).every((byte) => byte === 0xa5)).toBe(true);
     // a report that was under way may come after it
     expect(news.filter(({ kind }) => kind !== 'progress')).toEqual([
@@ -180,13 +202,13 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
   it('writes nothing behind a wrong chunk, though its batch and the next one have come', async () => {
     const { disk, image, run } = await setup({
       change: (whole) => whole.fill(7, 2 * MIB, 3 * MIB),
-      corrupt: (chunk, bytes) => (chunk === 1 ? flipped(bytes) : bytes),
+      corrupt: (chunk, bytes) => (chunk === 2 ? flipped(bytes) : bytes),
     });
     const { code, output } = await run('export BATCH_BYTES=2097152; PULL_TRIES=2');
-    expect([code, output]).toEqual([3, expect.stringContaining('FAILED chunk 1: it is not what the manifest says; tried 2 times')]);
+    expect([code, output]).toEqual([3, expect.stringContaining('FAILED chunk 2: it is not what the manifest says; tried 2 times')]);
     const written = readFileSync(disk);
-    expect(Buffer.compare(written.subarray(0, MIB), image.subarray(0, MIB))).toBe(0);
-    expect(written.subarray(MIB, 8 * MIB).every((byte) => byte === 0xa5)).toBe(true);
+    expect(Buffer.compare(written.subarray(MIB, 2 * MIB), image.subarray(MIB, 2 * MIB))).toBe(0);
+    expect(written.subarray(2 * MIB, 8 * MIB).every((byte) => byte === 0xa5)).toBe(true);
   });
 
   it('takes no answer for whole that ends before its length', async () => {
@@ -234,6 +256,7 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
   it('goes on with the replicas of its plan when its own dies in mid-pull and the next one’s memory turns a bit over', async () => {
     let die: () => Promise<unknown> = async () => undefined;
     const { disk, image, manifest, news, run, server, replica } = await setup({
+      change: (whole) => whole.fill(7, 2 * MIB, 3 * MIB),
       meddle: (handler) => async (request) => {
         const answer = await handler(request);
         if (!request.path.endsWith('/image')) return answer;
@@ -246,7 +269,7 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     const good = await replica('127.0.0.3');
     const { code, output } = await run();
     expect([code, output]).toEqual([0, expect.stringContaining('the image is written')]);
-    expect(output).toContain('bms: chunk 1: the connection to 127.0.0.1 was lost; trying again from there');
+    expect(output).toContain('bms: chunk 2: the connection to 127.0.0.1 was lost; trying again from there');
     expect(output).toContain('bms: chunk 3: it is not what the manifest says; trying again from there');
     expect([bad.asked.includes('image'), good.asked.includes('image')]).toEqual([true, true]);
     expect(Buffer.compare(readFileSync(disk).subarray(0, image.length), image)).toBe(0);
@@ -293,6 +316,7 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
   ])('$name', async ({ end, times, settings }) => {
     const ranges: string[] = [];
     const { disk, image, run } = await setup({
+      change: (whole) => whole.fill(7, 2 * MIB, 3 * MIB),
       meddle: (handler) => async (request) => {
         const answer = await handler(request);
         if (!request.path.endsWith('/image')) return answer;
@@ -301,8 +325,8 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
       },
     });
     const { code, output } = await run(settings);
-    expect([code, ranges.slice(0, 2)]).toEqual([0, [`bytes=0-${2 * MIB - 1}`, `bytes=${MIB}-${2 * MIB - 1}`]]);
-    expect(output).toContain('chunk 1: the connection to 127.0.0.1 was lost; trying again from there');
+    expect([code, ranges.slice(0, 2)]).toEqual([0, [`bytes=${MIB}-${4.5 * MIB - 1}`, `bytes=${2 * MIB}-${4.5 * MIB - 1}`]]);
+    expect(output).toContain('chunk 2: the connection to 127.0.0.1 was lost; trying again from there');
     expect(Buffer.compare(readFileSync(disk).subarray(0, image.length), image)).toBe(0);
   });
 
@@ -357,12 +381,17 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
   });
 
   it('reads back from the disk what it wrote', async () => {
-    const { run } = await setup();
+    const { disk, run } = await setup();
     // a disk that says yes and keeps something else
     const { code, output } = await run(
       'drop() { printf x | busybox dd of=$DISK bs=1 seek=1048580 conv=notrunc 2> /dev/null; }; sync() { drop; }',
     );
     expect([code, output.includes('did not keep chunk 1 as it was written')]).toEqual([3, true]);
+    expect(
+      readFileSync(disk)
+        .subarray(0, MIB)
+        .every((byte) => byte === 0),
+    ).toBe(true); // nor does it boot
   });
 
   it('leaves no file of its work in other places', () => {

@@ -7,7 +7,7 @@
  *   replica ADDRESS             where else the image is to be had; none, one or several lines
  *   zero OFFSET LENGTH          bytes, on whole sectors
  *   bytes OFFSET BASE64
- *   image OFFSET                the chunks of the manifest, from there on
+ *   image OFFSET                the chunks of the manifest, from there on; the first of them is erased before all others are written, and comes last
  *
  * The order is that of the writer over iSCSI: old tables go first and the new one comes last, so that a disk whose writing was cut short has none.
  */

@@ -27,11 +27,7 @@ direct() {
     case $step in
       zero) write_zeros "$offset" "$argument" ;;
       bytes) base64 -d "$argument" | write_at "$offset" || fail "$DISK cannot be written at byte $offset" ;;
-      image)
-        write_image "$offset"
-        # Now, since a table that comes later may lie in the first chunk.
-        [ "$VERIFY_EVERY" -eq 0 ] || read_back
-        ;;
+      image) write_image "$offset" ;;
       '') ;;
       *) fail "this ramdisk does not know the step \"$step\" of the plan" ;;
     esac
@@ -107,11 +103,11 @@ read_manifest() {
     || fail 'the manifest is not complete'
 }
 
-# runs: $RUN/digests as lines `data FIRST COUNT` and `zero FIRST COUNT`
+# runs: $RUN/digests behind the first chunk, as lines `data FIRST COUNT` and `zero FIRST COUNT`
 runs() {
   awk -v most="$RUN_CHUNKS" '
     function flush() { if (count) print kind, first, count }
-    {
+    NR > 1 {
       now = $0 == "null" ? "zero" : "data"
       if (now != kind || (now == "data" && count >= most)) { flush(); kind = now; first = NR - 1; count = 0 }
       count++
@@ -119,8 +115,12 @@ runs() {
     END { flush() }' $RUN/digests
 }
 
+# The first chunk, with the partition table, is erased first and written last, when all others have been read back: a disk that was cut short boots nothing.
 write_image() {
   base=$1
+  set_length 0
+  write_zeros "$base" "$length"
+  sync
   runs > $RUN/runs
   while read -r kind first count; do
     case $kind in
@@ -133,6 +133,11 @@ write_image() {
       data) pull_run "$first" $((first + count)) ;;
     esac
   done < $RUN/runs
+  sync
+  # Now, since a table that comes later may lie in the first chunk.
+  read_back 2
+  [ "$(head -n 1 $RUN/digests)" = null ] || pull_run 0 1
+  read_back 1 1
 }
 
 # pull_run FIRST END: again from the chunk that is missing, from the next replica, as often as something comes
@@ -276,12 +281,14 @@ write_at() {
   dd of="$DISK" bs=65536 iflag=fullblock seek="$1" oflag=seek_bytes conv=notrunc 2> /dev/null
 }
 
-# Every Nth chunk once more, from the disk and not from memory
+# read_back FROM [TO]: of these lines of $RUN/digests every Nth chunk once more, from the disk and not from memory
 read_back() {
+  [ "$VERIFY_EVERY" -ne 0 ] || return 0
   sync
   blockdev --flushbufs "$DISK"
   echo 3 > /proc/sys/vm/drop_caches 2> /dev/null
-  awk -v every="$VERIFY_EVERY" '$0 != "null" && (NR - 1) % every == 0 { print NR - 1, $0 }' $RUN/digests > $RUN/sample
+  awk -v every="$VERIFY_EVERY" -v from="$1" -v to="${2:-$CHUNKS}" '
+    NR >= from && NR <= to && $0 != "null" && (NR - 1) % every == 0 { print NR - 1, $0 }' $RUN/digests > $RUN/sample
   while read -r number wanted; do
     set_length "$number"
     dd if="$DISK" bs="$length" count=1 skip=$((base + number * CHUNK_BYTES)) iflag=skip_bytes,fullblock of=$RUN/chunk 2> /dev/null
@@ -298,8 +305,11 @@ sha256_of() {
 report_progress() {
   WORK=$RUN/reporter
   mkdir -p "$WORK"
+  most=0
   while sleep 3; do
-    printf 'bytes=%s' $(($(cat $RUN/at 2> /dev/null || echo 0) * CHUNK_BYTES)) > "$WORK/form"
+    now=$(cat $RUN/at 2> /dev/null || echo 0)
+    [ "$now" -le "$most" ] || most=$now # the first chunk comes last
+    printf 'bytes=%s' $((most * CHUNK_BYTES)) > "$WORK/form"
     http POST "/v1/direct/$DEPLOYMENT_ID/progress" application/x-www-form-urlencoded "$WORK/form"
     [ -n "$STATUS" ] || next_replica
   done
