@@ -24,14 +24,16 @@ interface Disk {
   readonly wwid?: string;
   readonly rotational?: boolean;
   readonly removable?: boolean;
+  readonly hidden?: boolean;
 }
 
-function disk({ name, gb = 100, serial, page80, wwid, rotational = false, removable = false }: Disk): void {
+function disk({ name, gb = 100, serial, page80, wwid, rotational = false, removable = false, hidden = false }: Disk): void {
   const folder = join(sys, 'block', name.replace('/', '!'));
   mkdirSync(join(folder, 'queue'), { recursive: true });
   mkdirSync(join(folder, 'device'));
   writeFileSync(join(folder, 'size'), `${(gb * 1e9) / 512}\n`);
   writeFileSync(join(folder, 'removable'), removable ? '1\n' : '0\n');
+  writeFileSync(join(folder, 'hidden'), hidden ? '1\n' : '0\n');
   writeFileSync(join(folder, 'queue/rotational'), rotational ? '1\n' : '0\n');
   if (serial !== undefined) writeFileSync(join(folder, 'serial'), serial);
   if (page80 !== undefined)
@@ -80,6 +82,25 @@ describe.each(shells)('under $name', (shell) => {
       ['the first of the list', [{ name: 'sda' }, { name: 'cciss/c0d0' }], { DISKS: 'cciss/c0d0,sda' }, 'is cciss/c0d0'],
       ['the list’s order, not the alphabet', [{ name: 'sda' }, { name: 'vda' }], { DISKS: 'vda,sda' }, 'is vda'],
       ['one disk under another name', [{ name: 'nvme0n1' }], {}, 'is nvme0n1'],
+      [
+        'one NVMe disk, and not the paths to it',
+        [
+          { name: 'nvme0c0n1', serial: 'A', hidden: true },
+          { name: 'nvme0n1', serial: 'A' },
+        ],
+        {},
+        'is nvme0n1',
+      ],
+      [
+        'one NVMe disk by its serial, which its paths have too',
+        [
+          { name: 'nvme0c0n1', serial: 'A', hidden: true },
+          { name: 'nvme0n1', serial: 'A' },
+          { name: 'nvme1n1', serial: 'B' },
+        ],
+        { HINT_SERIAL: 'A' },
+        'is nvme0n1',
+      ],
       [
         'two disks under other names',
         [{ name: 'nvme0n1', serial: 'A' }, { name: 'nvme1n1' }],

@@ -62,6 +62,8 @@ list_disks() {
     name=${folder##*/}
     case $name in loop* | ram* | zram* | sr* | fd* | dm-* | md* | nbd* | mtd* | 'zd'*) continue ;; esac
     [ "$(cat "$folder/removable" 2> /dev/null)" != 1 ] || continue
+    # nvme0c0n1: one path to nvme0n1, which cannot be opened
+    [ "$(cat "$folder/hidden" 2> /dev/null)" != 1 ] || continue
     [ "$(cat "$folder/size" 2> /dev/null || echo 0)" -gt 0 ] || continue
     printf '%s\n' "$name" | tr '!' /
   done
