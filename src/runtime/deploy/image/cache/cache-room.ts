@@ -20,8 +20,8 @@ const GONE = /^[\da-f]{32}(?:\.part)?\.gone$/;
 export interface Claim {
   /** Resolves when the work may take so many bytes in all; rejects with IMAGE_CACHE_FULL. */
   upTo(bytes: number): Promise<void>;
-  /** The work is over: what it left in `folder` counts from now on. */
-  settle(folder: string, now: number): Promise<void>;
+  /** The work is over: what it left in these folders counts from now on, and until that is known what it was granted. */
+  settle(folders: readonly string[], now: number): Promise<void>;
 }
 
 export class CacheRoom {
@@ -59,10 +59,11 @@ export class CacheRoom {
         });
       },
       settle: async (left, now) => {
+        const sizes = await Promise.all(left.map((name) => this.sizeOf(name)));
         this.claimedBytes -= granted;
         granted = 0;
-        await this.count(left);
-        await this.used(left, now);
+        for (const [index, name] of left.entries()) this.note(name, sizes[index]);
+        for (const name of left) await this.used(name, now);
       },
     };
   }
@@ -76,8 +77,11 @@ export class CacheRoom {
     await utimes(join(this.options.directory, folder), now / 1000, now / 1000).catch(() => undefined); // evicted in between
   }
 
-  private async count(folder: string): Promise<void> {
-    const bytes = await folderBytes(join(this.options.directory, folder));
+  private sizeOf(folder: string): Promise<number | undefined> {
+    return folderBytes(join(this.options.directory, folder));
+  }
+
+  private note(folder: string, bytes: number | undefined): void {
     if (bytes === undefined) this.kept.delete(folder);
     else this.kept.set(folder, bytes);
   }
@@ -105,7 +109,7 @@ export class CacheRoom {
       if (GONE.test(name)) await rm(join(directory, name), { recursive: true, force: true });
       else if (OWN_FOLDER.test(name)) found.push({ name, atMs: (await stat(join(directory, name))).mtimeMs });
     }
-    for (const { name } of found.sort((a, b) => a.atMs - b.atMs)) await this.count(name);
+    for (const { name } of found.sort((a, b) => a.atMs - b.atMs)) this.note(name, await this.sizeOf(name));
   }
 
   private async inTurn(work: () => Promise<void>): Promise<void> {

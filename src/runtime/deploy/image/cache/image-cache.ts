@@ -220,8 +220,7 @@ export class ImageCache {
       if ((await readdir(part)).length === 0) await rm(part, { recursive: true, force: true });
       throw isOutOfSpace(error) ? imageCacheErrors.IMAGE_CACHE_DISK_FULL({ directory }, { cause: error }) : error;
     } finally {
-      await claim.settle(`${plan.key}${PART}`, clock.now());
-      await claim.settle(plan.key, clock.now());
+      await claim.settle([`${plan.key}${PART}`, plan.key], clock.now());
     }
   }
 
