@@ -37,9 +37,12 @@ export class CacheRoom {
     return this.claimedBytes + [...this.kept.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
-  /** Looks at what an earlier process left. */
+  /** Looks at what an earlier process left. A directory that cannot be read is looked at again the next time. */
   open(): Promise<void> {
-    this.ready ??= this.load();
+    this.ready ??= this.load().catch((error: unknown) => {
+      this.ready = undefined;
+      throw error;
+    });
     return this.ready;
   }
 

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { CacheRoom } from 'cdk8s-baremetal-runtime/deploy/image/cache/cache-room';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../../../../support/temporary-folder.ts';
@@ -25,5 +25,14 @@ describe('the room of the image cache', () => {
     const tries = await Promise.allSettled([second.upTo(8 * MIB), settling, settling.then(() => second.upTo(8 * MIB))]);
     expect(tries.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'rejected']);
     expect(cache.usedBytes).toBeLessThan(9 * MIB);
+  });
+
+  it('can be had once what was in the way of its directory is gone', async () => {
+    writeFileSync(folder.path('disk'), 'not mounted yet');
+    const cache = room(folder.path('disk', 'cache'));
+    await expect(cache.open()).rejects.toMatchObject({ code: 'ENOTDIR' });
+    rmSync(folder.path('disk'));
+    await cache.open();
+    await cache.claim(ONE).upTo(MIB);
   });
 });
