@@ -137,11 +137,7 @@ export class ImageCache {
         manifest,
         release,
         open: (opening) => openImage({ path, format: 'raw', ...(opening && { signal: opening }) }),
-        distrust: async () => {
-          this.options.logger.warn({ image: shown(wanted.source) }, 'an image in the cache is damaged, and is made anew');
-          await rm(join(this.options.directory, plan.key, MANIFEST), { force: true });
-          if (this.entries.get(plan.key) === entry) this.entries.delete(plan.key);
-        },
+        ...(canBeRemade(plan, wanted) && { distrust: () => this.distrust(plan, wanted, entry) }),
       };
     } catch (error) {
       release();
@@ -171,6 +167,12 @@ export class ImageCache {
     this.ending.set(plan.key, ended);
     void ended.then(() => this.ending.get(plan.key) === ended && this.ending.delete(plan.key));
     return entry;
+  }
+
+  private async distrust({ key }: Plan, { source }: ImageWanted, entry: Entry): Promise<void> {
+    this.options.logger.warn({ image: shown(source) }, 'an image in the cache is damaged, and is made anew');
+    await rm(join(this.options.directory, key, MANIFEST), { force: true });
+    if (this.entries.get(key) === entry) this.entries.delete(key);
   }
 
   /** Nobody wants it any more: unfinished work ends, keeping what it has fetched. */
@@ -266,6 +268,11 @@ export class ImageCache {
     const { network, clock, ca } = this.options;
     return { network, clock, signal, ...(ca !== undefined && { ca }) };
   }
+}
+
+/** Of a rotten file without a checksum a second manifest would say that all is well. */
+function canBeRemade({ inPlace }: Plan, { checksum }: ImageWanted): boolean {
+  return !inPlace || checksum !== undefined;
 }
 
 /** Nanoseconds: a file may be replaced by one of the same size within a millisecond. */

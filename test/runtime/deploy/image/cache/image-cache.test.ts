@@ -495,6 +495,17 @@ describe('the image cache', () => {
       expect(Buffer.compare(contentOf(await get({ source })), good)).toBe(0);
     });
 
+    it('of a file that is used where it lies the manifest is all that tells what it was: it is only made again where a checksum tells it too', async () => {
+      const content = diskContent(MIB, 1);
+      const source = file('a.img', content);
+      expect((await get({ source })).distrust).toBeUndefined();
+      expect((await get({ source, sha256: sha256(content) })).distrust).toBeUndefined();
+      const checked = await get({ source, checksum: parseChecksum(sha256(content)) });
+      await checked.distrust?.();
+      expect((await get({ source, checksum: parseChecksum(sha256(content)) })).manifest).toEqual(checked.manifest);
+      expect(checked.distrust).toBeDefined();
+    });
+
     it('a file that is copied over while it is read is refused, and read anew the next time', async () => {
       const path = file('a.img', diskContent(MIB, 1));
       let copies = 0;
