@@ -60,6 +60,8 @@ interface Task {
   aborted: { error: unknown } | undefined;
   receivedBytes: number;
   requestedBursts: number;
+  /** Where the last burst that was asked for ends. */
+  requestedBytes: number;
 }
 
 const TASK_ATTRIBUTE_SIMPLE = 1;
@@ -107,6 +109,7 @@ export class Tasks {
         aborted: undefined,
         receivedBytes: 0,
         requestedBursts: 0,
+        requestedBytes: 0,
       };
       command.signal?.addEventListener('abort', task.onAbort, { once: true });
       this.waiting.add(task);
@@ -243,6 +246,9 @@ export class Tasks {
     if (!out || pdu.desiredBytes === 0 || end > out.length || pdu.desiredBytes > this.parts.parameters.maxBurstBytes)
       throw new PduError(`it asked for ${pdu.desiredBytes} bytes at ${pdu.offset} of a command of ${out?.length ?? 0} bytes`);
     if (pdu.r2tSn !== task.requestedBursts++) throw new PduError('a request for data is missing');
+    // DataSequenceInOrder; else a few requests for the same data would fill our memory
+    if (pdu.offset < task.requestedBytes) throw new PduError('it asked again for what it has been sent');
+    task.requestedBytes = end;
     this.sendData(task, out, pdu.ttt, pdu.offset, end);
   }
 
