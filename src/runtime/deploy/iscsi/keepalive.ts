@@ -13,7 +13,7 @@ export interface KeepaliveOptions {
 
 export class Keepalive {
   private heardAt: number;
-  private pinged = false;
+  private pingedAt: number | undefined;
   private timer: Timer | undefined;
 
   constructor(private readonly options: KeepaliveOptions) {
@@ -24,7 +24,7 @@ export class Keepalive {
   /** The target has sent something. */
   heard(): void {
     this.heardAt = this.options.clock.monotonic();
-    this.pinged = false;
+    this.pingedAt = undefined;
   }
 
   stop(): void {
@@ -33,16 +33,18 @@ export class Keepalive {
 
   private watch(): void {
     const { clock, intervalMs, timeoutMs, ping, onSilent } = this.options;
-    const silentMs = clock.monotonic() - this.heardAt;
-    if (this.pinged && silentMs >= intervalMs + timeoutMs) {
+    const now = clock.monotonic();
+    const silentMs = now - this.heardAt;
+    // from the ping on: a process that was stopped finds much silence that was its own
+    if (this.pingedAt !== undefined && now - this.pingedAt >= timeoutMs) {
       onSilent(Math.round(silentMs));
       return;
     }
-    if (!this.pinged && silentMs >= intervalMs) {
-      this.pinged = true;
+    if (this.pingedAt === undefined && silentMs >= intervalMs) {
+      this.pingedAt = now;
       ping();
     }
-    const due = this.pinged ? intervalMs + timeoutMs : intervalMs;
-    this.timer = clock.after(Math.max(1, Math.ceil(due - silentMs)), () => this.watch());
+    const due = this.pingedAt === undefined ? this.heardAt + intervalMs : this.pingedAt + timeoutMs;
+    this.timer = clock.after(Math.max(1, Math.ceil(due - now)), () => this.watch());
   }
 }
