@@ -108,7 +108,11 @@ async function range(
     signal.throwIfAborted();
     if (late.signal.aborted) throw refuse(late.signal.reason.message, cause);
     const text = cause instanceof Error ? cause.message : String(cause);
-    if (/larger than|too large/i.test(text)) throw final(imageCacheErrors.IMAGE_NO_RANGES({ source, limitBytes: RANGE_BYTES }, { cause }));
+    if (/larger than|too large/i.test(text)) {
+      // all of it in place of a range of the version that was named: If-Range did not hold
+      if (validator) throw final(imageCacheErrors.IMAGE_CHANGED({ source }, { cause }));
+      throw final(imageCacheErrors.IMAGE_NO_RANGES({ source, limitBytes: RANGE_BYTES }, { cause }));
+    }
     throw refuse(text, cause);
   } finally {
     timer.cancel();
