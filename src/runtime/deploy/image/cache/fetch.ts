@@ -122,7 +122,8 @@ async function range(
   if (status === 206) {
     const match = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(response.headers['content-range'] ?? '');
     const [first, last, totalBytes] = match?.slice(1).map(Number) ?? [];
-    if (first !== from || last === undefined || totalBytes === undefined || body.length !== last - from + 1 || last >= totalBytes)
+    const whole = last !== undefined && last >= from && body.length === last - from + 1;
+    if (first !== from || !whole || totalBytes === undefined || last >= totalBytes)
       throw final(refuse(`the server answered ${headers.range} with ${response.headers['content-range'] ?? 'no content-range'}`));
     return { body, version: { totalBytes, validator: found } };
   }

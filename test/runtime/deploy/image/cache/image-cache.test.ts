@@ -26,6 +26,8 @@ class Web {
   ranges = true;
   /** ETags. */
   versions = true;
+  /** From here on it has no bytes to give, and says that it has given some. */
+  emptyFrom = Number.POSITIVE_INFINITY;
   /** Called before each answer; what it throws is a broken connection. */
   before: (request: HttpClientRequest) => void | Promise<void> = () => undefined;
 
@@ -59,7 +61,7 @@ class Web {
       if (file.body.length > (request.maxBodyBytes ?? 0)) throw new Error(`the answer of ${request.url} is larger than allowed`);
       return { status: 200, headers: { etag: file.etag }, body: file.body };
     }
-    const body = file.body.slice(Number(from), Number(to) + 1);
+    const body = file.body.slice(Number(from), Number(from) < this.emptyFrom ? Number(to) + 1 : Number(from));
     const headers = {
       ...(this.versions && { etag: file.etag }),
       'content-range': `bytes ${from}-${Number(from) + body.length - 1}/${file.body.length}`,
@@ -330,6 +332,15 @@ describe('the image cache', () => {
       arrange();
       expect(await codeOf(get(wanted))).toBe(code);
       expect(web.requests).toHaveLength(1);
+    });
+
+    it('a server that answers with no bytes is refused, and not asked for ever', async () => {
+      web.put(URL_A, content);
+      web.emptyFrom = 8 * MIB;
+      web.before = () => {
+        if (web.requests.length > 20) throw Object.assign(new Error('it asks on and on'), { final: true });
+      };
+      await expect(get(wanted)).rejects.toMatchObject({ code: 'IMAGE_FETCH', message: expect.stringContaining('bytes 8388608-8388607/') });
     });
 
     it('a small file may come whole', async () => {
