@@ -3,7 +3,8 @@
  * its zeros become holes, and the memory of its decoder is bounded.
  */
 import { spawn } from 'node:child_process';
-import { createReadStream } from 'node:fs';
+import { createReadStream, type ReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
@@ -25,6 +26,7 @@ export interface UnpackOptions {
 const MAGIC: readonly (readonly [Packing, string])[] = [
   ['gzip', '1f8b08'],
   ['zstd', '28b52ffd'],
+  ['zstd', '502a4d18'], // a frame to be skipped, with which pzstd begins
   ['xz', 'fd377a585a00'],
 ];
 /** 128 MiB: what `zstd -d` takes without being told, and far above what its levels without --ultra need. */
@@ -32,6 +34,8 @@ const ZSTD_WINDOW_LOG = 27;
 /** `xz -9` needs 65 MiB. */
 const XZ_MEMORY_LIMIT = '256MiB';
 const LONGEST_COMPLAINT = 300;
+/** Of one read of a packed file, and of one piece of what comes out. */
+const CHUNK_BYTES = 1024 * 1024;
 
 export function packingOf(start: Uint8Array): Packing | undefined {
   const hex = Buffer.from(start).toString('hex');
@@ -58,17 +62,10 @@ export async function unpack(packing: Packing, from: string, to: string, options
       throw error;
     }
   };
-  const input = createReadStream(from, { highWaterMark: 1024 * 1024 });
   try {
-    if (packing === 'xz') await throughXz(input, sink, signal);
-    else {
-      const chunkSize = 1024 * 1024;
-      const decoder =
-        packing === 'gzip'
-          ? createGunzip({ chunkSize })
-          : createZstdDecompress({ chunkSize, params: { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG } });
-      await pipeline(input, decoder, sink, { signal });
-    }
+    if (packing === 'xz') await throughXz(packedFile(from), sink, signal);
+    else if (packing === 'gzip') await pipeline(packedFile(from), createGunzip({ chunkSize: CHUNK_BYTES }), sink, { signal });
+    else await sink(unpackedFrames(from, source));
     await writer.finish();
   } catch (error) {
     await writer.abandon();
@@ -79,6 +76,29 @@ export async function unpack(packing: Packing, from: string, to: string, options
       { source, packing, reason: error instanceof Error ? error.message : String(error) },
       { cause: error },
     );
+  }
+}
+
+function packedFile(from: string, start = 0): ReadStream {
+  return createReadStream(from, { start, highWaterMark: CHUNK_BYTES });
+}
+
+/** A decoder for each frame: Node's is done with the first one, and what lies behind that would be missing without a word. */
+async function* unpackedFrames(from: string, source: string): AsyncGenerator<Uint8Array> {
+  const { size } = await stat(from);
+  for (let at = 0; at < size; ) {
+    const input = packedFile(from, at);
+    const decoder = createZstdDecompress({ chunkSize: CHUNK_BYTES, params: { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG } });
+    input.once('error', (error) => decoder.destroy(error));
+    try {
+      yield* input.pipe(decoder);
+    } finally {
+      input.destroy();
+      decoder.destroy();
+    }
+    const taken = decoder.bytesWritten;
+    if (taken === 0) throw imageCacheErrors.IMAGE_UNPACK({ source, packing: 'zstd', reason: `what begins at byte ${at} is no frame` });
+    at += taken;
   }
 }
 

@@ -364,6 +364,19 @@ describe('the image cache', () => {
       expect(readdirSync(folder.path(`cache/${readdirSync(folder.path('cache'))[0]}`)).sort()).toEqual(['manifest.json', 'raw']);
     });
 
+    it.each([
+      ['in one read', 3_000],
+      ['in many', 2 * MIB],
+    ])('zstd in several frames, as pzstd writes it, is unpacked to its end: %s', async (_, bytes) => {
+      const parts = [1, 2, 3].map((seed) => createHash('shake256', { outputLength: bytes }).update(String(seed)).digest());
+      const skippable = Buffer.from('502a4d1804000000 deadbeef'.replace(' ', ''), 'hex'); // RFC 8878 section 3.1.2
+      const packed = Buffer.concat(parts.flatMap((part) => [skippable, zstdCompressSync(part)]));
+      for (const image of [packed, packed.subarray(skippable.length), Buffer.concat([packed, skippable])])
+        expect(Buffer.compare(contentOf(await get({ source: file('frames', image) })), Buffer.concat(parts))).toBe(0);
+      expect(await codeOf(get({ source: file('cut', packed.subarray(0, -1000)) }))).toBe('IMAGE_UNPACK');
+      expect(await codeOf(get({ source: file('more', Buffer.concat([packed, Buffer.alloc(100, 7)])) }))).toBe('IMAGE_UNPACK');
+    });
+
     it('a packed qcow2 is unpacked and converted', async () => {
       const ready = await get({ source: file('q.gz', gzipSync(handMade({ clusterBits: 16 }))), format: 'qcow2' });
       expect(contentOf(ready).length).toBe(5 * 65_536);
