@@ -122,7 +122,10 @@ async function setup({ diskBytes = DISK, partitions, configDrive, change, meddle
 /** What a disk or a memory between the manifest and the network may do to an image. */
 function meddled(image: DiskImage, corrupt: Setup['corrupt']): DiskImage {
   if (!corrupt) return image;
-  const read: DiskImage['read'] = async (offset, length) => corrupt(offset / MIB, await image.read(offset, length));
+  const read: DiskImage['read'] = async (offset, length, into = new Uint8Array(length)) => {
+    into.set(corrupt(offset / MIB, await image.read(offset, length)));
+    return into;
+  };
   return {
     ...image,
     format: image.format,

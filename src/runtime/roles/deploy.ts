@@ -85,6 +85,7 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
         verify: limits.read_back,
         replicas: replicas.addresses,
         throttle: (bytes, signal) => bandwidth.take(bytes, signal),
+        ...(hashing && { sha256: hashing.sha256 }),
       });
       const home = phoneHomeService({ acceptPhoneHome: acceptPhoneHome(claims), logger });
       const handler: HttpHandler = (request) => {

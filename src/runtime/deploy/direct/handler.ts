@@ -18,7 +18,8 @@ import type { HttpHandler, HttpRequest, HttpResponse } from '../../core/network.
 import type { Random } from '../../core/random.ts';
 import { canonicalAddress } from '../helper/ip-address.ts';
 import type { ReadyImage } from '../image/cache/index.ts';
-import { encodeManifest } from '../image/manifest.ts';
+import { chunkAt, encodeManifest } from '../image/manifest.ts';
+import { type Sha256, sha256OnTheSpot } from '../image/sha256.ts';
 import type { DirectDeployment, DirectDesk, DirectNews, DirectRefusal, DirectRequest } from './access.ts';
 import { directSteps, encodePlan } from './plan.ts';
 
@@ -34,6 +35,8 @@ export interface DirectServiceOptions {
   readonly verify?: 'none' | 'sample' | 'all';
   /** Addresses at which the image is to be had, this one's among them; all at the same port. */
   readonly replicas?: () => Iterable<string>;
+  /** Default: on the spot. */
+  readonly sha256?: Sha256;
   /** Waits until so many bytes may go out. */
   readonly throttle?: (bytes: number, signal: AbortSignal) => Promise<void>;
 }
@@ -135,7 +138,7 @@ async function image(options: DirectServiceOptions, deployment: DirectDeployment
 }
 
 async function* pieces(
-  { throttle }: DirectServiceOptions,
+  { throttle, sha256 = sha256OnTheSpot }: DirectServiceOptions,
   ready: ReadyImage,
   { from, to }: { from: number; to: number },
   signal: AbortSignal,
@@ -147,7 +150,9 @@ async function* pieces(
         signal.throwIfAborted();
         const length = Math.min(PIECE_BYTES, to - at);
         await throttle?.(length, signal);
-        yield await opened.read(at, length);
+        const bytes = new Uint8Array(length);
+        await opened.read(at, length, bytes);
+        yield await compared(ready, at, bytes, sha256);
       }
     } finally {
       await opened.close();
@@ -155,6 +160,15 @@ async function* pieces(
   } finally {
     ready.release();
   }
+}
+
+/** The ramdisk refuses what is not in the manifest; and a rotten file would fail every deployment from now on. What is no whole chunk is given as it is. */
+async function compared(ready: ReadyImage, at: number, bytes: Uint8Array<ArrayBuffer>, sha256: Sha256): Promise<Uint8Array> {
+  const { offset, length, digest } = chunkAt(ready.manifest, Math.floor(at / ready.manifest.chunkBytes));
+  if (offset !== at || length !== bytes.length || digest === null) return bytes;
+  const hashed = await sha256(bytes);
+  if (hashed.digest !== digest) await ready.distrust?.();
+  return hashed.data;
 }
 
 /** Of requests without a range: the whole. Undefined where there is nothing to give. `to` is exclusive. */

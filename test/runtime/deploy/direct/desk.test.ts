@@ -45,7 +45,10 @@ async function setup({ method = 'direct' as 'iscsi' | 'direct' | 'unsaid', image
   const image = {
     format: 'raw',
     virtualSizeBytes: content.length,
-    read: async (offset: number, length: number) => content.slice(offset, offset + length),
+    read: async (offset: number, length: number, into = new Uint8Array(length)) => {
+      into.set(content.subarray(offset, offset + length));
+      return into;
+    },
     close: async () => undefined,
   } as unknown as DiskImage;
   const now = clock.now();
@@ -209,6 +212,31 @@ describe('the image is given out', () => {
     expect((await ask('image', { range: `bytes=${MIB}-` })).body.length).toBe(MIB);
     for (const range of [`bytes=${2 * MIB}-`, 'bytes=9-3', 'bytes=-5', 'lines=1-2'])
       expect((await ask('image', { range })).status).toBe(416);
+  });
+
+  it.each([
+    ['as the manifest says: the cache keeps it', false],
+    ['rotten: the ramdisk refuses it, and the cache makes it anew', true],
+  ])('%s', async (_, rotten) => {
+    const { claim, claimFields, ask, begin, serve, acquireImage } = await setup();
+    await claim(claimFields);
+    await begin();
+    let distrusted = 0;
+    const service = serve(async () => {
+      const ready = await acquireImage();
+      const image = await ready.open();
+      const read = async (offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> => {
+        const bytes = await image.read(offset, length, into);
+        return rotten && offset >= MIB ? bytes.fill(2, 0, 1) : bytes;
+      };
+      return { ...ready, open: async () => ({ ...image, read }), distrust: async () => void distrusted++ };
+    });
+    expect((await ask('image', { range: `bytes=0-${MIB - 1}` }, service)).status).toBe(206);
+    expect((await ask('image', { range: `bytes=0-9` }, service)).body.length).toBe(10);
+    expect(distrusted).toBe(0);
+    const { status, body } = await ask('image', { range: `bytes=0-${2 * MIB - 1}` }, service);
+    expect([status, body.length]).toEqual([206, 2 * MIB]);
+    expect(distrusted).toBe(rotten ? 1 : 0);
   });
 
   it('never again after it was said to be written', async () => {
