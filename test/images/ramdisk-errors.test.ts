@@ -153,6 +153,16 @@ describe.skipIf(shell === undefined)('002-13: N1: what went wrong stands on the 
     expect(lines).toEqual([1, 2].map((tries) => `bms: nobody answers DHCP on eth0 (${MAC}); tried ${tries} times`));
   });
 
+  it('a lease by DHCP is kept by who got it: a long image, or a rescue, outlives it', async () => {
+    card('1');
+    const { port } = await helper();
+    const answered = 'udhcpc() { echo "udhcpc $*"  >&3; printf "ip=127.0.0.1\\nsiaddr=127.0.0.1\\nserverid=\\n" > "$RUN/lease"; }';
+    const [asked, ...lines] = await run(port, `exec 3>&1; ${answered}; configure_network`, { IP: '', HELPER: '' });
+    expect(lines).toEqual(['bms: eth0 has 127.0.0.1; the deploy-helper is at 127.0.0.1']);
+    expect(asked?.split(' ')).toContain('-n'); // gives up where nobody answers
+    expect(asked?.split(' ')).not.toContain('-q'); // but does not go once somebody has
+  });
+
   it('a deploy-helper that cannot be reached, until it can', async () => {
     const { port, errors } = await helper();
     // on another loopback address nobody listens yet

@@ -62,7 +62,8 @@ wait_for_carrier() {
 
 lease() {
   asked=0
-  until udhcpc -i "$INTERFACE" ${ADDRESS:+-r "$ADDRESS"} -s /lib/bms/udhcpc -n -q -t 5 -T 2 > /dev/null 2>&1 < /dev/null; do
+  # Without -q: it stays, and renews what a long image or a rescue would outlive.
+  until udhcpc -i "$INTERFACE" ${ADDRESS:+-r "$ADDRESS"} -s /lib/bms/udhcpc -n -t 5 -T 2 > /dev/null 2>&1 < /dev/null; do
     asked=$((asked + 1))
     say "nobody answers DHCP on $INTERFACE ($mac); tried $asked times"
     sleep 5
