@@ -374,6 +374,22 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     expect(written.toString('latin1', 62 * MIB + 32_769, 62 * MIB + 32_774)).toBe('CD001');
   });
 
+  it('says why when its plan does not come, in place of asking until the owner takes it for dead', async () => {
+    let asked = 0;
+    const { disk, news, run } = await setup({
+      meddle: (handler) => async (request) => {
+        if (!request.path.endsWith('/plan')) return handler(request);
+        if (++asked > 60) throw new Error('it asks on and on');
+        return asked === 1 ? { status: 202, body: '' } : { status: 503, body: 'the image cache is full' };
+      },
+    });
+    const { code, output } = await run('PLAN_TRIES=5');
+    expect([code, asked]).toEqual([3, 6]);
+    expect(output).toContain('FAILED the plan does not come; the deploy-helper 127.0.0.1:');
+    expect(news.at(-1)).toMatchObject({ kind: 'error', message: expect.stringMatching(/answered 503: the image cache is full$/) });
+    expect(readFileSync(disk).every((byte) => byte === 0xa5)).toBe(true);
+  });
+
   it('says what is wrong when the disk is too small, before a byte is written', async () => {
     const { disk, news, run } = await setup({ diskBytes: 4 * MIB });
     const { code, output } = await run();

@@ -10,6 +10,8 @@ BATCH_CHUNKS=64
 BATCH_SECONDS=${BATCH_SECONDS:-60}
 # Failures in a row, without one chunk in between, before it is given up: with the pauses some two minutes.
 PULL_TRIES=30
+# Refusals before the plan is given up: with the pauses a minute, well before the owner takes a ramdisk of which it hears nothing for dead.
+PLAN_TRIES=20
 
 direct() {
   REPLICAS=$HELPER
@@ -68,16 +70,23 @@ until_manifest() {
 # The deploy-helper compares the disk with the machine's record first.
 until_planned() {
   tries=0
+  refusals=0
   while :; do
     http GET "/v1/direct/$DEPLOYMENT_ID/plan"
+    why="the deploy-helper $HELPER:$HELPER_PORT $(not_now)"
     case $STATUS in
       200) break ;;
-      202) ;;
-      '' | 5*) say "the deploy-helper $HELPER:$HELPER_PORT $(not_now); trying again" ;;
+      202) refusals=0 ;;
+      '') say "$why; trying again" ;;
+      5*)
+        refusals=$((refusals + 1))
+        [ "$refusals" -lt "$PLAN_TRIES" ] || fail "the plan does not come; $why: $(head -c 300 $RUN/answer)"
+        say "$why; trying again"
+        ;;
       *) fail "the deploy-helper answered $STATUS: $(head -c 300 $RUN/answer)" ;;
     esac
     tries=$((tries + 1))
-    if [ "$tries" -lt 20 ]; then sleep 0.3; else sleep 3; fi
+    if [ "$refusals" -eq 0 ] && [ "$tries" -lt 20 ]; then sleep 0.3; else sleep 3; fi
   done
   [ "$(head -n 1 $RUN/answer)" = bms-direct-plan/1 ] || fail 'this ramdisk does not know that kind of plan'
   MANIFEST_SHA256=$(sed -n 's/^manifest //p' $RUN/answer)
