@@ -4,6 +4,7 @@
  * configured file for the image's.
  */
 import { readFileSync, rmSync } from 'node:fs';
+import { posix } from 'node:path';
 import { type PermissionPolicy, reasonOf } from './attributes.ts';
 import { type Placement, parentsWithin, stagePlacement } from './copy.ts';
 import { launchErrors } from './errors.ts';
@@ -48,10 +49,8 @@ export function saveDefaults(root: string, before: DefaultsState, all: readonly 
   try {
     for (const { final } of all) {
       if (saved.has(final)) continue;
-      const kept = `${DEFAULTS_DIRECTORY}${final}`;
-      const exists = statOf(root + final) !== undefined;
-      saved.set(final, exists ? kept : null);
-      if (exists) stagePlacement(staging, verbatim(final, kept), root);
+      const above = nearestAbove(before.saved, final);
+      saved.set(final, above ? keptWithin(root, above, final) : stageCopy(staging, root, before, final));
     }
     const state = { saved, merged: before.merged };
     if (saved.size === before.saved.size) return state;
@@ -62,6 +61,30 @@ export function saveDefaults(root: string, before: DefaultsState, all: readonly 
     staging.abort();
     throw error;
   }
+}
+
+/** The recorded destination that `final` lies in: what is there now is configured, and the image's own is in its copy. */
+function nearestAbove(saved: DefaultsState['saved'], final: string): { final: string; kept: string | null } | undefined {
+  for (let above = posix.dirname(final); above !== '/'; above = posix.dirname(above)) {
+    const kept = saved.get(above);
+    if (kept !== undefined) return { final: above, kept };
+  }
+  return undefined;
+}
+
+function keptWithin(root: string, above: { final: string; kept: string | null }, final: string): string | null {
+  if (above.kept === null) return null;
+  const kept = above.kept + final.slice(above.final.length);
+  return statOf(root + kept) ? kept : null;
+}
+
+/** Answers where the copy will be, or null. What the config has put below `final` on earlier starts is not the image's. */
+function stageCopy(staging: Staging, root: string, before: DefaultsState, final: string): string | null {
+  if (!statOf(root + final)) return null;
+  const copy = `${DEFAULTS_DIRECTORY}${final}`;
+  stagePlacement(staging, verbatim(final, copy), root);
+  for (const [dest, kept] of before.saved) if (dest.startsWith(`${final}/`)) giveBack(staging, root, DEFAULTS_DIRECTORY + dest, kept);
+  return copy;
 }
 
 /**
@@ -103,10 +126,12 @@ export function stageState(staging: Staging, before: DefaultsState, after: Defau
     staging.text(MERGED_FILE, `${JSON.stringify(Object.fromEntries(after.merged), null, 4)}\n`, 0o644);
 }
 
-/** Removes the copies that are no longer on record. Failing to is harmless. */
+/** Removes the copies that are no longer on record, and share nothing with one that is. Failing to is harmless. */
 export function dropCopies(root: string, before: DefaultsState, after: DefaultsState): void {
+  const needed = [...after.saved.values()].filter((kept) => kept !== null);
   for (const [final, kept] of before.saved) {
     if (kept === null || after.saved.has(final)) continue;
+    if (needed.some((other) => other.startsWith(`${kept}/`) || kept.startsWith(`${other}/`))) continue;
     try {
       rmSync(root + kept, { recursive: true, force: true });
     } catch {

@@ -116,6 +116,7 @@ export class Staging {
   }
 
   remove(final: string): void {
+    if (this.goesWithParent(final)) return;
     const inside = this.inside(final);
     if (inside) {
       rmSync(inside, { recursive: true, force: true });
@@ -128,7 +129,8 @@ export class Staging {
   }
 
   removeIfEmpty(final: string): void {
-    if (!this.inside(final) && !this.changes.has(final)) this.changes.set(final, { kind: 'remove-if-empty', final });
+    if (!this.goesWithParent(final) && !this.inside(final) && !this.changes.has(final))
+      this.changes.set(final, { kind: 'remove-if-empty', final });
   }
 
   /** Puts every change in place, in order. */
@@ -250,6 +252,15 @@ export class Staging {
       }
     }
     return undefined;
+  }
+
+  private goesWithParent(final: string): boolean {
+    for (let above = posix.dirname(final); above !== '/'; above = posix.dirname(above)) {
+      const change = this.changes.get(above);
+      if (change?.kind === 'remove') return true;
+      if (change?.kind === 'place') return false;
+    }
+    return false;
   }
 
   /** Forgets what was prepared at `final` and below. */

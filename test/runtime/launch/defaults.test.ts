@@ -208,3 +208,63 @@ describe('merged directories', () => {
     expect(box.list('/etc/tree')).toEqual(['a', 'c', 'own', 'sub']);
   });
 });
+
+describe('a destination inside another', () => {
+  beforeEach(() => {
+    box.source('tree/a', 'CONFIGURED TREE');
+    box.source('tree/b', 'CONFIGURED TREE');
+  });
+  const image = () => {
+    box.write('/etc/tree/a', 'IMAGE a');
+    box.write('/etc/tree/b', 'IMAGE b');
+  };
+  const inner = entry('a', '/etc/tree/a');
+  const outer = entry('tree', '/etc/tree');
+  const merged = entry('tree', '/etc/tree', { merge: true });
+  const orders: [string, Record<string, unknown>[][]][] = [
+    ['the file first, then the directory too', [[inner], [outer, inner]]],
+    ['the directory first, then the file too', [[outer], [outer, inner]]],
+    ['both at once', [[outer, inner]]],
+    ['the file first, then the directory alone', [[inner], [outer]]],
+    ['the directory first, then the file alone', [[outer], [inner]]],
+    ['the file first, then the merged directory too', [[inner], [merged, inner]]],
+    ['the merged directory first, then the file too', [[merged], [merged, inner]]],
+    ['the file first, then the merged directory alone', [[inner], [merged]]],
+    ['the merged directory first, then the file alone', [[merged], [inner]]],
+    ['directory, both, file', [[outer], [outer, inner], [inner]]],
+    ['directory, both, directory', [[outer], [outer, inner], [outer]]],
+    ['file, both, file', [[inner], [outer, inner], [inner]]],
+    ['file, both, directory', [[inner], [outer, inner], [outer]]],
+  ];
+  for (const [name, starts] of orders) {
+    it(`K1: ${name}: the image's own comes back`, () => {
+      image();
+      for (const entries of starts) {
+        with_(...entries);
+        start();
+      }
+      with_();
+      start();
+      expect([box.read('/etc/tree/a'), box.read('/etc/tree/b')]).toEqual(['IMAGE a', 'IMAGE b']);
+      expect(state()).toEqual({});
+    });
+    it(`K1: ${name}: goes where the image had nothing`, () => {
+      for (const entries of starts) {
+        with_(...entries);
+        start();
+      }
+      with_();
+      start();
+      expect(box.exists('/etc/tree/a')).toBe(false);
+      expect(box.exists('/etc/tree/b')).toBe(false);
+      expect(state()).toEqual({});
+    });
+  }
+  it('001-8: a directory that the image did not have goes as a whole, with the file in it', () => {
+    with_(outer, inner);
+    start();
+    with_();
+    start();
+    expect(box.exists('/etc/tree')).toBe(false);
+  });
+});
