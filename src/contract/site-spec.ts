@@ -70,14 +70,16 @@ const machine = z.strictObject({
 
 const managementNode = z.strictObject({ name: dnsSubdomain });
 
-const scalar = z.union([z.string(), z.number(), z.boolean()]);
+const optionValue = z.union([z.string(), z.number(), z.boolean(), z.array(z.string())], {
+  error: 'must be text, a number, true, false or a list of texts',
+});
 
 export const podSchema = z.strictObject({
   name: z.string().regex(POD_NAME, 'must be "pod" and a number, such as pod45'),
   managementNodes: z.array(managementNode).min(1).max(2),
   vips: z.record(z.string().regex(/^\d{1,4}$/, 'must be a VLAN identifier'), ipv4).describe('VLAN identifier → virtual address'),
   /** Overrides of bms-core's configuration, section → key → value. */
-  config: z.record(z.string(), z.record(z.string(), scalar)).default({}),
+  config: z.record(z.string(), z.record(z.string(), optionValue)).default({}),
   machines: z.array(machine).default([]),
 });
 

@@ -4,7 +4,7 @@ import { InventoryError, parseInventory, readInventory, Site } from 'cdk8s-barem
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { seedSite } from '../support/seed-site.ts';
-import { manifestsOf, synthSite } from '../support/synth.ts';
+import { find, manifestsOf, synthSite } from '../support/synth.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 /** The site as people would keep it. */
@@ -64,6 +64,24 @@ describe('an inventory file', () => {
     expect(others).toEqual([]);
     expect(line).toContain(`site.yaml:${lineOf(broken, 'con_type')}:`);
     expect(line).toContain('Did you mean conn_type?');
+  });
+
+  it('takes options of bms-core that are lists, and says how one is written', () => {
+    const withInterfaces = (interfaces: unknown): string => {
+      const site = seedSite();
+      if (site.pods[0]) Object.assign(site.pods[0], { config: { dhcp: { interfaces } } });
+      return stringify(site);
+    };
+    const [input] = parseInventory(withInterfaces(['eth0.1800', 'eth0.1900']), 'site.yaml');
+    if (!input) throw new Error('the inventory has no site');
+    const { config } = find(manifestsOf(Site.fromInput(new App(), input)), 'ConfigMap', 'pod45-wuxi2-bmscore').data;
+    expect(config).toContain('[dhcp]\ninterfaces = eth0.1800,eth0.1900\n');
+    expect(problems(withInterfaces('eth0.1800'))).toEqual([
+      expect.stringContaining('[dhcp] interfaces: "eth0.1800" is not a list, such as [one, two]'),
+    ]);
+    expect(problems(withInterfaces({ first: 'eth0.1800' }))).toEqual([
+      expect.stringContaining('must be text, a number, true, false or a list of texts'),
+    ]);
   });
 
   it('says where the YAML breaks', () => {

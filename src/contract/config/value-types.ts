@@ -32,6 +32,9 @@ export function string(limits: { pattern?: RegExp; what?: string; maxLength?: nu
   return single(what, z.codec(z.string(), schema, { decode: (text) => text, encode: (value) => value }));
 }
 
+/** Only values that come from the model: text of the file is always a list. */
+const NO_LIST = 'is not a list, such as [one, two]';
+
 /** One of a few words; case counts. */
 export function choice<const C extends readonly [string, ...string[]]>(choices: C): ValueType<C[number]> {
   const name = `choice of ${choices.join(', ')}`;
@@ -110,7 +113,7 @@ export function listOf<T>(item: ValueType<T>): ValueType<readonly T[]> {
     return decodeParts(all.slice(0, end), (text) => item.decode([strip(text)]));
   };
   const encode = (value: unknown): Outcome<readonly string[]> => {
-    if (!Array.isArray(value)) return { ok: false, reason: 'is not a list' };
+    if (!Array.isArray(value)) return { ok: false, reason: NO_LIST };
     const texts = encodeAll(item, value);
     if (!texts.ok) return texts;
     const text = texts.value.join(',');
@@ -186,7 +189,7 @@ export function repeated<T>(item: ValueType<T>): ValueType<readonly T[]> {
       }
       return { ok: true, value: values };
     },
-    encode: (value) => (Array.isArray(value) ? encodeAll(item, value) : { ok: false, reason: 'is not a list' }),
+    encode: (value) => (Array.isArray(value) ? encodeAll(item, value) : { ok: false, reason: NO_LIST }),
   };
 }
 

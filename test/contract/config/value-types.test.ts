@@ -85,7 +85,7 @@ describe('encoding', () => {
     [boolean(), 'true', '! is not a boolean'],
     [listOf(string()), ['a', 'b'], ['a,b']],
     [listOf(string()), [], ['']],
-    [listOf(string()), 'a', '! is not a list'],
+    [listOf(string()), 'a', '! is not a list, such as [one, two]'],
     [listOf(string()), ['a,b'], '! has an item that a comma-separated list cannot carry'],
     [listOf(string()), ['a', ''], '! has an item that a comma-separated list cannot carry'],
     [listOf(string()), [' a'], '! has an item that a comma-separated list cannot carry'],
