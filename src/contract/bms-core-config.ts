@@ -125,7 +125,12 @@ export const bmsCoreConfig = defineConfig({
         default: 'proxy',
         help: '`proxy` only adds boot options beside the DHCP server that the LAN has; `server` leases addresses too and needs a range.',
       }),
-      listen: option(ipAddress({ version: 4 }), { default: '0.0.0.0', help: 'Address to listen on.' }),
+      listen: option(ipAddress({ version: 4 }), {
+        default: '0.0.0.0',
+        help:
+          'Address to listen on where no `interfaces` are named. Another than 0.0.0.0 hears relays and renewals that are sent to it, and no machine’s ' +
+          'broadcast.',
+      }),
       port: option(portNumber({ min: 1 }), { default: port.dhcpServer, help: 'UDP port.' }),
       proxy_port: option(portNumber({ min: 1 }), { default: port.pxe, help: 'UDP port of the proxy’s boot server service.' }),
       interfaces: option(listOf(string({ pattern: /^[^\s/]{1,15}$/, what: 'network interface' })), {

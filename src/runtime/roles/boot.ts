@@ -167,6 +167,7 @@ async function dhcpServer(
       authoritative: dhcp.authoritative,
       probeMs: dhcp.probe_ms,
       watchReplies: dhcp.watch_replies,
+      listen: dhcp.listen,
       ports: { server: dhcp.port, bootServer: dhcp.proxy_port },
     },
     boot: { http: config.http_boot.enabled, httpPort: config.http_boot.port },

@@ -115,6 +115,7 @@ describe('the program bms-core', () => {
     ['manifests of a newer contract', { BMS_CONTRACT_VERSION: '2.0' }, undefined, 'CORE_CONTRACT_NEWER'],
     ['a range without its network', { BMS_DHCP__SUBNET: '' }, undefined, 'CONFIG_INVALID'],
     ['an address that no interface has', { BMS_TFTP__ADDRESS: '192.0.2.1' }, undefined, 'CORE_ADDRESS_MISSING'],
+    ['an address for DHCP that no interface has', { BMS_DHCP__LISTEN: '192.0.2.1' }, undefined, 'CORE_ADDRESS_MISSING'],
   ])('%s ends it with 1 and one line that says so', async (_, env, config, code) => {
     const { ended, lines } = start({ ...laptop(), ...(env as Record<string, string>) }, config);
     expect(await ended).toBe(1);

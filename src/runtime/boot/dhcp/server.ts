@@ -10,7 +10,14 @@ import { addressOption, macOf, messageType, OPTION } from './options.ts';
 import type { DhcpProblem } from './problems.ts';
 import { ObservedBindings } from './proxy.ts';
 import { type DhcpBootSettings, type DhcpContext, type DhcpExchange, type RivalServer, subnetMaskText } from './reply.ts';
-import { type CompiledDhcpSettings, compileDhcpSettings, type DhcpInterface, type DhcpSettings, subnetOf } from './settings.ts';
+import {
+  ANY_ADDRESS,
+  type CompiledDhcpSettings,
+  compileDhcpSettings,
+  type DhcpInterface,
+  type DhcpSettings,
+  subnetOf,
+} from './settings.ts';
 import { type DiscoveredMachine, Strangers } from './strangers.ts';
 
 export interface DhcpServerOptions {
@@ -138,8 +145,9 @@ export class DhcpServer {
   }
 
   /**
-   * With a descriptor: one socket that is bound to its device. Without: one socket on 0.0.0.0 to hear broadcasts, and one on the interface's address to send with,
-   * since 255.255.255.255 leaves by the interface of the source address and otherwise needs a default route.
+   * With a descriptor: one socket that is bound to its device. With an address to listen on: one socket there. Else: one socket on 0.0.0.0 to hear
+   * broadcasts, and one on the interface's address to send with, since 255.255.255.255 leaves by the interface of the source address and otherwise needs a
+   * default route.
    * A proxy on the very host of the other DHCP server thereby takes the unicast renewals sent to that address; their clients go on by broadcast at T2.
    */
   private async open(boot: DhcpInterface, port: Received['port'], number: number, fd: number | undefined): Promise<number> {
@@ -151,8 +159,10 @@ export class DhcpServer {
     }
     let sender: UdpSocket | undefined;
     const hear = this.handlers({ interface: boot, port }, () => sender);
-    const wildcard = await network.udp({ address: '0.0.0.0', port: number, broadcast: true, reuseAddress: true }, hear);
+    const { listen } = this.settings;
+    const wildcard = await network.udp({ address: listen, port: number, broadcast: true, reuseAddress: true }, hear);
     this.sockets.push(wildcard);
+    if (listen !== ANY_ADDRESS) return wildcard.local.port;
     sender = await network.udp(
       { address: boot.address, port: wildcard.local.port, broadcast: true, reuseAddress: true },
       this.handlers({ interface: boot, port }),

@@ -3,6 +3,9 @@ import { normalizeMac } from '../machine.ts';
 import { dhcpErrors } from './errors.ts';
 import { broadcastOf, type Ipv4Subnet, parseIpv4, parseIpv4Subnet, subnetContains } from './ipv4.ts';
 
+/** Of a socket that hears broadcasts, and everything else. */
+export const ANY_ADDRESS = '0.0.0.0';
+
 export interface DhcpInterface {
   /** As the operating system names it; for logs. */
   readonly name: string;
@@ -69,6 +72,11 @@ export interface DhcpSettings {
   readonly declineSeconds?: number;
   /** @default 67, 68, 4011 */
   readonly ports?: { readonly server?: number; readonly client?: number; readonly bootServer?: number };
+  /**
+   * Where an interface without a descriptor is listened on. Another address than 0.0.0.0 hears what is sent to it, by relays and in renewals, and no
+   * machine's broadcast. @default 0.0.0.0
+   */
+  readonly listen?: string;
   /** Where clients without an address are answered. @default 255.255.255.255 */
   readonly broadcastAddress?: string;
   /** Listen on the client port too, where replies of rival servers can be heard. @default false */
@@ -97,6 +105,7 @@ export interface CompiledDhcpSettings {
   readonly offerMs: number;
   readonly declineMs: number;
   readonly ports: { readonly server: number; readonly client: number; readonly bootServer: number };
+  readonly listen: string;
   readonly broadcastAddress: string;
   readonly watchReplies: boolean;
 }
@@ -110,6 +119,8 @@ export function compileDhcpSettings(settings: DhcpSettings): CompiledDhcpSetting
   for (const { name, address } of interfaces) requireAddress(`the address of interface ${name}`, address);
   const broadcastAddress = settings.broadcastAddress ?? '255.255.255.255';
   requireAddress('broadcastAddress', broadcastAddress);
+  const listen = settings.listen ?? ANY_ADDRESS;
+  requireAddress('listen', listen);
 
   const reservations = (settings.reservations ?? []).map((reservation) => ({ ...reservation, mac: requireMac(reservation.mac) }));
   const own = interfaces.map(({ address }) => address);
@@ -130,6 +141,7 @@ export function compileDhcpSettings(settings: DhcpSettings): CompiledDhcpSetting
     offerMs: requireSeconds('offerSeconds', settings.offerSeconds ?? 60) * 1000,
     declineMs: requireSeconds('declineSeconds', settings.declineSeconds ?? 3600) * 1000,
     ports: { server: ports?.server ?? 67, client: ports?.client ?? 68, bootServer: ports?.bootServer ?? 4011 },
+    listen,
     broadcastAddress,
     watchReplies: settings.watchReplies ?? false,
   };

@@ -9,7 +9,7 @@ import type { UdpSocket } from '../../../../src/runtime/core/network.ts';
 import { nodeClock } from '../../../../src/runtime/core/node-clock.ts';
 import { nodeNetwork } from '../../../../src/runtime/core/node-network.ts';
 import * as captures from './captures.ts';
-import { MAC, machine, message } from './world.ts';
+import { MAC, machine, message, OTHER_MAC } from './world.ts';
 
 /** The loopback network is a broadcast domain too: 127.255.255.255 reaches every socket on 0.0.0.0. */
 const SERVER = '127.0.67.1';
@@ -151,6 +151,14 @@ describe('on real sockets', () => {
     relay.send(encodeDhcp(message('discover', { giaddr: '127.0.67.254' })), { address: SERVER, port: server.listening.server });
     await answered;
     expect(heard[0]).toMatchObject({ giaddr: '127.0.67.254', yiaddr: expect.stringMatching(/^127\.0\.67\.1\d\d$/) });
+  });
+
+  it('on an address of its own it hears what relays send to that, and no broadcast', async () => {
+    const { server, client, reported } = await run({ listen: SERVER });
+    const { server: port } = server.listening;
+    client.send(encodeDhcp(message('discover', { mac: OTHER_MAC })), port);
+    client.send(encodeDhcp(message('discover', { mac: '52:54:00:12:34:58', giaddr: '127.0.67.254' })), port, SERVER);
+    expect(await reported()).toMatchObject({ mac: '52:54:00:12:34:58' });
   });
 
   it('002-14: the proxy answers on both ports and knows the address afterwards', async () => {
