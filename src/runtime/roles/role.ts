@@ -73,9 +73,11 @@ export async function listening<T>(role: string, where: string, section: string,
   try {
     return await start();
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-    if (code === 'EADDRNOTAVAIL') throw coreErrors.CORE_ADDRESS_MISSING({ role, where, section }, { cause });
-    if (code === 'EADDRINUSE' || code === 'EACCES') throw coreErrors.CORE_PORT_TAKEN({ role, where, section }, { cause });
+    const { code, address, port } = (cause ?? {}) as { readonly code?: unknown; readonly address?: unknown; readonly port?: unknown };
+    // of the several sockets of a role the one that it is about
+    const exactly = address !== undefined && port !== undefined ? where.replace(/^.*?(?=\/|$)/, `${address}:${port}`) : where;
+    if (code === 'EADDRNOTAVAIL') throw coreErrors.CORE_ADDRESS_MISSING({ role, where: exactly, section }, { cause });
+    if (code === 'EADDRINUSE' || code === 'EACCES') throw coreErrors.CORE_PORT_TAKEN({ role, where: exactly, section }, { cause });
     throw cause;
   }
 }

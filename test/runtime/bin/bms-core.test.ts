@@ -1,5 +1,6 @@
 /** The program as the image carries it: the bundle, a file, the environment. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
@@ -122,6 +123,20 @@ describe('the program bms-core', () => {
     const fatal = lines().filter(({ level }) => level === 60);
     expect(fatal).toHaveLength(1);
     expect(fatal[0]).toMatchObject({ code, cure: expect.any(String) });
+  });
+
+  it('says which of the ports of DHCP is taken', async () => {
+    const taken = createSocket('udp4');
+    await new Promise<void>((resolve) => taken.bind(0, SERVER, resolve));
+    try {
+      const { port } = taken.address();
+      const { ended, lines } = start({ ...laptop(), BMS_DHCP__MODE: 'proxy', BMS_DHCP__PROXY_PORT: String(port) });
+      expect(await ended).toBe(1);
+      const told = lines().find(({ level }) => level === 60);
+      expect(told).toMatchObject({ code: 'CORE_PORT_TAKEN', msg: expect.stringContaining(`DHCP cannot listen on ${SERVER}:${port}/udp`) });
+    } finally {
+      taken.close();
+    }
   });
 });
 
