@@ -127,6 +127,21 @@ describe('files and interfaces', () => {
   });
 });
 
+it('the port of the boot server service, which a proxy has beside DHCP, is looked at; a server needs none', async () => {
+  const taken = await nodeNetwork.udp({ address: '127.0.0.1', port: 0 }, { onMessage: () => undefined });
+  const { port } = taken.local;
+  const told = async (mode: string): Promise<string[]> =>
+    (await look({ listenMs: 0 }, `mode = ${mode}\nport = 27967\nproxy_port = ${port}\n`))
+      .filter(({ check, ok }) => check === 'port' && !ok)
+      .map(({ what }) => what);
+  try {
+    expect(await told('proxy')).toEqual([`DHCP boot server on 127.0.0.1:${port}/udp cannot be used (EADDRINUSE)`]);
+    expect(await told('server')).toEqual([]);
+  } finally {
+    await taken.close();
+  }
+});
+
 describe('coordination by Leases', () => {
   const URL = 'kubernetes:///pod45-wuxi2';
   const asked = async (url: string, before: FakeKubernetes['before'] = () => undefined, inside = true): Promise<Finding | undefined> => {

@@ -51,9 +51,10 @@ const PROBE_MAC = '02:62:6d:73:00:01';
 export async function preflight(world: Surroundings, options: PreflightOptions): Promise<Finding[]> {
   const { config, interfaces, bmc, access, listenMs = LISTEN_MS, isDevice = (name) => existsSync(`/sys/class/net/${name}`) } = options;
   const findings = [...addresses(config, interfaces, isDevice), ...bootFiles(config)];
-  findings.push(...(await ports(world, config)));
+  const own = provisioningAddresses(config, interfaces);
+  findings.push(...(await ports(world, config, own)));
   findings.push(...(await leases(world, config, access)));
-  findings.push(await dhcpRivals(world, config, provisioningAddresses(config, interfaces), listenMs));
+  findings.push(await dhcpRivals(world, config, own, listenMs));
   if (bmc) findings.push(await bmcAnswers(world, config, bmc));
   return findings;
 }
@@ -112,14 +113,16 @@ function bootFiles(config: BmsCoreConfig): Finding[] {
   ];
 }
 
-async function ports({ network }: Surroundings, config: BmsCoreConfig): Promise<Finding[]> {
+async function ports({ network }: Surroundings, config: BmsCoreConfig, own: readonly string[]): Promise<Finding[]> {
   const { dhcp, tftp, http_boot: http, deploy_helper: helper, api } = config;
   const udp = async (address: string, port: number): Promise<void> =>
     (await network.udp({ address, port }, { onMessage: () => undefined })).close();
   const tcp = async (address: string, port: number): Promise<void> =>
     (await network.listen({ address, port }, (one) => one.destroy())).close();
+  const proxies = dhcp.enabled && dhcp.mode === 'proxy' ? own : [];
   const wanted = [
     ...(dhcp.enabled ? [{ role: 'DHCP', address: dhcp.listen, port: dhcp.port, kind: 'udp', open: udp }] : []),
+    ...proxies.map((address) => ({ role: 'DHCP boot server', address, port: dhcp.proxy_port, kind: 'udp', open: udp })),
     ...(tftp.enabled ? [{ role: 'TFTP', address: tftp.address, port: tftp.port, kind: 'udp', open: udp }] : []),
     ...(http.enabled ? [{ role: 'HTTP boot', address: http.address, port: http.port, kind: 'tcp', open: tcp }] : []),
     ...(helper.enabled ? [{ role: 'deploy-helper', address: helper.address, port: helper.port, kind: 'tcp', open: tcp }] : []),
