@@ -1,6 +1,14 @@
 /** What the two forms of bms-core's DaemonSet have in common. */
 
-import { BMS_CORE, CONTRACT_VERSION, environmentVariable, type PodSpec, path, port, type SiteSpec } from 'cdk8s-baremetal-contract';
+import {
+  BMS_CORE,
+  type BmsCoreConfig,
+  CONTRACT_VERSION,
+  environmentVariable,
+  type PodSpec,
+  path,
+  type SiteSpec,
+} from 'cdk8s-baremetal-contract';
 import type { k8s } from 'cdk8s-plus-28';
 import { k8s as objects } from 'cdk8s-plus-28';
 import { imageReference, pullPolicy } from './image.ts';
@@ -32,9 +40,12 @@ export function contractVersionVariable(): k8s.EnvVar {
   return { name: environmentVariable.contractVersion, value: CONTRACT_VERSION };
 }
 
+const EVERYWHERE = ['0.0.0.0', '::'];
+
 export interface MainContainerOptions {
   readonly site: SiteSpec;
-  readonly apiPort: number;
+  /** As the daemon will read it. */
+  readonly config: BmsCoreConfig;
   readonly command: readonly string[];
   readonly securityContext: k8s.SecurityContext;
   readonly volumeMounts: readonly k8s.VolumeMount[];
@@ -45,7 +56,7 @@ export interface MainContainerOptions {
 
 export function mainContainer({
   site,
-  apiPort,
+  config,
   command,
   securityContext,
   volumeMounts,
@@ -54,12 +65,15 @@ export function mainContainer({
 }: MainContainerOptions): k8s.Container {
   const { resources } = site.bmsCore;
   const { Quantity, IntOrString } = objects;
+  const { api } = config;
+  const apiPort = config.DEFAULT.server_port;
   const probe = (route: string): Pick<k8s.Probe, 'httpGet' | 'timeoutSeconds'> => ({
     // the kubelet takes any certificate
     httpGet: {
       path: route,
       port: IntOrString.fromString('http'),
-      ...(site.bmsCore.api.tls && { scheme: 'HTTPS' }),
+      ...(api.tls_cert !== undefined && { scheme: 'HTTPS' }),
+      ...(!EVERYWHERE.includes(api.address) && { host: api.address }), // the host's network is the kubelet's own
     },
     timeoutSeconds: 3,
   });
@@ -74,9 +88,11 @@ export function mainContainer({
       requests: { cpu: Quantity.fromString(resources.cpu), memory: Quantity.fromString(resources.memory) },
       limits: { memory: Quantity.fromString(resources.memoryLimit) },
     },
-    startupProbe: { ...probe('/healthz'), periodSeconds: 2, failureThreshold: 60 }, // mounting NFS can take its time
-    livenessProbe: { ...probe('/healthz'), periodSeconds: 10, failureThreshold: 3 },
-    readinessProbe: { ...probe('/readyz'), periodSeconds: 5, failureThreshold: 2 },
+    ...(api.enabled && {
+      startupProbe: { ...probe('/healthz'), periodSeconds: 2, failureThreshold: 60 }, // mounting NFS can take its time
+      livenessProbe: { ...probe('/healthz'), periodSeconds: 10, failureThreshold: 3 },
+      readinessProbe: { ...probe('/readyz'), periodSeconds: 5, failureThreshold: 2 },
+    }),
     securityContext,
     volumeMounts: [...volumeMounts],
   };
@@ -98,8 +114,6 @@ export const SCRATCH = [
 export function stateVolume(): k8s.Volume {
   return { name: 'state', hostPath: { path: path.stateDirectory, type: 'DirectoryOrCreate' } };
 }
-
-export const DEFAULT_API_PORT = port.api;
 
 /** The API's tokens and certificate. */
 export function apiMounts({ bmsCore }: SiteSpec): k8s.VolumeMount[] {

@@ -91,7 +91,7 @@ function daemonSetSpec(pod: Pod, config: PodConfig, tftpboot: TftpbootVolume): k
         containers: [
           mainContainer({
             site: site.spec,
-            apiPort: podConfig(site.spec, pod.spec).DEFAULT.server_port,
+            config: podConfig(site.spec, pod.spec),
             command: ['node', '/app/bms-core.cjs', '--config', path.configFile],
             env: [...storeEnvironment(site.spec, pod.spec), ...objectsEnvironment(site.spec, pod.spec)],
             securityContext: UNPRIVILEGED_ROOT,

@@ -2,6 +2,7 @@ import { Lazy } from 'cdk8s';
 import {
   annotation,
   BMS_CORE,
+  bmsCoreConfig,
   CONTRACT_VERSION,
   environmentVariable,
   MANAGEMENT_NODE_SELECTOR,
@@ -20,7 +21,6 @@ import {
   credentialMounts,
   credentialSecrets,
   credentialVolumes,
-  DEFAULT_API_PORT,
   GRACE_SECONDS,
   logVolume,
   MIN_READY_SECONDS,
@@ -39,6 +39,9 @@ export interface BmsCoreSeedDaemonSetProps {
   /** The ConfigMaps of the site's pods; complete at synthesis. */
   readonly configs: readonly PodConfig[];
 }
+
+/** A site without pods has no configuration yet, and no node that could start one. */
+const NO_PODS = '[sw_coordination]\nbackend_url = memory://\n';
 
 /** A projected token lives this long; the init container needs seconds. The API server's minimum. */
 const TOKEN_SECONDS = 600;
@@ -125,7 +128,7 @@ function daemonSetSpec(site: Site, configs: readonly PodConfig[]): k8s.DaemonSet
         containers: [
           mainContainer({
             site: spec,
-            apiPort: firstPod ? podConfig(spec, firstPod).DEFAULT.server_port : DEFAULT_API_PORT,
+            config: firstPod ? podConfig(spec, firstPod) : bmsCoreConfig.parse(NO_PODS),
             hostPort: true,
             env: usesHostFolder ? [{ name: environmentVariable.tftpboot, value: 'volume' }] : [],
             command: ['node', '/app/start.cjs', 'node', '/app/bms-core.cjs', '--config', path.configFile],

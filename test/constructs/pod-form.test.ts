@@ -77,6 +77,19 @@ describe('the default form: a DaemonSet per pod', () => {
     expect(main.resources).toEqual({ requests: { cpu: '250m', memory: '256Mi' }, limits: { memory: '1Gi' } });
   });
 
+  it('is asked for its health where the configuration has its API, or nowhere', () => {
+    const containerWith = (api: Record<string, string | boolean>) => {
+      const site = seedSite();
+      if (site.pods[0]) site.pods[0].config = { api };
+      return find(synthSite(site), 'DaemonSet', 'bms-core-pod45-wuxi2').spec.template.spec.containers[0];
+    };
+    const local = containerWith({ address: '127.0.0.1', tls_cert: '/var/lib/bms-core/tls.crt', tls_key: '/var/lib/bms-core/tls.key' });
+    for (const probe of [local.startupProbe, local.livenessProbe, local.readinessProbe])
+      expect(probe.httpGet).toMatchObject({ host: '127.0.0.1', scheme: 'HTTPS' });
+    const none = containerWith({ enabled: false });
+    expect([none.startupProbe, none.livenessProbe, none.readinessProbe]).toEqual([undefined, undefined, undefined]);
+  });
+
   it('000-14: the kubelet mounts NFS through a PersistentVolume with the original options', () => {
     expect(find(manifests, 'PersistentVolume', 'bms-core-pod45-wuxi2-tftpboot').spec).toMatchObject({
       mountOptions: ['nolock', 'vers=3'],
