@@ -32,13 +32,16 @@ export function alloyConfig({ lokiUrl, namespaces = [] }: AlloyConfigOptions): s
     ...['app', 'app_kubernetes_io_name', 'app_kubernetes_io_component'].map((name) =>
       rule([`source_labels = [${text(`__meta_kubernetes_pod_label_${name}`)}]`, 'regex = "(.+)"', 'target_label = "component"']),
     ),
-    // NAMESPACE_POD_UID/CONTAINER/RESTARTS.log
-    rule([
-      'source_labels = ["__meta_kubernetes_pod_uid", "__meta_kubernetes_pod_container_name"]',
-      'separator = "/"',
-      `replacement = ${text(`${POD_LOGS}/*$1/*.log`)}`,
-      'target_label = "__path__"',
-    ]),
+    // NAMESPACE_POD_UID/CONTAINER/RESTARTS.log; a pod that the kubelet starts from a file has another UID at the API server, and this one in an annotation
+    ...['__meta_kubernetes_pod_uid', '__meta_kubernetes_pod_annotation_kubernetes_io_config_hash'].map((uid) =>
+      rule([
+        `source_labels = [${text(uid)}, "__meta_kubernetes_pod_container_name"]`,
+        'separator = "/"',
+        'regex = "([^/]+/.+)"', // not where the annotation is missing
+        `replacement = ${text(`${POD_LOGS}/*$1/*.log`)}`,
+        'target_label = "__path__"',
+      ]),
+    ),
   ];
   return `${[
     block('logging', ['level = "warn"', 'format = "json"']),

@@ -9,6 +9,18 @@ import { type AnyManifest, find, manifestsOf, problemsOf } from '../../support/s
 const synth = (props: ObservabilityProps = {}): AnyManifest[] => manifestsOf(new Observability(new App(), 'observability', props));
 const podOf = (manifests: AnyManifest[], kind: string, name: string) => find(manifests, kind, name).spec.template.spec;
 
+/** What the rules of discovery.relabel, each a replacement, make of a target's labels. */
+function relabelled(config: string, labels: Readonly<Record<string, string>>): Record<string, string> {
+  const result: Record<string, string> = { ...labels };
+  for (const [, body = ''] of config.matchAll(/^ {2}rule \{\n(.*?)^ {2}\}/gms)) {
+    const fields = new Map([...body.matchAll(/^ *(\w+) = (.*)$/gm)].map(([, name, value = '']) => [name, JSON.parse(value)]));
+    const source = fields.get('source_labels').map((name: string) => result[name] ?? '');
+    const match = new RegExp(`^(?:${fields.get('regex') ?? '(.*)'})$`).exec(source.join(fields.get('separator') ?? ';'));
+    if (match) result[fields.get('target_label')] = (fields.get('replacement') ?? '$1').replaceAll('$1', match[1] ?? '');
+  }
+  return result;
+}
+
 describe('004-14: Loki and Grafana', () => {
   it.each<[string, () => AnyManifest[]]>([
     ['defaults', () => synth()],
@@ -36,6 +48,14 @@ describe('004-14: Loki and Grafana', () => {
     ]);
     const writable = pod.containers[0].volumeMounts.filter(({ readOnly }: { readOnly?: boolean }) => !readOnly);
     expect(writable.map(({ mountPath }: { mountPath: string }) => mountPath)).toEqual(['/var/lib/alloy', '/tmp']);
+  });
+
+  it('finds the files of any pod, and of those that the kubelet starts by itself: their folder is named by the hash of their manifest', () => {
+    const config = find(synth(), 'ConfigMap', 'log-collector').data['config.alloy'];
+    const pod = { __meta_kubernetes_pod_uid: 'of-the-api', __meta_kubernetes_pod_container_name: 'main' };
+    expect(relabelled(config, pod).__path__).toBe('/var/log/pods/*of-the-api/main/*.log');
+    const hash = { __meta_kubernetes_pod_annotation_kubernetes_io_config_hash: 'c0ffee' };
+    expect(relabelled(config, { ...pod, ...hash }).__path__).toBe('/var/log/pods/*c0ffee/main/*.log');
   });
 
   it('gives the collector the sight of pods and nothing else', () => {
