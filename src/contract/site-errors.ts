@@ -70,6 +70,18 @@ export const siteErrors = defineErrors('Sites', {
     message: ({ store }) => `the store ${store} is for a DaemonSet per pod, and the site has the original's form`,
     cure: "Remove bmsCore.form, or bmsCore.store; the original's form keeps its records in SQLite",
   }),
+  SITE_TFTPBOOT_FORM: entry<{ tftpboot: string; form: string }>({
+    message: ({ tftpboot, form }) => `bmsCore.tftpboot is ${tftpboot}, which the form ${form} has not`,
+    cure: ({ form }) =>
+      form === 'seed'
+        ? "Remove it, and the container mounts NFS itself; or set it to 'host'; or remove bmsCore.form"
+        : "Remove it, and the kubelet mounts NFS through a PersistentVolume; or set it to 'host'; or set bmsCore.form to 'seed'",
+  }),
+  SITE_API_FORM: entry<{ pod: string; first: string }>({
+    message: ({ pod, first }) =>
+      `the API of ${pod} has another port, address or protocol than that of ${first}, and one DaemonSet asks all of them for their health`,
+    cure: 'Give all pods the same [DEFAULT] server_port and [api], or remove bmsCore.form: then each pod has a DaemonSet of its own',
+  }),
   SITE_STORE_TWICE: entry<{ pod: string; store: string }>({
     message: ({ pod, store }) => `the configuration of ${pod} names another [store] than the site, whose store is ${store}`,
     cure: 'Remove url, password and secrets_key_file from the overrides, or bmsCore.store from the site',

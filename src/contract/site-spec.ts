@@ -98,7 +98,7 @@ const secretKey = (key: string) =>
 const bmsCore = z.strictObject({
   /** per-pod: a DaemonSet per pod that mounts its ConfigMap; seed: one DaemonSet whose init container fetches it by node name. */
   form: z.enum(['per-pod', 'seed']).default('per-pod'),
-  /** How /tftpboot gets into the container: NFS through a PersistentVolume, NFS mounted by the container itself, or the host's folder. */
+  /** How /tftpboot gets into the container: NFS through a PersistentVolume (form per-pod), NFS mounted by the container itself (form seed), or the host's folder. */
   tftpboot: z.enum(['persistent-volume', 'mount', 'host']).optional(),
   api: z
     .strictObject({

@@ -69,6 +69,7 @@ export function validateSites(sites: readonly unknown[]): SiteProblem[] {
         checkMachine(machine, path, { networks, addresses, macs, bmcs }, report, place);
       });
     });
+    checkForm(fields, report);
     checkStore(fields, report);
     checkCoordination(fields, report);
     checkEnsemble(asObject(fields.zookeeper), report);
@@ -180,6 +181,28 @@ function checkMachine(machine: Fields, path: DataPath, { networks, addresses, ma
   if (cidr !== undefined && isOutside(address, cidr)) {
     report([...path, 'address'], siteErrors.SITE_ADDRESS_OUTSIDE_NETWORK({ address, vlan: PROVISIONING_VLAN, cidr }));
   }
+}
+
+/** What a form of the DaemonSet cannot be; the original's is one for all pods, with one set of probes. */
+function checkForm({ bmsCore, pods }: Fields, report: Report): void {
+  const { form = 'per-pod', tftpboot } = asObject(bmsCore);
+  const lacking = form === 'seed' ? 'persistent-volume' : 'mount';
+  if (tftpboot === lacking) report(['bmsCore', 'tftpboot'], siteErrors.SITE_TFTPBOOT_FORM({ tftpboot: lacking, form: asText(form) ?? '' }));
+  if (form !== 'seed') return;
+  const all = asList(pods).map((raw, index) => ({
+    name: asText(asObject(raw).name) ?? `pod ${index}`,
+    place: apiPlace(asObject(raw).config),
+  }));
+  const [first] = all;
+  for (const [index, { name, place }] of all.entries())
+    if (first && place !== first.place) report(['pods', index, 'config'], siteErrors.SITE_API_FORM({ pod: name, first: first.name }));
+}
+
+/** Where the kubelet has to ask. */
+function apiPlace(config: unknown): string {
+  const { DEFAULT, api } = asObject(config);
+  const { enabled = true, address = '0.0.0.0', tls_cert: certificate } = asObject(api);
+  return JSON.stringify([asObject(DEFAULT).server_port ?? ports.api, enabled, address, certificate !== undefined]);
 }
 
 /** A store that both management nodes share needs its key, and a form that knows which pod it is of. */

@@ -239,6 +239,29 @@ const scenarios: readonly Scenario[] = [
     },
     expected: [['wuxi2/pod45/pod45-bm-01', 'SITE_FIELD_INVALID', '"52:54:00:45:00"']],
   },
+  {
+    name: 'APIs in two places, where one DaemonSet asks all of them for their health',
+    break: (site) => {
+      secondPod(site);
+      site.bmsCore = { form: 'seed' };
+      Object.assign(site.pods[1] ?? {}, { config: { DEFAULT: { server_port: 7083 } } });
+    },
+    expected: [['wuxi2/pod46', 'SITE_API_FORM', 'pod46']],
+  },
+  {
+    name: 'a PersistentVolume, where the container mounts by itself',
+    break: (site) => {
+      site.bmsCore = { form: 'seed', tftpboot: 'persistent-volume' };
+    },
+    expected: [['wuxi2', 'SITE_TFTPBOOT_FORM', 'persistent-volume']],
+  },
+  {
+    name: 'a mount by the container, where it has no right to',
+    break: (site) => {
+      site.bmsCore = { tftpboot: 'mount' };
+    },
+    expected: [['wuxi2', 'SITE_TFTPBOOT_FORM', 'mount']],
+  },
 ];
 
 describe('what synthesis refuses', () => {
