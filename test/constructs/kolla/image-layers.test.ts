@@ -81,11 +81,11 @@ if (!hasBash) console.warn('test/constructs/kolla: bash is missing (package bash
 
 describe.skipIf(!hasBash)("001-10: nova-api's extend_start", () => {
   const SCRIPT = 'images/kolla/nova-api/extend_start.sh';
-  const run = (variables: Record<string, string>, failing = '') => {
+  const run = (variables: Record<string, string>, failing = '', code = 2) => {
     const box = new Sandbox();
     try {
       for (const name of ['nova-manage', 'nova-status'])
-        box.write(`/bin/${name}`, `#!/bin/sh\necho "${name} $*"\ncase "$*" in "${failing || 'none'}") exit 2 ;; esac\n`, 0o755);
+        box.write(`/bin/${name}`, `#!/bin/sh\necho "${name} $*"\ncase "$*" in "${failing || 'none'}") exit ${code} ;; esac\n`, 0o755);
       const { status, stdout } = spawnSync('bash', ['-ec', `. ${SCRIPT}\necho started`], {
         encoding: 'utf8',
         env: { PATH: `${box.at('/bin')}:/usr/bin:/bin`, ...variables },
@@ -108,5 +108,11 @@ describe.skipIf(!hasBash)("001-10: nova-api's extend_start", () => {
   it('a failing step fails the job', () => {
     expect(run({ KOLLA_UPGRADE: '' }, 'api_db sync')).toEqual({ status: 2, lines: ['nova-manage api_db sync'] });
     expect(run({ KOLLA_UPGRADE_CHECK: '' }, 'upgrade check').status).toBe(2);
+    expect(run({ KOLLA_UPGRADE_CHECK: '' }, 'upgrade check', 255).status).toBe(255);
+  });
+
+  it('a warning of the upgrade check, which is exit code 1, is no failure: it would hold the rollout for ever', () => {
+    expect(run({ KOLLA_UPGRADE_CHECK: '' }, 'upgrade check', 1)).toEqual({ status: 0, lines: ['nova-status upgrade check'] });
+    expect(run({ KOLLA_UPGRADE: '' }, 'db sync', 1).status).toBe(1);
   });
 });
