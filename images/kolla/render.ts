@@ -6,9 +6,10 @@
  */
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { argv } from 'node:process';
+import process, { argv } from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { type ImageLayer, renderImageLayers } from 'cdk8s-baremetal/kolla/index';
+import { nearest } from 'cdk8s-baremetal-contract';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 
@@ -30,8 +31,9 @@ export function layerTemplates(): ImageLayer[] {
 
 /** Writes every layer's Dockerfile and what it copies to `directory`/LAYER. */
 export function writeLayers(directory: string, variables: Readonly<Record<string, string>>): void {
+  const rendered = renderImageLayers({ layers: layerTemplates(), variables });
   rmSync(directory, { recursive: true, force: true });
-  for (const [name, dockerfile] of renderImageLayers({ layers: layerTemplates(), variables })) {
+  for (const [name, dockerfile] of rendered) {
     mkdirSync(join(directory, name), { recursive: true });
     writeFileSync(join(directory, name, 'Dockerfile'), dockerfile);
     for (const file of readdirSync(join(here, name)))
@@ -40,6 +42,18 @@ export function writeLayers(directory: string, variables: Readonly<Record<string
 }
 
 if (argv[1] === fileURLToPath(import.meta.url)) {
-  const given = argv.slice(2).map((word) => [word.split('=')[0] ?? '', word.slice(word.indexOf('=') + 1)]);
-  writeLayers(join(here, '../../lib/images/kolla'), { ...DEFAULT_VARIABLES, ...Object.fromEntries(given) });
+  try {
+    writeLayers(join(here, '../../lib/images/kolla'), { ...DEFAULT_VARIABLES, ...Object.fromEntries(argv.slice(2).map(assignment)) });
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error));
+    process.exitCode = 2;
+  }
+}
+
+function assignment(word: string): [string, string] {
+  const [, name = '', value = ''] = /^(\w+)=(.*)$/s.exec(word) ?? [];
+  if (name in DEFAULT_VARIABLES) return [name, value];
+  const known = Object.keys(DEFAULT_VARIABLES);
+  const near = nearest(name, known);
+  throw new Error(`"${word}" is no name=value of ${known.join(', ')}${near === undefined ? '' : ` (did you mean "${near}"?)`}`);
 }

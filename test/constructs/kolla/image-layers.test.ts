@@ -76,6 +76,21 @@ describe('001-4: build contexts', () => {
   });
 });
 
+describe('001-4: the command that writes them', () => {
+  const rendered = (...words: string[]) =>
+    spawnSync(process.execPath, ['--import', 'tsx', 'images/kolla/render.ts', ...words], { encoding: 'utf8' });
+
+  it.each([
+    ['a variable that there is not', 'tga=2026.2', '"tga=2026.2" is no name=value of', 'did you mean "tag"?'],
+    ['a word that gives none a value', '2026.2', '"2026.2" is no name=value of namespace,'],
+  ])('%s is refused, and not passed over: images of another release would be built', (_, word, ...says) => {
+    const { status, stderr } = rendered(word);
+    expect(status).toBe(2);
+    for (const part of says) expect(stderr).toContain(part);
+    expect(stderr.trimEnd().split('\n')).toHaveLength(1);
+  });
+});
+
 const hasBash = spawnSync('bash', ['--version']).status === 0;
 if (!hasBash) console.warn('test/constructs/kolla: bash is missing (package bash): the extend_start scripts are not run');
 
