@@ -39,12 +39,12 @@ export function checkDimensions(dimensions: Given, at: string): CodedError[] {
 export function resourcesOf(dimensions: Given): k8s.ResourceRequirements | undefined {
   const { mem_limit, mem_reservation, cpus, cpu_quota, cpu_period, cpu_shares } = dimensions;
   const milli = (cores: number): string => `${Math.max(1, Math.round(cores * 1000))}m`;
-  const quota = isEmpty(cpu_quota) ? undefined : milli(Number(cpu_quota) / (isEmpty(cpu_period) ? CPU_PERIOD_US : Number(cpu_period)));
-  const limits = amounts({ cpu: isEmpty(cpus) ? quota : milli(Number(cpus)), memory: memory(mem_limit) });
-  const requests = amounts({
-    cpu: isEmpty(cpu_shares) ? undefined : milli(Number(cpu_shares) / SHARES_PER_CPU),
-    memory: memory(mem_reservation),
-  });
+  const quota = isEmpty(cpu_quota) ? undefined : Number(cpu_quota) / (isEmpty(cpu_period) ? CPU_PERIOD_US : Number(cpu_period));
+  const most = isEmpty(cpus) ? quota : Number(cpus);
+  // shares are a weight, and may stand above the limit; a request may not
+  const asked = isEmpty(cpu_shares) ? undefined : Math.min(Number(cpu_shares) / SHARES_PER_CPU, most ?? Number.POSITIVE_INFINITY);
+  const limits = amounts({ cpu: most === undefined ? undefined : milli(most), memory: memory(mem_limit) });
+  const requests = amounts({ cpu: asked === undefined ? undefined : milli(asked), memory: memory(mem_reservation) });
   if (!limits && !requests) return undefined;
   return { ...(limits && { limits }), ...(requests && { requests }) };
 }

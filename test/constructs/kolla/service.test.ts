@@ -90,6 +90,11 @@ describe('001-1: from definition to pod', () => {
       requests: { cpu: '250m', memory: '536870912' },
     });
     expect(pod({ definition: { dimensions: {} } }).containers[0]).not.toHaveProperty('resources');
+    // a weight may be more than a limit lets through; Kubernetes refuses a request that is
+    expect(pod({ definition: { dimensions: { cpus: 0.5, cpu_shares: 1024 } } }).containers[0].resources).toEqual({
+      limits: { cpu: '500m' },
+      requests: { cpu: '500m' },
+    });
   });
 
   it('enabled: false makes nothing', () => expect(synth({ definition: { enabled: false } })).toEqual([]));
