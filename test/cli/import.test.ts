@@ -121,6 +121,22 @@ describe('002-9: bmctl import ironic', () => {
     expect(said.join('\n')).not.toContain(SECRET);
   });
 
+  it('cut off between a machine and its maintenance, it says so when it is run again', async () => {
+    const cut = await nodeNetwork.serveHttp({ address: '127.0.0.1', port: 0 }, async (request) =>
+      request.path.endsWith('/maintenance') ? { status: 503, headers: {}, body: 'away' } : harness.api.handle(request),
+    );
+    const nodes = file('nodes.json', [ironicNode(3, { Maintenance: true, 'Maintenance Reason': 'fan' })]);
+    const passwords = file('passwords.json', { 'old-3': SECRET });
+    const given = ['import', 'ironic', nodes, '--ports', file('ports.json', [ironicPort(3)]), '--passwords', passwords];
+    expect((await bmctl([...given, '--apply'], '', { BMCTL_API: `http://127.0.0.1:${cut.local.port}` })).code).not.toBe(exitCode.done);
+    await cut.close(0);
+    const missing = 'old-3 is enrolled, and not in maintenance as it was there (fan): bmctl maintenance on old-3';
+    expect((await bmctl([...given, '--apply'])).err).toContain(missing);
+    expect(JSON.parse((await bmctl(['--json', ...given])).out).machines).toMatchObject([{ outlook: 'enrolled', unheld: true }]);
+    expect((await bmctl(['maintenance', 'on', 'old-3'])).code).toBe(exitCode.done);
+    expect((await bmctl(given)).err).not.toContain('not in maintenance');
+  });
+
   it('says what is taken by a machine that is enrolled', async () => {
     await harness.machine(1); // 192.0.2.1
     const shown = await bmctl(['import', 'ironic', '-', '--ports', file('ports.json', [ironicPort(1)])], JSON.stringify(ironicNode(1)));

@@ -130,7 +130,8 @@ function show({ print, note }: CommandContext, planned: readonly PlannedImport[]
       ]),
     ),
   );
-  for (const { name, faults, machine, outlook } of planned) {
+  for (const { name, faults, machine, outlook, unheld } of planned) {
+    if (unheld) note(`${name} is enrolled, and not in maintenance as it was there (${machine.maintenance}): bmctl maintenance on ${name}`);
     if (outlook === 'enrolled') continue;
     for (const fault of faults) note(`${name}: ${fault}`);
     if (machine.maintenance !== undefined) note(`${name} will be held at manageable, in maintenance: ${machine.maintenance}`);
@@ -139,9 +140,9 @@ function show({ print, note }: CommandContext, planned: readonly PlannedImport[]
   for (const { name, reason } of refused) note(`${name} is left out: ${reason}`);
 }
 
-function inJson({ name, outlook, faults, password, machine }: PlannedImport): object {
+function inJson({ name, outlook, unheld, faults, password, machine }: PlannedImport): object {
   const { enrol: wanted, maintenance, warnings } = machine;
-  return { name, outlook, faults, passwordGiven: password !== undefined, enrol: wanted, maintenance, warnings };
+  return { name, outlook, unheld, faults, passwordGiven: password !== undefined, enrol: wanted, maintenance, warnings };
 }
 
 /** What is here already. To look at an export nobody needs a running bms-core; to enrol it, everybody. */

@@ -13,6 +13,7 @@ export interface EnrolledMachine {
   readonly macs: readonly string[];
   /** driver://address[:port] */
   readonly bmc: string;
+  readonly maintenance?: boolean;
 }
 
 export interface PlannedImport {
@@ -21,6 +22,8 @@ export interface PlannedImport {
   /** `enrolled`: it is here already, so there is nothing to do. `faulty`: it cannot be enrolled as it is. */
   readonly outlook: 'enrol' | 'enrolled' | 'faulty';
   readonly password: Secret | undefined;
+  /** Enrolled without the maintenance that it is in there: an import was cut off, or somebody has ended it here. */
+  readonly unheld?: true;
   /** Of a faulty one: what is lacking or taken, each with what helps. */
   readonly faults: readonly string[];
 }
@@ -49,7 +52,10 @@ export function planImport({ machines }: Import, { passwords = new Map(), enroll
     const known = enrolled.find(
       (one) => one.uuid === uuid || (one.name === name && machine.enrol.macs.some((mac) => one.macs.includes(mac))),
     );
-    if (known) return { name, machine, outlook: 'enrolled', password, faults: [] };
+    if (known) {
+      const unheld = machine.maintenance !== undefined && known.maintenance === false;
+      return { name, machine, outlook: 'enrolled', password, faults: [], ...(unheld && { unheld }) };
+    }
     const faults = [
       ...(password === undefined ? [`no password: ${passwordAdvice(machine)}`] : []),
       ...(bmc.username === '' && bmc.driver !== 'virtual' ? ['no user of its BMC: the Secret of its credentials has it'] : []),
