@@ -379,7 +379,7 @@ export const bmsCoreConfig = defineConfig({
       url: option(string({ pattern: STORE_URL, what: 'store URL without a password' }), {
         default: `sqlite:///${path.stateDirectory}/bms.db`,
         help:
-          'Where the records are: `sqlite:///file` (a fourth slash for an absolute path), `mysql://user@host[:port]/database`, ' +
+          'Where the records are: `sqlite:///var/lib/bms-core/bms.db` (always an absolute path, also with a fourth slash), `mysql://user@host[:port]/database`, ' +
           '`kubernetes://[namespace][/scope]` for BmsRecord objects (of the own namespace, of the own pod and site), or `memory://`, which forgets.',
       }),
       password: option(secret(), { help: 'Password that goes with a `mysql://` URL.' }),
