@@ -98,20 +98,20 @@ export function stageRestore(
   state: DefaultsState,
   all: readonly Placement[],
 ): DefaultsState {
-  const named = new Map(all.map((placement) => [placement.final, placement]));
+  const named = new Set(all.map(({ final }) => final));
+  const replaced = new Set(all.flatMap(({ merge, final }) => (merge ? [] : [final])));
   const saved = new Map(state.saved);
   const merged = new Map(state.merged);
   for (const [final, kept] of state.saved) {
-    const placement = named.get(final);
-    if (placement && !placement.merge) {
+    if (replaced.has(final)) {
       merged.delete(final);
-      continue; // replaced as a whole in any case
+      continue; // as a whole, in any case
     }
     const before = state.merged.get(final);
     if (before) stageMergedRestore(staging, root, final, kept, before);
     // replaced until now and merged from now on: the image's own is what to merge into
-    else if (!placement || (known.saved.has(final) && !staging.isMount(final))) giveBack(staging, root, final, kept);
-    if (placement) continue;
+    else if (!named.has(final) || (known.saved.has(final) && !staging.isMount(final))) giveBack(staging, root, final, kept);
+    if (named.has(final)) continue;
     saved.delete(final);
     merged.delete(final);
   }

@@ -112,11 +112,12 @@ function stageAll(
 ): ReadonlyMap<string, readonly string[]> {
   const merged = new Map(restored.merged);
   const fresh = new Set<string>();
+  const replaced = new Set(all.flatMap(({ merge, final }) => (merge ? [] : [final])));
   for (const placement of all) {
     const { source, final } = placement;
     log.info(`Copying ${source} to ${final}`);
     const placed = stagePlacement(staging, placement, root);
-    if (!placement.merge || !statSync(root + source).isDirectory()) continue;
+    if (replaced.has(final) || !statSync(root + source).isDirectory()) continue;
     // several entries may merge into one directory
     merged.set(final, fresh.has(final) ? [...(merged.get(final) ?? []), ...placed] : placed);
     fresh.add(final);

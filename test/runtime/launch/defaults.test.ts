@@ -197,6 +197,16 @@ describe('merged directories', () => {
     start();
     expect(box.list('/etc/tree')).toEqual(['a', 'c', 'sub']);
   });
+  it('001-8: a directory that one entry replaces and another merges into is replaced', () => {
+    box.source('more/d', 'd');
+    with_(entry('tree', '/etc/tree'), entry('more', '/etc/tree', { merge: true }));
+    start();
+    expect(box.list('/etc/tree')).toEqual(['a', 'd', 'sub']);
+    with_();
+    start();
+    expect(box.list('/etc/tree')).toEqual(['a', 'c']);
+    expect(box.read('/etc/tree/a')).toBe('IMAGE a');
+  });
   it('001-8: two entries may merge into one directory', () => {
     box.source('more/d', 'd');
     with_(entry('tree', '/etc/tree', { merge: true }), entry('more', '/etc/tree', { merge: true }));
