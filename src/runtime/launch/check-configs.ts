@@ -26,24 +26,50 @@ export function checkConfigs(options: SetConfigsOptions): void {
   const named = new Set(all.map(({ final }) => final));
   const dests = [...readState(root).saved.keys()].filter((dest) => !named.has(dest));
   if (dests.length > 0) throw launchErrors.LAUNCH_CHANGED_STATE({ dests });
-  const files = all.flatMap((placement) => differences(placement, root, placement.source, placement.final));
+  const files = differences(wantedFiles(all, root), root);
   if (files.length > 0) throw launchErrors.LAUNCH_CHANGED_FILES({ files });
 }
 
-/** Everything at `final` that is not as `source` and the entry's attributes say, one phrase each. */
-function differences(placement: Placement, root: string, source: string, final: string): string[] {
-  const wanted = statAt(root + source);
-  if (!wanted) throw launchErrors.LAUNCH_SOURCE_MISSING({ source, dest: placement.final });
-  const actual = statAt(root + final);
-  if (!actual) return [`${final} is missing`];
-  if (wanted.isDirectory() !== actual.isDirectory()) return [`${final} is ${actual.isDirectory() ? 'a directory' : 'no directory'}`];
-  const own = attributeDifferences(placement, wanted, actual, final);
-  if (wanted.isDirectory()) {
-    const below = sourceNames(root + source).flatMap((name) => differences(placement, root, `${source}/${name}`, `${final}/${name}`));
-    return [...own, ...below];
+/** What a start would have put somewhere. */
+interface Wanted {
+  readonly placement: Placement;
+  readonly source: string;
+  readonly stats: Stats;
+}
+
+/** Every file and directory that the entries bring, by its place. Where two bring one, the later one does, as at a start. */
+function wantedFiles(all: readonly Placement[], root: string): ReadonlyMap<string, Wanted> {
+  const wanted = new Map<string, Wanted>();
+  const add = (placement: Placement, source: string, final: string): void => {
+    const stats = statAt(root + source);
+    if (!stats) throw launchErrors.LAUNCH_SOURCE_MISSING({ source, dest: placement.final });
+    wanted.set(final, { placement, source, stats });
+    if (stats.isDirectory()) for (const name of sourceNames(root + source)) add(placement, `${source}/${name}`, `${final}/${name}`);
+  };
+  for (const placement of all) {
+    const { source, final, merge } = placement;
+    if (!merge) for (const place of wanted.keys()) if (place.startsWith(`${final}/`)) wanted.delete(place);
+    add(placement, source, final);
   }
-  if (!sameContent(root + source, root + final, wanted, actual)) own.unshift(`${final} has another content`);
-  return own;
+  return wanted;
+}
+
+/** Everything that is not as its source and its entry's attributes say, one phrase each. What lies below something missing is not told. */
+function differences(all: ReadonlyMap<string, Wanted>, root: string): string[] {
+  const found: string[] = [];
+  const missing: string[] = [];
+  for (const [final, { placement, source, stats: wanted }] of all) {
+    if (missing.some((above) => final.startsWith(`${above}/`))) continue;
+    const actual = statAt(root + final);
+    if (!actual || wanted.isDirectory() !== actual.isDirectory()) {
+      missing.push(final);
+      found.push(actual ? `${final} is ${actual.isDirectory() ? 'a directory' : 'no directory'}` : `${final} is missing`);
+      continue;
+    }
+    if (!wanted.isDirectory() && !sameContent(root + source, root + final, wanted, actual)) found.push(`${final} has another content`);
+    found.push(...attributeDifferences(placement, wanted, actual, final));
+  }
+  return found;
 }
 
 function attributeDifferences({ attributes }: Placement, wanted: Stats, actual: Stats, final: string): string[] {

@@ -32,6 +32,22 @@ describe('--check', () => {
     box.run();
     expect(box.check().exitCode).toBe(0);
   });
+  const inner = entry('f', '/etc/tree/sub/a', { perm: '0640' });
+  const outer = entry('tree', '/etc/tree');
+  const merged = entry('tree', '/etc/tree', { merge: true });
+  it.each([
+    ['a file over one of a directory', [outer, inner]],
+    ['a directory over a file of another entry', [inner, outer]],
+    ['a file over one of a merged directory', [merged, inner]],
+    ['a merged directory over a file of another entry', [inner, merged]],
+    ['two files in one place', [entry('f', '/etc/f'), entry('kept', '/etc/f')]],
+  ])('K3: of entries that meet the later one counts, as at a start: %s', (_, entries) => {
+    box.config({ command: 'x', config_files: entries });
+    expect(box.run().exitCode).toBe(0);
+    expect(box.check()).toEqual({ exitCode: 0, log: '' });
+    box.write(entries[0]?.dest === '/etc/f' ? '/etc/f' : '/etc/tree/sub/a', 'edited');
+    expect(box.check().exitCode).toBe(1);
+  });
   it('001-7: needs no KOLLA_CONFIG_STRATEGY and changes nothing', () => {
     all();
     const before = box.list('/etc');
