@@ -96,7 +96,9 @@ export class Site extends Chart implements FleetMember {
 
   /** `kubectl apply` of a namespaced object fails where its namespace is missing. */
   private addNamespace(name: string): void {
-    const namespace = new k8s.KubeNamespace(this, 'namespace', { metadata: { name } });
+    // bms-core is on the host's network and in its folders, which a stricter level refuses where the cluster's default is one
+    const labels = { 'pod-security.kubernetes.io/enforce': 'privileged' };
+    const namespace = new k8s.KubeNamespace(this, 'namespace', { metadata: { name, labels } });
     namespace.addJsonPatch(JsonPatch.remove('/metadata/namespace'));
   }
 

@@ -77,6 +77,11 @@ describe('the default form: a DaemonSet per pod', () => {
     expect(main.resources).toEqual({ requests: { cpu: '250m', memory: '256Mi' }, limits: { memory: '1Gi' } });
   });
 
+  it('a namespace of its own lets it in: it is on the host’s network and folders, which Pod Security refuses below privileged', () => {
+    const namespace = find(synthSite({ ...seedSite(), namespace: 'bms' }), 'Namespace', 'bms');
+    expect(namespace.metadata.labels).toMatchObject({ 'pod-security.kubernetes.io/enforce': 'privileged' });
+  });
+
   it('is asked for its health where the configuration has its API, or nowhere', () => {
     const containerWith = (api: Record<string, string | boolean>) => {
       const site = seedSite();
