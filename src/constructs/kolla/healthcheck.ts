@@ -8,6 +8,7 @@ import { type CodedError, nearest } from 'cdk8s-baremetal-contract';
 import type { k8s } from 'cdk8s-plus-28';
 import type { KollaHealthcheck } from './definition.ts';
 import { kollaErrors } from './errors.ts';
+import { literal } from './literal.ts';
 
 const NUMBERS = ['interval', 'timeout', 'start_period', 'retries'] as const;
 const KEYS = ['test', ...NUMBERS];
@@ -48,7 +49,7 @@ export function probesOf(given: KollaHealthcheck | undefined, restarts?: boolean
   const seconds = (key: (typeof NUMBERS)[number]): number => Math.max(1, Number(given[key]));
   const [interval, timeout, retries] = [seconds('interval'), seconds('timeout'), seconds('retries')];
   const startPeriod = Number(given.start_period);
-  const probe = { exec: { command }, timeoutSeconds: timeout };
+  const probe = { exec: { command: command.map(literal) }, timeoutSeconds: timeout };
   const readinessProbe = { ...probe, periodSeconds: interval, failureThreshold: retries };
   const restarting = restarts ?? !OF_A_DEPENDENCY.test(shellText(given) ?? command.join(' '));
   if (!restarting) return { readinessProbe: { ...readinessProbe, ...(startPeriod > 0 && { initialDelaySeconds: startPeriod }) } };

@@ -15,6 +15,7 @@ import { type KollaDefinition, serviceName } from './definition.ts';
 import { resourcesOf } from './dimensions.ts';
 import { probesOf } from './healthcheck.ts';
 import { SET } from './jobs.ts';
+import { literal } from './literal.ts';
 import { groupLabel } from './placement.ts';
 import { FILL_VOLUMES } from './scripts.ts';
 import { parseTmpfs } from './tmpfs.ts';
@@ -113,7 +114,7 @@ function service(props: KollaPodProps, { mounts }: Volumes): k8s.Container {
     name: serviceName(definition),
     image: definition.image,
     imagePullPolicy: 'IfNotPresent', // kolla pulls what is absent; checkDefinition refuses names that can move, but for tags
-    ...((words ?? start) && { command: words ?? start }),
+    ...((words ?? start) && { command: words?.map(literal) ?? start }),
     env: environment(props, form === 'prepared' ? { [kollaVariable.prepared]: SET } : {}),
     ...(resources && { resources }),
     ...probesOf(definition.healthcheck, props.restartUnhealthy),
@@ -190,7 +191,7 @@ function environment(props: KollaPodProps, more: Readonly<Record<string, string>
     ...more,
   };
   return [
-    ...Object.entries(values).map(([name, value]) => ({ name, value: String(value) })),
+    ...Object.entries(values).map(([name, value]) => ({ name, value: literal(String(value)) })),
     ...Object.entries(secretEnvironment).map(([name, { secret, key }]) => ({
       name,
       valueFrom: { secretKeyRef: { name: secret, key } },

@@ -12,6 +12,11 @@ const named = <T extends Named>(list: readonly T[], name: string): T => {
   return found;
 };
 
+/** As Kubernetes does it (`$(NAME)`, `$$`) in the values of variables, in commands and in those of probes. */
+function expandedByKubelet(text: string, variables: Readonly<Record<string, string>>): string {
+  return text.replace(/\$(?:(\$)|\(([^)]*)\))/g, (all, dollar?: string, name = '') => (dollar ? '$' : (variables[name] ?? all)));
+}
+
 describe('001-2: the config directory', () => {
   it('ConfigMap and Secrets are one read-only directory, readable to root alone', () => {
     const files = { 'nova.conf': 'x', 'credentials.conf': { secret: 'nova', key: 'conf' } };
@@ -76,6 +81,19 @@ describe('001-1: from definition to pod', () => {
   it('variables out of Secrets by reference', () => {
     const { env } = pod({ secretEnvironment: { DB_PASSWORD: { secret: 'nova', key: 'db' } } }).containers[0];
     expect(env).toContainEqual({ name: 'DB_PASSWORD', valueFrom: { secretKeyRef: { name: 'nova', key: 'db' } } });
+  });
+
+  it('a dollar sign is one: what the kubelet would take for a variable, or for an escaped dollar sign, arrives as it was written', () => {
+    const texts = ['$(TZ)', '$$', 'a$$b$(TZ)$', '$$(TZ)', '$HOME $1', '$$$('];
+    const healthcheck = { test: ['CMD', ...texts], interval: 1, timeout: 1, start_period: 1, retries: 1 };
+    const environment = Object.fromEntries(texts.map((text, index) => [`V${index}`, text]));
+    const [container] = pod({ definition: { environment, command: ['x', ...texts], healthcheck } }).containers;
+    const seen = (text: string) => expandedByKubelet(text, { TZ: 'UTC' });
+    expect(texts.map((_, index) => seen(named<Named & { value: string }>(container.env, `V${index}`).value))).toEqual(texts);
+    expect(container.command.slice(1).map(seen)).toEqual(texts);
+    expect(container.livenessProbe.exec.command.map(seen)).toEqual(texts);
+    const shell = pod({ definition: { command: 'x $$ $(TZ)' } }).containers[0];
+    expect(shell.command.map(seen)).toEqual(['/bin/sh', '-c', 'exec x $$ $(TZ)']);
   });
 
   it('the group is a label of nodes', () => {
