@@ -178,7 +178,7 @@ export const bmsCoreConfig = defineConfig({
       }),
       watch_replies: option(boolean(), {
         default: false,
-        help: 'Listen on the client port (68) too, where other DHCP servers’ answers are heard. Without it they are noticed when a machine chooses one.',
+        help: 'In `server` mode, listen on the client port (68) too, where other DHCP servers’ answers are heard. Without it they are noticed when a machine chooses one.',
       }),
       dns_servers: option(listOf(ipAddress({ version: 4 })), { default: [], help: 'Name servers that machines are told.' }),
       lease_time: option(integer({ min: 60, max: 31_536_000 }), { default: 3600, unit: 's', help: 'Duration of a lease.' }),

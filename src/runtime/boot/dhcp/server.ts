@@ -82,7 +82,8 @@ export class DhcpServer {
       await this.keeper.open();
       this.watchRelays();
       for (const boot of this.settings.interfaces) await this.listen(boot);
-      if (this.settings.watchReplies) await this.watchReplies();
+      // beside a proxy another server's replies are what is wanted
+      if (this.settings.watchReplies && this.settings.mode === 'server') await this.watchReplies();
     } catch (error) {
       await this.close();
       throw error;
@@ -194,8 +195,8 @@ export class DhcpServer {
       const message = decodeDhcp(data);
       const serverId = addressOption(message, OPTION.serverId);
       const mac = macOf(message);
-      if (message.op === 'reply' && serverId !== undefined && !this.settings.ownAddresses.has(serverId))
-        this.reportRival({ serverId, seen: 'reply', ...(mac && { mac }) });
+      if (message.op !== 'reply' || serverId === undefined || this.settings.ownAddresses.has(serverId)) return;
+      if (!this.options.peers?.().has(serverId)) this.reportRival({ serverId, seen: 'reply', ...(mac && { mac }) });
     } catch (error) {
       if (!(error instanceof DhcpCodecError)) throw error; // garbage on the client port is nobody's request
     }

@@ -79,7 +79,7 @@ export interface DhcpSettings {
   readonly listen?: string;
   /** Where clients without an address are answered. @default 255.255.255.255 */
   readonly broadcastAddress?: string;
-  /** Listen on the client port too, where replies of rival servers can be heard. @default false */
+  /** In `server` mode, listen on the client port too, where replies of rival servers can be heard. @default false */
   readonly watchReplies?: boolean;
 }
 

@@ -3,7 +3,7 @@ import { VirtualClock } from 'cdk8s-baremetal-simulator/clock';
 import { SimNetwork } from 'cdk8s-baremetal-simulator/network/index';
 import { seededRandom } from 'cdk8s-baremetal-simulator/random';
 import { describe, expect, it } from 'vitest';
-import { decodeDhcp, encodeDhcp } from '../../../../src/runtime/boot/dhcp/codec.ts';
+import { type DhcpMessage, decodeDhcp, encodeDhcp } from '../../../../src/runtime/boot/dhcp/codec.ts';
 import { type Lease, type LeaseStore, standsInTheWay } from '../../../../src/runtime/boot/dhcp/lease.ts';
 import { addressOption, messageType, OPTION, uint16Value } from '../../../../src/runtime/boot/dhcp/options.ts';
 import type { DhcpProblem } from '../../../../src/runtime/boot/dhcp/problems.ts';
@@ -91,7 +91,13 @@ async function world(over: Partial<DhcpServerOptions> = {}, settings: Partial<ty
     await clock.runFor(10);
     return heard.toSorted((a, b) => ((a.server ?? '') < (b.server ?? '') ? -1 : 1));
   };
-  return { clock, servers, ask, problems, found, store };
+  /** What another DHCP server broadcasts. */
+  const reply = async (serverId: string): Promise<void> => {
+    const offer: DhcpMessage = { ...message('offer', { serverId }), op: 'reply' };
+    socket.send(encodeDhcp(offer), { address: '255.255.255.255', port: 68 });
+    await clock.runFor(10);
+  };
+  return { clock, servers, ask, reply, problems, found, store };
 }
 
 describe('two replicas that answer on one network', () => {
@@ -109,6 +115,24 @@ describe('two replicas that answer on one network', () => {
     // the other one confirms it when its own server is gone
     await servers[1]?.close();
     expect(await ask('request', { requested: address })).toEqual([{ type: 'ack', address, server: A }]);
+  });
+
+  it('002-14: are no rivals to each other on the client port either; a third server is', async () => {
+    const { ask, problems, reply } = await world({}, { watchReplies: true });
+    const [offer] = await ask('discover');
+    await ask('request', { requested: offer?.address ?? '', serverId: A });
+    expect(problems).toEqual([]);
+    await reply('192.168.50.1');
+    expect(problems.map(({ kind, subject }) => [kind, subject])).toEqual([
+      ['rival-server', '192.168.50.1'],
+      ['rival-server', '192.168.50.1'],
+    ]);
+  });
+
+  it('002-14: beside another DHCP server its replies are what is expected', async () => {
+    const { problems, reply } = await world({}, { mode: 'proxy', watchReplies: true });
+    await reply('192.168.50.1');
+    expect(problems).toEqual([]);
   });
 
   it('a replica that starts later knows what was given', async () => {
