@@ -39,13 +39,14 @@ export class LeaseKeeper {
   }
 
   /**
-   * Resolves when the leases are stored: to true when another replica had given one of the addresses away meanwhile, which is known here from then on.
+   * Resolves when the leases are stored: to true when another replica had given one of the addresses away meanwhile, or had it declined, which is known here
+   * from then on.
    * Rejects when the store does not take them.
    */
   async wasOvertaken(changed: readonly Lease[]): Promise<boolean> {
     for (const lease of changed) remember(this.#saved, keyOf(lease), Number.POSITIVE_INFINITY);
     const inTheWay = await this.save(changed);
-    const overtaken = inTheWay.filter(({ address, mac }) => changed.some((lease) => lease.address === address && lease.mac !== mac));
+    const overtaken = inTheWay.filter((stored) => changed.some((lease) => isOvertakenBy(lease, stored)));
     for (const lease of overtaken) this.#book.put(lease);
     return overtaken.length > 0;
   }
@@ -67,6 +68,11 @@ export class LeaseKeeper {
   #takeOver(lease: Lease): void {
     if (!this.#saved.has(keyOf(lease))) this.#book.put(lease);
   }
+}
+
+/** What stands in the way of others whose leases went into the same save is theirs. */
+function isOvertakenBy(lease: Lease, { address, mac, state }: Lease): boolean {
+  return lease.address === address && (lease.mac !== mac || (lease.state === 'bound' && state === 'declined'));
 }
 
 function keyOf({ address, mac, state, untilMs }: Lease): string {

@@ -157,6 +157,19 @@ describe('two replicas that answer on one network', () => {
     expect(answer).toMatchObject([{ type: 'nak', server: A }]);
     expect(servers[0]?.leaseOf(address)?.mac).toBe(OTHER_MAC);
   });
+
+  it('what its client declined to the other one is given by neither, told of it or not', async () => {
+    const { clock, ask } = await world();
+    const [offer] = await ask('discover');
+    const requested = offer?.address ?? '';
+    await ask('request', { requested, serverId: A });
+    await clock.runFor(100);
+    await ask('decline', { requested, serverId: A });
+    expect(await ask('request', { requested })).toMatchObject([
+      { type: 'nak', server: A },
+      { type: 'nak', server: B },
+    ]);
+  });
 });
 
 describe('what is noticed', () => {
