@@ -11,6 +11,8 @@ export class LeaseKeeper {
   #watch: { close(): void } | undefined;
   /** What was stored from here lately. */
   readonly #saved = new Map<string, number>();
+  /** Of each address, what was stored from here last. */
+  readonly #last = new Map<string, string>();
 
   constructor(store: LeaseStore) {
     this.#store = store;
@@ -44,7 +46,10 @@ export class LeaseKeeper {
    * Rejects when the store does not take them.
    */
   async wasOvertaken(changed: readonly Lease[]): Promise<boolean> {
-    for (const lease of changed) remember(this.#saved, keyOf(lease), Number.POSITIVE_INFINITY);
+    for (const lease of changed) {
+      remember(this.#saved, keyOf(lease), Number.POSITIVE_INFINITY);
+      this.#last.set(lease.address, keyOf(lease));
+    }
     const inTheWay = await this.save(changed);
     const overtaken = inTheWay.filter((stored) => changed.some((lease) => isOvertakenBy(lease, stored)));
     for (const lease of overtaken) this.#book.put(lease);
@@ -64,9 +69,13 @@ export class LeaseKeeper {
     return this.#nextSave;
   }
 
-  /** The store tells of a change. Another replica's stands, also against what was offered here and not taken yet; ours comes back late and says nothing new. */
+  /**
+   * The store tells of a change. Another replica's stands, also against what was offered here and not taken yet. Ours comes back late and says nothing new,
+   * but for the last one: what another replica had stored before it may have been told after it was made.
+   */
   #takeOver(lease: Lease): void {
-    if (!this.#saved.has(keyOf(lease))) this.#book.put(lease);
+    const key = keyOf(lease);
+    if (!this.#saved.has(key) || this.#last.get(lease.address) === key) this.#book.put(lease);
   }
 }
 

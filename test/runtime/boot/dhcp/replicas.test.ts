@@ -170,6 +170,19 @@ describe('two replicas that answer on one network', () => {
       { type: 'nak', server: B },
     ]);
   });
+
+  it('a machine that went from one to the other keeps its lease when the first one’s news comes late', async () => {
+    const { clock, servers, ask } = await world();
+    const [offer] = await ask('discover');
+    const address = offer?.address ?? '';
+    await ask('request', { requested: address, serverId: B });
+    await clock.runFor(100);
+    await ask('release', { ciaddr: address, serverId: B }); // firmware gives its address back before the loader asks for one
+    await ask('discover');
+    expect(await ask('request', { requested: address, serverId: A })).toMatchObject([{ type: 'ack', server: A }]);
+    await clock.runFor(100);
+    expect(servers.map((server) => server.leaseOf(address)?.mac)).toEqual([MAC, MAC]);
+  });
 });
 
 describe('what is noticed', () => {
