@@ -11,7 +11,7 @@ export type LeaseState =
   | 'bound'
   /** Given back; remembered so that the same client gets the same address again. */
   | 'released'
-  /** A client found the address in use by someone else; nobody gets it until `untilMs`. */
+  /** The address was found in use by someone else than `mac`, whose it was or would have become; nobody gets it until `untilMs`. */
   | 'declined';
 
 export interface Lease {
@@ -49,8 +49,10 @@ export class MemoryLeaseStore implements LeaseStore {
 
 /** Whether `stored` keeps `wanted` from being stored: the address is another machine's, or was found in use. */
 export function standsInTheWay(stored: Lease, wanted: Lease, nowMs: number): boolean {
-  if (wanted.state !== 'bound' || stored.untilMs <= nowMs || stored.state === 'released') return false;
-  return stored.mac !== wanted.mac || stored.state === 'declined';
+  if (stored.untilMs <= nowMs || stored.state === 'released') return false;
+  if (wanted.state === 'bound') return stored.mac !== wanted.mac || stored.state === 'declined';
+  // who was found to use the address may have been given it by another replica a moment ago
+  return wanted.state === 'declined' && stored.state === 'bound' && stored.mac !== wanted.mac;
 }
 
 export class LeaseBook {

@@ -238,7 +238,7 @@ export class DhcpServer {
         const outcome = handleDhcp(message, context, this.observed);
         if (outcome.rival) this.reportRival(outcome.rival);
         if (outcome.problem) this.reportProblem(outcome.problem);
-        if (outcome.unproven !== undefined && tries < MOST_TRIES && (await this.isTaken(outcome.unproven, mac, received))) continue;
+        if (outcome.unproven !== undefined && mac && tries < MOST_TRIES && (await this.isTaken(outcome.unproven, mac, received))) continue;
         doing = 'the lease could not be stored';
         if (outcome.changed.length > 0 && (await this.keeper.wasOvertaken(outcome.changed)) && tries < MOST_TRIES) continue;
         doing = 'the reply could not be written';
@@ -253,14 +253,16 @@ export class DhcpServer {
     }
   }
 
-  /** An address that is taken goes into quarantine, and the problem is reported. */
-  private async isTaken(address: string, mac: string | undefined, { interface: { name } }: Received): Promise<boolean> {
+  /** An address that is taken goes into quarantine, and the problem is reported; unless another replica gave it away while it was looked for. */
+  private async isTaken(address: string, mac: string, { interface: { name } }: Received): Promise<boolean> {
     const user = await this.probe.userOf(address, mac);
     if (user === undefined) return false;
-    const untilMs = this.options.clock.now() + this.settings.declineMs;
-    const declined: Lease = { address, mac: user, state: 'declined', untilMs };
+    const nowMs = this.options.clock.now();
+    const holder = this.keeper.book.holder(address, nowMs);
+    if (holder && holder.mac !== mac) return true;
+    const declined: Lease = { address, mac, state: 'declined', untilMs: nowMs + this.settings.declineMs };
     this.keeper.book.put(declined);
-    await this.keeper.save([declined]);
+    if (await this.keeper.wasOvertaken([declined])) return true;
     const detail = `${user} answers for ${address} on ${name} and has no lease of it`;
     this.reportProblem({ kind: 'address-conflict', subject: address, mac: user, detail });
     return true;

@@ -47,16 +47,22 @@ class SharedStore implements LeaseStore {
   }
 }
 
-async function world(over: Partial<DhcpServerOptions> = {}, settings: Partial<typeof SITE> = {}) {
+/** `neighbours`: the ARP table of both. @default none, so that no address is looked for */
+async function world(
+  over: Partial<DhcpServerOptions> = {},
+  settings: Partial<typeof SITE> = {},
+  { lateMs, neighbours }: { lateMs?: number; neighbours?: ReadonlyMap<string, string> } = {},
+) {
   const clock = new VirtualClock();
   const network = new SimNetwork({ clock, random: seededRandom(1) });
-  const store = new SharedStore(clock);
+  const store = new SharedStore(clock, lateMs);
   const problems: DhcpProblem[] = [];
   const found: DiscoveredMachine[] = [];
   const all = [machine({ id: '1', mac: MAC }), machine({ id: '2', mac: OTHER_MAC })];
   const servers: DhcpServer[] = [];
   for (const address of [A, B]) {
     const host = network.host({ name: address, addresses: [`${address}/24`], segment: 'lan' });
+    if (neighbours) Object.assign(host, { hardwareAddressOf: (one: string) => neighbours.get(one) });
     const server = new DhcpServer({
       settings: { ...SITE, interfaces: [{ name: 'eth0', address }], ...settings },
       machines: {
@@ -97,7 +103,7 @@ async function world(over: Partial<DhcpServerOptions> = {}, settings: Partial<ty
     socket.send(encodeDhcp(offer), { address: '255.255.255.255', port: 68 });
     await clock.runFor(10);
   };
-  return { clock, servers, ask, reply, problems, found, store };
+  return { clock, servers, ask, heard, reply, problems, found, store };
 }
 
 describe('two replicas that answer on one network', () => {
@@ -182,6 +188,25 @@ describe('two replicas that answer on one network', () => {
     expect(await ask('request', { requested: address, serverId: A })).toMatchObject([{ type: 'ack', server: A }]);
     await clock.runFor(100);
     expect(servers.map((server) => server.leaseOf(address)?.mac)).toEqual([MAC, MAC]);
+  });
+
+  it.each([
+    ['is told in time', 50],
+    ['is told late', 5000],
+  ])('an address that the other one gives away while it is looked for is not taken for a squatter’s, when that %s', async (_, lateMs) => {
+    const address = (await (await world()).ask('discover'))[0]?.address ?? ''; // the one that it is always offered first
+    const neighbours = new Map<string, string>();
+    const { clock, servers, ask, heard, store, problems } = await world({}, {}, { lateMs, neighbours });
+    await ask('discover');
+    await clock.runFor(100);
+    const given: Lease = { address, mac: OTHER_MAC, state: 'bound', untilMs: clock.now() + 3_600_000 };
+    await store.save([given]);
+    neighbours.set(address, OTHER_MAC);
+    await clock.runFor(1000);
+    expect(store.rows.get(address)).toEqual(given);
+    expect(servers[0]?.leaseOf(address)?.mac).toBe(OTHER_MAC);
+    expect(problems).toEqual([]);
+    expect(heard.filter((offer) => offer.address === address)).toEqual([]);
   });
 });
 
