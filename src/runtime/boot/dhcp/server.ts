@@ -77,7 +77,10 @@ export class DhcpServer {
 
   /** Resolves when listening. Rejects when a port is taken or the lease store does not answer; nothing stays open then. */
   async start(): Promise<void> {
-    this.closing.push(() => this.keeper.close());
+    this.closing.push(() => {
+      this.keeper.close();
+      this.probe.close();
+    });
     try {
       await this.keeper.open();
       this.watchRelays();
