@@ -58,7 +58,7 @@ export interface BootMachines {
 export interface BootLease {
   readonly mac: string;
   readonly address: string;
-  /** Boot server. */
+  /** Boot server. @default the one that the loader was told */
   readonly server?: string;
   readonly gateway?: string;
   readonly netmask?: string;

@@ -5,8 +5,10 @@ import { BootObserver } from 'cdk8s-baremetal-runtime/machine/boot-observer';
 import { enrol, MemorySecretStore, nodeKind } from 'cdk8s-baremetal-runtime/machine/index';
 import { MemoryStore } from 'cdk8s-baremetal-runtime/store/index';
 import { VirtualClock } from 'cdk8s-baremetal-simulator/clock';
+import { SimNetwork } from 'cdk8s-baremetal-simulator/network/index';
 import { seededRandom } from 'cdk8s-baremetal-simulator/random';
 import { describe, expect, it } from 'vitest';
+import { decideBoot } from '../../../src/runtime/boot/decide-boot.ts';
 import { encodeDhcp } from '../../../src/runtime/boot/dhcp/codec.ts';
 import type { DhcpProblem } from '../../../src/runtime/boot/dhcp/problems.ts';
 import { DhcpServer } from '../../../src/runtime/boot/dhcp/server.ts';
@@ -111,5 +113,49 @@ describe('002-14: who has an address, in proxy mode', () => {
     table.clear(); // behind a router: the client's word is all there is
     expect(server.leaseOf(ADDRESS)?.mac).toBe(MAC);
     await Promise.all([server.close(), client.close()]);
+  });
+  it('002-14: a machine of the second network is not told the server’s address in the first', async () => {
+    const clock = new VirtualClock();
+    const network = new SimNetwork({ clock, random: seededRandom(1) });
+    const interfaces = [
+      { segment: 'vlan1', address: '192.168.50.20/24' },
+      { segment: 'vlan2', address: '192.168.51.20/24' },
+    ];
+    const host = network.host({ name: 'server', interfaces });
+    const deploy = {
+      kind: 'deploy',
+      kernel: 'k',
+      ramdisk: 'r',
+      iscsiTargetIqn: 'iqn.x:y',
+      deploymentId: '7',
+      deploymentKey: 'key',
+    } as const;
+    const booting = machine({ boot: deploy });
+    const server = new DhcpServer({
+      settings: {
+        mode: 'proxy',
+        interfaces: interfaces.map(({ segment, address }) => ({
+          name: segment,
+          address: address.replace('/24', ''),
+          fd: host.openDevice(segment, 67),
+        })),
+        subnets: [],
+      },
+      machines: { findMachine: async () => booting, findMachineByUuid: async () => undefined },
+      clock,
+      network: host,
+    });
+    await server.start();
+    const client = await network
+      .host({ name: 'client', segment: 'vlan2' })
+      .udp({ port: 68, broadcast: true }, { onMessage: () => undefined });
+    const requested = '192.168.51.77';
+    client.send(encodeDhcp(message('request', { requested, serverId: '192.168.51.1' })), { address: '255.255.255.255', port: 67 });
+    await clock.runFor(10);
+    const lease = server.leaseOf(requested);
+    expect(lease).toMatchObject({ mac: MAC, address: requested });
+    const path = 'grub/grub.cfg-01-52-54-00-12-34-56';
+    const decision = decideBoot(booting, { protocol: 'tftp', path, address: requested, nowMs: 0, ...(lease && { lease }) });
+    expect(decision).toMatchObject({ kind: 'config', text: expect.stringContaining('ip=192.168.51.77:$net_default_server::') });
   });
 });

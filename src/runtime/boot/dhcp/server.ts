@@ -117,7 +117,9 @@ export class DhcpServer {
     if (mac === undefined) return undefined;
     const subnet = subnetOf(this.settings, address);
     const near = this.settings.interfaces.find((boot) => subnet !== undefined && subnetOf(this.settings, boot.address) === subnet);
-    const server = subnet?.config.bootServer ?? near?.address ?? this.settings.interfaces[0]?.address;
+    const [only, another] = this.settings.interfaces;
+    // of several networks none may be reachable from another: the loader knows whom it was told
+    const server = subnet?.config.bootServer ?? near?.address ?? (another ? undefined : only?.address);
     return {
       mac,
       address,

@@ -38,8 +38,8 @@ function renderEntry(entry: LoaderEntry, context: LoaderContext): string {
 
 /** GRUB has no variable for gateway and netmask: the lease's own values where we gave it, else what GRUB knows. */
 function addressArgument({ lease }: LoaderContext): string {
-  if (!lease?.server) return 'ip=$net_default_ip:$net_default_server::';
-  return `ip=${lease.address}:${lease.server}:${lease.gateway ?? ''}:${lease.netmask ?? ''}`;
+  if (!lease) return 'ip=$net_default_ip:$net_default_server::';
+  return `ip=${lease.address}:${lease.server ?? '$net_default_server'}:${lease.gateway ?? ''}:${lease.netmask ?? ''}`;
 }
 
 /** A single-quoted word is literal in GRUB's language; commandLine has refused quotes inside. */
