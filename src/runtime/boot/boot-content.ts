@@ -1,6 +1,6 @@
 /** From a file name and who asks for it to bytes: the boot decision with its look-ups, shared by TFTP and HTTP. */
 import type { Clock, Endpoint, Logger } from '../core/index.ts';
-import { type BootDecision, type BootSettings, bootName, decideBoot, type RefusalCode } from './decide-boot.ts';
+import { type BootDecision, type BootName, type BootSettings, bootName, decideBoot, type RefusalCode } from './decide-boot.ts';
 import type { BootLease, BootMachine, BootMachines } from './machine.ts';
 import { type FileSource, isRefusal, type TftpFile, type TftpRefusal } from './tftp/source.ts';
 
@@ -31,6 +31,8 @@ export interface BootExchange {
   readonly path: string;
   readonly address: string;
   readonly machine?: string;
+  /** The machine's interface that the path names; who asks may be another. */
+  readonly mac?: string;
   readonly answer: 'file' | 'config' | 'missing' | RefusalCode | 'unavailable';
   readonly reasons: readonly string[];
 }
@@ -50,15 +52,18 @@ export function bootContent(options: BootContentOptions): BootContentSource {
   return async (request) => {
     const { protocol, path, remote } = request;
     const lease = leaseOf(remote.address);
+    const name = bootName(path, settings);
+    const named = name.kind === 'config' ? name.mac : undefined;
     let machine: BootMachine | undefined;
     const tell = (answer: BootExchange['answer'], reasons: readonly string[]): void => {
-      const exchange = { protocol, path, address: remote.address, ...(machine && { machine: machine.id }), answer, reasons };
+      const subject = machine && { machine: machine.id, ...(named && { mac: named }) };
+      const exchange = { protocol, path, address: remote.address, ...subject, answer, reasons };
       logger?.debug(exchange, 'boot file asked for');
       onBoot?.(exchange);
     };
 
     try {
-      machine = await subjectOf(path, lease, options);
+      machine = await subjectOf(name, lease, options.machines);
     } catch (error) {
       logger?.error({ path, error: error instanceof Error ? error.message : String(error) }, 'the machine records do not answer');
       const reasons = ['the machine records do not answer'];
@@ -98,12 +103,7 @@ export function bootContent(options: BootContentOptions): BootContentSource {
   };
 }
 
-function subjectOf(
-  path: string,
-  lease: BootLease | undefined,
-  { machines, settings }: BootContentOptions,
-): Promise<BootMachine | undefined> {
-  const name = bootName(path, settings);
+function subjectOf(name: BootName, lease: BootLease | undefined, machines: BootMachines): Promise<BootMachine | undefined> {
   switch (name.kind) {
     case 'config': {
       if (name.uuid !== undefined) return machines.findMachineByUuid(name.uuid);

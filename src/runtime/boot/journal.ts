@@ -58,10 +58,12 @@ export class BootJournal {
     this.note(mac, 'dhcp', `${asked}: ${answer === 'none' ? 'no answer' : answer}${address === undefined ? '' : ` ${address}`}, ${reason}`);
   }
 
-  /** For bootContent's onBoot. */
-  boot({ protocol, path, address, answer, reasons }: BootExchange): void {
+  /** For bootContent's onBoot. What is refused to who holds another lease, or none, is seen of the machine that it would have been for, too. */
+  boot({ protocol, path, address, mac, answer, reasons }: BootExchange): void {
     const why = answer === 'file' || answer === 'config' ? '' : `, ${reasons.join('; ')}`;
-    this.noteAt(address, 'request', `${protocol.toUpperCase()} ${shown(path)}: ${answer}${why}`);
+    const text = `${protocol.toUpperCase()} ${shown(path)}: ${answer}${why}`;
+    this.noteAt(address, 'request', text);
+    if (answer === 'not-lease-holder' && mac !== undefined && this.options.leaseOf(address)?.mac !== mac) this.note(mac, 'request', text);
   }
 
   /** For the TFTP server's onTransfer. */

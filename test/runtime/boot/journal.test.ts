@@ -1,7 +1,10 @@
+import { VirtualClock } from 'cdk8s-baremetal-simulator/clock';
 import { describe, expect, it } from 'vitest';
+import { bootContent } from '../../../src/runtime/boot/boot-content.ts';
 import { BootJournal } from '../../../src/runtime/boot/journal.ts';
+import { NOT_FOUND } from '../../../src/runtime/boot/tftp/source.ts';
+import { MAC, machine, OTHER_MAC } from './dhcp/world.ts';
 
-const MAC = '52:54:00:12:34:56';
 const ADDRESS = '192.168.50.100';
 
 function journal(): { journal: BootJournal; at: { ms: number } } {
@@ -29,6 +32,40 @@ describe('what the boot plane saw of a machine, in one place', () => {
       ['HTTP x?[2J: no-such-file, there is none', 1],
     ]);
     expect(seen.of('52:54:00:00:00:00')).toEqual([]);
+  });
+
+  it('002-5: a configuration that is refused to who holds no lease, or another machine’s, is seen of the machine that it is of', async () => {
+    const booting = machine({
+      mac: MAC,
+      boot: { kind: 'deploy', kernel: 'k', ramdisk: 'r', iscsiTargetIqn: 'iqn.x:y', deploymentId: '7', deploymentKey: 'SECRET' },
+    });
+    const leaseOf = (address: string) => (address === ADDRESS ? { mac: OTHER_MAC, address } : undefined);
+    const seen = new BootJournal({ clock: { now: () => 1000 }, leaseOf });
+    const content = bootContent({
+      machines: { findMachine: async (mac) => (mac === MAC ? booting : undefined), findMachineByUuid: async () => undefined },
+      files: async () => NOT_FOUND,
+      leaseOf,
+      clock: new VirtualClock(),
+      onBoot: (exchange) => seen.boot(exchange),
+    });
+    const ask = async (path: string, address: string): Promise<void> => {
+      const [remote, local] = [
+        { address, port: 2070 },
+        { address: '192.168.50.20', port: 69 },
+      ];
+      await content({ protocol: 'tftp', path, remote, local });
+    };
+    await ask('pxelinux.cfg/01-52-54-00-12-34-56', '192.168.50.66');
+    await ask('pxelinux.cfg/01-52-54-00-12-34-56', ADDRESS);
+    await ask('pxelinux.cfg/01-52-54-00-00-00-01', '192.168.50.66'); // nobody's
+    const texts = seen.of(MAC).map(({ text }) => text);
+    expect(texts).toEqual([
+      expect.stringContaining('not given to 192.168.50.66, for which no lease is known'),
+      expect.stringContaining(`not given to ${ADDRESS}, which ${OTHER_MAC} holds`),
+    ]);
+    expect(seen.of(OTHER_MAC).map(({ text }) => text)).toEqual([texts[1]]);
+    expect(seen.of('52:54:00:00:00:01')).toEqual([]);
+    expect(texts.join()).not.toContain('SECRET');
   });
 
   it('keeps little of many: a flood of made-up machines pushes the oldest out and does not grow', () => {
