@@ -52,6 +52,8 @@ export interface BootMachines {
   /** `mac` as `aa:bb:cc:dd:ee:ff`. */
   findMachine(mac: string): Promise<BootMachine | undefined>;
   findMachineByUuid(uuid: string): Promise<BootMachine | undefined>;
+  /** The interface that a record reserves the address for, once a machine was asked for. @default none is reserved for machines that do not ask */
+  reservedFor?(address: string): string | undefined;
 }
 
 /** An address that a machine holds, as the DHCP service knows it. */

@@ -28,31 +28,35 @@ export class BootView implements BootMachines {
   readonly #options: BootViewOptions;
   /** Instance → machine; an index only, each answer is checked against the record. */
   readonly #byInstance = new Map<string, string>();
+  /** Address → whose record reserves it, and for which interface. */
+  readonly #reserved = new Map<string, { readonly id: string; readonly mac: string }>();
   readonly #watch: { close(): void };
   #listed: Promise<void> | undefined;
+  /** Who changed while the list was on its way: what it says of them may be older. */
+  #changed: Set<string> | undefined;
 
   constructor(options: BootViewOptions) {
     this.#options = options;
     this.#watch = options.store.watch(nodeKind, (event: WatchEvent<NodeRecord>) => {
+      this.#changed?.add(event.type === 'put' ? event.record.id : event.id);
       if (event.type === 'put') this.#index(event.record);
+      else if (event.type === 'delete') this.#forget(event.id);
     });
   }
 
+  reservedFor(address: string): string | undefined {
+    return this.#reserved.get(address)?.mac;
+  }
+
   async findMachine(mac: string): Promise<BootMachine | undefined> {
+    await this.#known();
     const record = await findNodeByMac(this.#options.store, mac);
     return record && this.#view(record.value);
   }
 
   async findMachineByUuid(uuid: string): Promise<BootMachine | undefined> {
-    const { store } = this.#options;
-    this.#listed ??= this.#list();
-    try {
-      await this.#listed;
-    } catch (error) {
-      this.#listed = undefined;
-      throw error;
-    }
-    const record = await store.get(nodeKind, this.#byInstance.get(uuid) ?? uuid);
+    await this.#known();
+    const record = await this.#options.store.get(nodeKind, this.#byInstance.get(uuid) ?? uuid);
     return record !== undefined && bootDirectory(record.value) === uuid ? this.#view(record.value) : undefined;
   }
 
@@ -60,12 +64,36 @@ export class BootView implements BootMachines {
     this.#watch.close();
   }
 
+  /** Resolves when every record has been seen once. Rejects when the store does not answer; the next question tries again. */
+  async #known(): Promise<void> {
+    this.#listed ??= this.#list();
+    try {
+      await this.#listed;
+    } catch (error) {
+      this.#listed = undefined;
+      throw error;
+    }
+  }
+
   async #list(): Promise<void> {
-    for (const record of await this.#options.store.list(nodeKind, { onInvalid: () => undefined })) this.#index(record);
+    const changed = new Set<string>();
+    this.#changed = changed;
+    try {
+      for (const record of await this.#options.store.list(nodeKind, { onInvalid: () => undefined }))
+        if (!changed.has(record.id)) this.#index(record);
+    } finally {
+      this.#changed = undefined;
+    }
   }
 
   #index({ id, value }: Stored<NodeRecord>): void {
     if (value.instance !== undefined) this.#byInstance.set(value.instance.uuid, id);
+    this.#forget(id);
+    for (const { mac, address } of value.interfaces) if (address !== undefined) this.#reserved.set(address, { id, mac });
+  }
+
+  #forget(id: string): void {
+    for (const [address, holder] of this.#reserved) if (holder.id === id) this.#reserved.delete(address);
   }
 
   async #view(node: NodeRecord): Promise<BootMachine> {

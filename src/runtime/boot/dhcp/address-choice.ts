@@ -39,6 +39,9 @@ export function whyNot(client: Client, address: string): string | undefined {
     if (reserved !== undefined && context.leases.isFreeFor(reserved, mac, context.nowMs))
       return `${reserved} is reserved for it, not ${address}`;
     if (!isInPool(subnet, address)) return `${address} is not given out here`;
+    // who holds it already keeps it until the next start
+    if (isReservedForOther(client, address) && context.leases.holder(address, context.nowMs)?.mac !== mac)
+      return `${address} is reserved for another client`;
   }
   return context.leases.isFreeFor(address, mac, context.nowMs) ? undefined : `${address} ${occupation(client, address)}`;
 }
@@ -93,8 +96,13 @@ function poolAddress(subnet: CompiledSubnet, index: number): number {
   return subnet.network; // not reached: index is below the pools' size; the network address is always excluded
 }
 
-function isDynamic({ subnet, mac, context }: Client, address: string): boolean {
-  return isInPool(subnet, address) && context.leases.isFreeFor(address, mac, context.nowMs);
+function isDynamic(client: Client, address: string): boolean {
+  const { subnet, mac, context } = client;
+  return isInPool(subnet, address) && context.leases.isFreeFor(address, mac, context.nowMs) && !isReservedForOther(client, address);
+}
+
+function isReservedForOther({ mac, context }: Client, address: string): boolean {
+  return (context.reservedFor?.(address) ?? mac) !== mac;
 }
 
 function isInPool(subnet: CompiledSubnet, address: string): boolean {

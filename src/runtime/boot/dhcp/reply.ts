@@ -33,6 +33,8 @@ export interface DhcpContext {
   readonly leases: LeaseBook;
   readonly nowMs: number;
   readonly machine: BootMachine | undefined;
+  /** The MAC that any machine's record reserves an address for. @default none */
+  readonly reservedFor?: (address: string) => string | undefined;
   /** Addresses of the other replicas of this service. @default none */
   readonly peers?: ReadonlySet<string>;
   readonly received: {

@@ -236,10 +236,11 @@ export class DhcpServer {
       if (mac && !machine && message.op === 'request') this.strangers?.saw(message, mac, received.interface);
       const settings = { ...this.settings, ports: this.ports };
       const peers = this.options.peers?.();
+      const reservedFor = (address: string): string | undefined => machines.reservedFor?.(address);
       for (let tries = 1; ; tries++) {
         doing = 'the request could not be handled';
         const nowMs = clock.now();
-        const context = { settings, boot, leases: this.keeper.book, nowMs, machine, received, ...(peers && { peers }) };
+        const context = { settings, boot, leases: this.keeper.book, nowMs, machine, reservedFor, received, ...(peers && { peers }) };
         const outcome = handleDhcp(message, context, this.observed);
         if (outcome.rival) this.reportRival(outcome.rival);
         if (outcome.problem) this.reportProblem(outcome.problem);

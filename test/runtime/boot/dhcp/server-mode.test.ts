@@ -84,6 +84,30 @@ describe('which address', () => {
     expect(world.boots({ mac: OTHER_MAC })).toBe('192.168.50.50');
   });
 
+  it('002-5: an address that a record reserves is given to nobody else, even while its machine is off', () => {
+    const others = [1, 2, 3].map((index) => `52:54:00:00:00:0${index}`);
+    const world = new World({ authoritative: true });
+    world.add(machine({ address: '192.168.50.101' }), ...others.map((mac) => machine({ id: mac, mac })));
+    expect(others.map((mac) => world.boots({ mac }))).toEqual([
+      ...[expect.any(String), expect.any(String)], // 100 and 102
+      undefined,
+    ]);
+    expect(world.ask('request', { mac: others[2] ?? '', requested: '192.168.50.101' }).exchange).toMatchObject({
+      answer: 'nak',
+      reason: '192.168.50.101 is reserved for another client',
+    });
+    expect(world.boots()).toBe('192.168.50.101');
+  });
+
+  it('who holds an address when it is reserved for another keeps it until its next start', () => {
+    const world = new World().add(machine({ id: '8', mac: OTHER_MAC }));
+    const address = world.boots({ mac: OTHER_MAC }) ?? '';
+    world.add(machine({ address }));
+    expect(world.ask('request', { mac: OTHER_MAC, ciaddr: address }).exchange).toMatchObject({ answer: 'ack', address });
+    expect(world.boots({ mac: OTHER_MAC })).not.toBe(address);
+    expect(world.boots()).toBe(address);
+  });
+
   it.each([SERVER, '192.168.50.254', '192.168.50.255', '10.0.0.1', 'nonsense'])(
     'a record that names %s gets an address of the pool',
     (address) => {

@@ -112,6 +112,8 @@ export class World {
       leases: this.leases,
       nowMs: this.nowMs,
       machine: this.machines.get(mac),
+      reservedFor: (address) =>
+        [...this.machines.values()].flatMap(({ interfaces }) => interfaces).find((one) => one.address === address)?.mac,
       received: {
         interface: this.settings.interfaces[0] ?? { name: 'none', address: NO_ADDRESS },
         source: { address: request.ciaddr, port: 68 },
