@@ -51,8 +51,8 @@ export class MemoryLeaseStore implements LeaseStore {
 export function standsInTheWay(stored: Lease, wanted: Lease, nowMs: number): boolean {
   if (stored.untilMs <= nowMs || stored.state === 'released') return false;
   if (wanted.state === 'bound') return stored.mac !== wanted.mac || stored.state === 'declined';
-  // who was found to use the address may have been given it by another replica a moment ago
-  return wanted.state === 'declined' && stored.state === 'bound' && stored.mac !== wanted.mac;
+  // another replica may have given it away a moment ago: to who was found to use it, or after the lease of who gives it back
+  return stored.state === 'bound' && stored.mac !== wanted.mac;
 }
 
 export class LeaseBook {

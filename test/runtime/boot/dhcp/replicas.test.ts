@@ -177,6 +177,17 @@ describe('two replicas that answer on one network', () => {
     ]);
   });
 
+  it('who gives back what it no longer has takes it from nobody to whom the other one gave it', async () => {
+    const { clock, ask, store } = await world();
+    const [offer] = await ask('discover');
+    const address = offer?.address ?? '';
+    await ask('request', { requested: address, serverId: A });
+    await clock.runFor(3_600_000);
+    await ask('request', { mac: OTHER_MAC, requested: address, serverId: B });
+    await ask('release', { ciaddr: address, serverId: A });
+    expect(store.rows.get(address)).toMatchObject({ mac: OTHER_MAC, state: 'bound' });
+  });
+
   it('a machine that went from one to the other keeps its lease when the first one’s news comes late', async () => {
     const { clock, servers, ask } = await world();
     const [offer] = await ask('discover');
