@@ -9,6 +9,7 @@ import { LeaseKeeper } from './lease-keeper.ts';
 import { addressOption, macOf, messageType, OPTION } from './options.ts';
 import type { DhcpProblem } from './problems.ts';
 import { ObservedBindings } from './proxy.ts';
+import { remember } from './remember.ts';
 import { type DhcpBootSettings, type DhcpContext, type DhcpExchange, type RivalServer, subnetMaskText } from './reply.ts';
 import {
   ANY_ADDRESS,
@@ -55,6 +56,8 @@ export class DhcpServer {
   private readonly probe: AddressProbe;
   private readonly strangers: Strangers | undefined;
   private readonly observed = new ObservedBindings();
+  /** Addresses whose two users have been reported, and until when that is enough. */
+  private readonly contradictions = new Map<string, number>();
   private readonly sockets: UdpSocket[] = [];
   private readonly inFlight = new Set<Promise<void>>();
   private ports: CompiledDhcpSettings['ports'];
@@ -278,14 +281,17 @@ export class DhcpServer {
   private observedAt(address: string, nowMs: number): string | undefined {
     const told = this.observed.macAt(address, nowMs);
     const seen = this.options.network.hardwareAddressOf?.(address);
-    if (told !== undefined && seen !== undefined && told !== seen)
-      this.reportProblem({
-        kind: 'address-conflict',
-        subject: address,
-        mac: seen,
-        detail: `${told} said that it uses ${address}, and ${seen} answers for it`,
-      });
+    if (told !== undefined && seen !== undefined && told !== seen) this.reportContradiction(address, told, seen);
     return seen ?? told;
+  }
+
+  /** Once a minute: one file that is asked for asks several times who asks. */
+  private reportContradiction(address: string, told: string, seen: string): void {
+    const now = this.options.clock.monotonic();
+    if ((this.contradictions.get(address) ?? 0) > now) return;
+    remember(this.contradictions, address, now + 60_000);
+    const detail = `${told} said that it uses ${address}, and ${seen} answers for it`;
+    this.reportProblem({ kind: 'address-conflict', subject: address, mac: seen, detail });
   }
 
   private watchRelays(): void {
