@@ -296,7 +296,7 @@ export class SendSession {
       return;
     }
     if (now >= this.progressAt + this.silenceLimitMs()) {
-      this.end(this.allSent() && this.established ? 'unconfirmed' : 'timeout');
+      this.endOfSilence();
       return;
     }
     if (now >= this.repeatAt) {
@@ -308,6 +308,12 @@ export class SendSession {
     }
     this.arm(now);
   };
+
+  private endOfSilence(): void {
+    const clientHasAll = this.next - 1 === this.acked;
+    if (this.reading && clientHasAll) this.fail(new Error(`nothing was read of the file for ${this.silenceLimitMs() / 1000} s`));
+    else this.end(this.allSent() && this.established ? 'unconfirmed' : 'timeout');
+  }
 
   private arm(now: number): void {
     const { clock, limits } = this.options;

@@ -304,6 +304,21 @@ describe('TFTP server, packet by packet', () => {
     await shut(site);
   });
 
+  it('tells a disk that stands still from a client that is gone', async () => {
+    const still = new Promise<Uint8Array>(() => undefined);
+    const site = await lab(async () => ({
+      size: 5000,
+      read: (offset) => (offset === 0 ? content(512) : still),
+      close: () => undefined,
+    }));
+    const client = await RawClient.open(site);
+    await client.say(rrq('f'), SERVER);
+    const heard = await client.say(packAck(1), client.peer, 60_000);
+    expect(site.reports).toMatchObject([{ outcome: 'failed', bytes: 512, detail: 'nothing was read of the file for 30 s' }]);
+    expect(heard).toMatchObject([{ type: 'error', code: 0, message: 'The file cannot be read' }]);
+    await shut(site);
+  });
+
   it('outlives a source that throws, one that never answers, and an observer that throws', async () => {
     const answers = [() => Promise.reject(new Error('broken')), () => new Promise<TftpFile>(() => undefined)];
     const site = await lab(async () => answers.shift()?.() ?? { code: 99_999, message: 'odd' }, {
