@@ -41,15 +41,16 @@ export class Discovery {
     this.#refilledMs = options.clock.monotonic();
   }
 
-  /** For DhcpServer's onDiscovered. */
-  found(found: DiscoveredMachine): void {
+  /** For DhcpServer's onDiscovered. False: it came too fast, and is to be told of when it asks again. */
+  found(found: DiscoveredMachine): boolean {
     if (!this.#take()) {
       this.#options.onOutcome?.('too fast', found);
       const detail = `more than ${this.#options.perMinute} unknown machines a minute want to boot; those beyond are not enrolled`;
       this.#say({ kind: 'discovery-limited', subject: 'rate', mac: found.mac, detail });
-      return;
+      return false;
     }
     this.#queue = this.#queue.then(() => this.#enrol(found));
+    return true;
   }
 
   /** Resolves when what was found so far is on record, or will not be. */

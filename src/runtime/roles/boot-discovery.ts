@@ -11,7 +11,7 @@ export function discovering(
   { config, store, secrets, clock, random, logger, metrics }: Surroundings,
   journal: BootJournal,
   closing: Closing,
-): (found: DiscoveredMachine) => void {
+): (found: DiscoveredMachine) => boolean {
   const { discover_limit: limit, discover_rate: perMinute } = config.dhcp;
   const discovery = new Discovery({
     clock,
@@ -27,7 +27,7 @@ export function discovering(
   closing(() => discovery.settled());
   return (found) => {
     journal.discovered(found);
-    discovery.found(found);
+    return discovery.found(found);
   };
 }
 

@@ -2,9 +2,13 @@
 import { VirtualClock } from 'cdk8s-baremetal-simulator/clock';
 import { describe, expect, it } from 'vitest';
 import type { DhcpProblem } from '../../../src/runtime/boot/dhcp/problems.ts';
+import { Strangers } from '../../../src/runtime/boot/dhcp/strangers.ts';
 import { Discovery, type DiscoveryOutcome } from '../../../src/runtime/boot/discovery.ts';
 import { BootJournal } from '../../../src/runtime/boot/journal.ts';
 import { silentLogger } from '../../../src/runtime/core/index.ts';
+import { message } from './dhcp/world.ts';
+
+const heardOn = { name: 'eth0', address: '192.168.50.20' };
 
 function world(perMinute: number, enrol: (mac: string) => Promise<DiscoveryOutcome> = async (node) => ({ outcome: 'enrolled', node })) {
   const clock = new VirtualClock();
@@ -42,6 +46,21 @@ describe('unknown machines, as they are found', () => {
     const journal = new BootJournal({ clock, leaseOf: () => undefined });
     for (const problem of problems) journal.problem(problem);
     expect(journal.seenProblems).toMatchObject([{ count: 2, cure: expect.stringContaining('discover_limit') }]);
+  });
+
+  it('002-5: who came too fast is enrolled when it asks again, within the same minute, too', async () => {
+    const { clock, discovery, outcomes } = world(2);
+    const strangers = new Strangers(clock, (found) => discovery.found(found));
+    const asks = async (index: number): Promise<readonly string[]> => {
+      outcomes.length = 0;
+      strangers.saw(message('discover', { mac: `02:00:00:00:00:0${index}`, vendor: 'PXEClient' }), `02:00:00:00:00:0${index}`, heardOn);
+      await discovery.settled();
+      return [...outcomes];
+    };
+    expect([await asks(1), await asks(2), await asks(3)]).toEqual([['enrolled'], ['enrolled'], ['too fast']]);
+    await clock.runFor(32_000); // a boot ROM repeats itself after 4, 8, 16 and 32 s
+    expect(await asks(3)).toEqual(['enrolled']);
+    expect([await asks(1), await asks(3)]).toEqual([[], []]);
   });
 
   it('one enrolment is under way at a time, in the order in which they were heard', async () => {

@@ -36,8 +36,8 @@ export interface DhcpServerOptions {
   readonly onRival?: (rival: RivalServer) => void;
   /** Rivals too. Called for each sighting. Must not throw. */
   readonly onProblem?: (problem: DhcpProblem) => void;
-  /** An unknown machine wants to boot over the network; called at most once a minute for each. Must not throw. @default nobody wants to know */
-  readonly onDiscovered?: (found: DiscoveredMachine) => void;
+  /** An unknown machine wants to boot over the network; not called again for a minute once it returned true. Must not throw. @default nobody wants to know */
+  readonly onDiscovered?: (found: DiscoveredMachine) => boolean;
   /** Addresses of the other replicas of this service on the same network. @default none */
   readonly peers?: () => ReadonlySet<string>;
 }

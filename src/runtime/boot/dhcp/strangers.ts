@@ -1,4 +1,4 @@
-/** Machines that nobody has enrolled and that want to boot over the network: each is told of at most once a minute, however often it asks. */
+/** Machines that nobody has enrolled and that want to boot over the network: who was taken note of is told of at most once a minute, however often it asks. */
 import type { Clock } from '../../core/clock.ts';
 import { type DhcpMessage, NO_ADDRESS } from './codec.ts';
 import { clientArch, clientGuid, clientKind, messageType } from './options.ts';
@@ -21,11 +21,12 @@ const AGAIN_MS = 60_000;
 
 export class Strangers {
   readonly #clock: Pick<Clock, 'monotonic'>;
-  readonly #onDiscovered: (found: DiscoveredMachine) => void;
+  readonly #onDiscovered: (found: DiscoveredMachine) => boolean;
   /** Until when a MAC is not told of again. */
   readonly #told = new Map<string, number>();
 
-  constructor(clock: Pick<Clock, 'monotonic'>, onDiscovered: (found: DiscoveredMachine) => void) {
+  /** `onDiscovered` returns whether it has taken note. */
+  constructor(clock: Pick<Clock, 'monotonic'>, onDiscovered: (found: DiscoveredMachine) => boolean) {
     this.#clock = clock;
     this.#onDiscovered = onDiscovered;
   }
@@ -35,15 +36,15 @@ export class Strangers {
     if (messageType(message) !== 'discover' || clientKind(message) === 'other') return;
     const now = this.#clock.monotonic();
     if ((this.#told.get(mac) ?? 0) > now) return;
-    remember(this.#told, mac, now + AGAIN_MS);
     const guid = clientGuid(message);
     const arch = clientArch(message);
-    this.#onDiscovered({
+    const noted = this.#onDiscovered({
       mac,
       interface: heardOn.name,
       ...(guid.state === 'ok' && { uuid: guid.uuid }),
       ...(arch !== undefined && { arch }),
       ...(message.giaddr !== NO_ADDRESS && { relay: message.giaddr }),
     });
+    if (noted) remember(this.#told, mac, now + AGAIN_MS);
   }
 }

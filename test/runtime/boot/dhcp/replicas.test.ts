@@ -74,7 +74,7 @@ async function world(
       store,
       peers: () => new Set([A, B]),
       onProblem: (problem) => problems.push(problem),
-      onDiscovered: (one) => found.push(one),
+      onDiscovered: (one) => found.push(one) > 0,
       ...over,
     });
     await server.start();
