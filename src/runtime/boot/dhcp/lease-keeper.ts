@@ -11,7 +11,7 @@ export class LeaseKeeper {
   #watch: { close(): void } | undefined;
   /** What was stored from here lately. */
   readonly #saved = new Map<string, number>();
-  /** Of each address, what was stored from here last. */
+  /** Of each address, what was stored from here last, or what kept it from being stored. */
   readonly #last = new Map<string, string>();
 
   constructor(store: LeaseStore) {
@@ -52,7 +52,10 @@ export class LeaseKeeper {
     }
     const inTheWay = await this.save(changed);
     const overtaken = inTheWay.filter((stored) => changed.some((lease) => isOvertakenBy(lease, stored)));
-    for (const lease of overtaken) this.#book.put(lease);
+    for (const lease of overtaken) {
+      this.#book.put(lease);
+      this.#last.set(lease.address, keyOf(lease));
+    }
     return overtaken.length > 0;
   }
 
