@@ -30,6 +30,8 @@ export class BootView implements BootMachines {
   readonly #byInstance = new Map<string, string>();
   /** Address → whose record reserves it, and for which interface. */
   readonly #reserved = new Map<string, { readonly id: string; readonly mac: string }>();
+  /** Machine → addresses that its record reserves. */
+  readonly #addresses = new Map<string, readonly string[]>();
   readonly #watch: { close(): void };
   #listed: Promise<void> | undefined;
   /** Who changed while the list was on its way: what it says of them may be older. */
@@ -89,11 +91,15 @@ export class BootView implements BootMachines {
   #index({ id, value }: Stored<NodeRecord>): void {
     if (value.instance !== undefined) this.#byInstance.set(value.instance.uuid, id);
     this.#forget(id);
-    for (const { mac, address } of value.interfaces) if (address !== undefined) this.#reserved.set(address, { id, mac });
+    const reserved = value.interfaces.flatMap(({ mac, address }) => (address === undefined ? [] : [{ mac, address }]));
+    for (const { mac, address } of reserved) this.#reserved.set(address, { id, mac });
+    const addresses = reserved.map(({ address }) => address);
+    if (addresses.length > 0) this.#addresses.set(id, addresses);
   }
 
   #forget(id: string): void {
-    for (const [address, holder] of this.#reserved) if (holder.id === id) this.#reserved.delete(address);
+    for (const address of this.#addresses.get(id) ?? []) if (this.#reserved.get(address)?.id === id) this.#reserved.delete(address);
+    this.#addresses.delete(id);
   }
 
   async #view(node: NodeRecord): Promise<BootMachine> {
