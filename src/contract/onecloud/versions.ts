@@ -42,9 +42,14 @@ export function isStepBack({ tables, to, ranBefore }: StepBackOptions): boolean 
 /** Versions of a component's program that were at its tables, as far as the history reaches. */
 export function versionsAtTables(component: string, history: readonly VersionChange[]): string[] {
   return history.flatMap((entry) => {
-    if (entry.component === component) return [...(entry.from === undefined ? [] : [programVersion(entry.from)]), programVersion(entry.to)];
+    const migrated = entry.migrated?.includes(component) === true;
+    if (entry.component === component) {
+      // what waits for its dump or its window, or never started, has been at no table
+      const ran = migrated || entry.outcome === 'Succeeded';
+      return [...(entry.from === undefined ? [] : [programVersion(entry.from)]), ...(ran ? [programVersion(entry.to)] : [])];
+    }
     if (entry.component !== undefined) return [];
-    return entry.from === undefined || entry.migrated?.includes(component) ? [entry.to] : [];
+    return entry.from === undefined || migrated ? [entry.to] : [];
   });
 }
 

@@ -220,6 +220,16 @@ describe('the dump before an upgrade', { timeout: 60_000 }, () => {
     expect(await lab.quiet(3_600_000)).toBe(0);
   });
 
+  it('004-6: an image that names no numbers is no way back because its own change stands in the history', async () => {
+    await lab.start(BACKUP);
+    await lab.until('Running');
+    await lab.patch({ spec: { glance: { image: `${REPOSITORY}/glance:fixed` } } });
+    await lab.clock.runFor(120_000);
+    expect(lab.condition('Accepted')).toMatchObject({ status: 'True' });
+    expect(lab.image('glance')).toBe(`${REPOSITORY}/glance:fixed`);
+    expect(lab.status.history?.at(-1)).toMatchObject({ component: 'glance', outcome: 'Succeeded' });
+  });
+
   it('of several upgrades the last Job stays, and one that nobody wants any more is stopped', async () => {
     await lab.start(BACKUP);
     await lab.until('Running');
