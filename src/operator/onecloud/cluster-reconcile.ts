@@ -227,6 +227,8 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
       databases: databasesInUse(components, live),
       tell,
     });
+    // before any image changes: a pass that is cut off after that leaves nothing that would change, and the dump would never be told
+    if (dump.waitsFor === undefined && !sameJson(dump.history, history)) await write({ ...before, history: dump.history });
     history = dump.history;
     const refusal =
       refused &&

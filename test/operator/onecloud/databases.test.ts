@@ -220,6 +220,26 @@ describe('the dump before an upgrade', { timeout: 60_000 }, () => {
     expect(await lab.quiet(3_600_000)).toBe(0);
   });
 
+  it.each([
+    ['taken', BACKUP, 'Taken'],
+    ['none', {}, 'NotTaken'],
+  ])('is told (%s) before the first image changes: a pass that ends without its status forgets nothing', async (_, backup, state) => {
+    await lab.start(backup);
+    await lab.until('Running');
+    let cut = 0;
+    lab.api.fault = ({ verb, kind }) => {
+      // the operator dies, or the object was written, when the new image is there
+      if (verb !== 'update' || kind !== clusterType.kind || cut > 0 || !String(lab.image('glance')).endsWith(':fixed')) return undefined;
+      cut += 1;
+      return new ApiError('conflict', 'the object has been modified', { status: 409 });
+    };
+    await lab.patch({ spec: { glance: { image: `${REPOSITORY}/glance:fixed` } } });
+    await lab.clock.runUntil(() => lab.status.history?.at(-1)?.component === 'glance', { limitMs: 600_000 });
+    await lab.clock.runUntil(() => lab.status.history?.at(-1)?.outcome === 'Succeeded', { limitMs: 600_000 });
+    expect(cut).toBe(1);
+    expect(dump()).toMatchObject({ state });
+  });
+
   it('004-6: an image that names no numbers is no way back because its own change stands in the history', async () => {
     await lab.start(BACKUP);
     await lab.until('Running');
