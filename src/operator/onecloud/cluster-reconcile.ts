@@ -23,7 +23,7 @@ import { type LiveObject, parseKey, type ResourceType } from '../engine/objects.
 import { prune } from '../engine/prune.ts';
 import type { TypeTable } from '../engine/resource-types.ts';
 import { componentsWithoutNodes, databasesInUse, isSpent, migratedNow, ownImages, sameJson, whoSetVersion } from './cluster-facts.ts';
-import { configMapKey, configStateOf } from './config-drift.ts';
+import { configMapKey, configStateOf, isGenerated } from './config-drift.ts';
 import { dumpBefore } from './database-dump.ts';
 import { DatabaseKeeper } from './database-step.ts';
 import type { Databases } from './databases.ts';
@@ -281,8 +281,9 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
     for (const note of register?.told ?? []) await tell({ type: 'Normal', reason: 'IdentityEnsured', action: 'Register', note });
     if (register?.problem) await tell({ type: 'Warning', reason: 'IdentityFailed', action: 'Register', note: String(register.problem) });
     for (const [component, { reset }] of configs) {
-      if (reset)
-        await api.patch(options.types({ apiVersion: 'v1', kind: 'ConfigMap' }), configMapKey(name, namespace, component), {
+      const configMap = configMapKey(name, namespace, component);
+      if (reset && isGenerated(view.get('ConfigMap', configMap)))
+        await api.patch(options.types({ apiVersion: 'v1', kind: 'ConfigMap' }), configMap, {
           metadata: { annotations: { [operatorAnnotation.resetConfig]: null } },
         });
     }

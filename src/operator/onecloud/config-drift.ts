@@ -18,12 +18,21 @@ export function configStateOf(live: LiveObject | undefined): ConfigState {
   const generated = annotations[onecloudAnnotation.generatedChecksum];
   if (live === undefined || generated === undefined) return { drift: false, reset: false };
   if (annotations[operatorAnnotation.resetConfig] !== undefined) return { drift: false, reset: true };
-  const data = (live.data ?? {}) as Readonly<Record<string, string>>;
+  const data = dataOf(live);
   const checksum = configChecksum(data);
   if (checksum === generated) return { drift: false, reset: false };
   return { kept: data, drift: annotations[operatorAnnotation.acceptedConfig] !== checksum, reset: false };
 }
 
+/** Whether the content is what was generated last: a reset that could not be carried out yet has not brought it there. */
+export function isGenerated(live: LiveObject | undefined): boolean {
+  return live !== undefined && live.metadata.annotations?.[onecloudAnnotation.generatedChecksum] === configChecksum(dataOf(live));
+}
+
 export function configMapKey(cluster: string, namespace: string, component: string): { readonly namespace: string; readonly name: string } {
   return { namespace, name: componentObjectName(cluster, component) };
+}
+
+function dataOf({ data }: LiveObject): Readonly<Record<string, string>> {
+  return (data ?? {}) as Readonly<Record<string, string>>;
 }

@@ -220,6 +220,26 @@ describe('OneCloud clusters', () => {
     expect(await lab.quiet(600_000)).toBe(0);
   });
 
+  it('004-12: a reset that cannot be carried out yet is not forgotten', { timeout: 60_000 }, async () => {
+    await lab.start();
+    await lab.until('Running');
+    const key = { namespace: NAMESPACE, name: 'default-glance' };
+    const generated = lab.object('ConfigMap', 'default-glance')?.data;
+    await lab.api.patch(resourceTypes.configMaps, key, { data: { config: 'debug: true\n' } }, { fieldManager: 'kubectl-edit' });
+    await lab.clock.runFor(60_000);
+    lab.api.fault = ({ verb, kind, key: name }) =>
+      verb === 'apply' && kind === 'ConfigMap' && name === 'onecloud/default-glance'
+        ? new ApiError('forbidden', 'exceeded quota: configmaps')
+        : undefined;
+    const annotations = { [operatorAnnotation.resetConfig]: 'please' };
+    await lab.api.patch(resourceTypes.configMaps, key, { metadata: { annotations } }, { fieldManager: 'bmctl' });
+    await lab.clock.runFor(60_000);
+    lab.api.fault = undefined;
+    await lab.clock.runFor(600_000);
+    expect(lab.object('ConfigMap', 'default-glance')?.data).toEqual(generated);
+    expect(lab.object('ConfigMap', 'default-glance')?.metadata.annotations).not.toHaveProperty(operatorAnnotation.resetConfig);
+  });
+
   it('004-17: an update waits for its window, says until when, and rolls in it', { timeout: 60_000 }, async () => {
     await lab.start({ updateStrategy: { window: { cron: '0 2 * * tue', durationMinutes: 60, timeZone: 'Asia/Shanghai' } } });
     await lab.until('Running'); // an installation waits for nothing
