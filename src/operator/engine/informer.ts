@@ -39,6 +39,8 @@ export interface Informer {
   readonly store: ReadableStore;
   /** True once the first list is in the store. */
   synced(): boolean;
+  /** The version that the store has caught up with; undefined before a list is in it, and while a new one is wanted. */
+  version(): string | undefined;
   /** Resolves when synced; rejects with the signal's reason. */
   whenSynced(signal?: AbortSignal): Promise<void>;
   /**
@@ -69,6 +71,7 @@ export function createInformer(options: InformerOptions): Informer {
   const handlers = new Set<(event: ObjectEvent) => void>();
   const firstList = Promise.withResolvers<void>();
   let synced = false;
+  let version: string | undefined;
   const lists = metrics.counter('operator_informer_lists_total', 'Full lists by kind: one at the start, more after lost versions.');
   const events = metrics.counter('operator_informer_events_total', 'Changes seen by kind and type.');
   const failures = metrics.counter('operator_informer_failures_total', 'Lists and watches that failed, by kind and error.');
@@ -131,7 +134,6 @@ export function createInformer(options: InformerOptions): Informer {
   };
 
   const run = async (signal: AbortSignal): Promise<void> => {
-    let version: string | undefined;
     let fruitless = 0;
     const stopResync =
       resyncMs === undefined
@@ -177,6 +179,7 @@ export function createInformer(options: InformerOptions): Informer {
     type,
     store,
     synced: () => synced,
+    version: () => version,
     whenSynced: (signal) => orAborted(firstList.promise, signal),
     subscribe: (handler) => {
       const own = (event: ObjectEvent): void => handler(event); // the same handler may subscribe twice

@@ -19,11 +19,14 @@ export class ObjectView {
 
   get(kind: string, key: ObjectKey): LiveObject | undefined {
     const id = `${kind} ${formatKey(key)}`;
-    const seen = this.#informers.get(kind)?.store.get(formatKey(key));
+    const informer = this.#informers.get(kind);
+    const seen = informer?.store.get(formatKey(key));
     const written = this.#written.get(id);
     if (written === undefined) return seen;
-    if (seen === undefined || isNewer(written, seen)) return written;
-    this.#written.delete(id); // caught up
+    // what the informer has come past and does not know is deleted, or not what it selects
+    const caughtUp = [seen?.metadata.resourceVersion, informer?.version()].some((version) => isAsNew(version, written));
+    if (!caughtUp) return written;
+    this.#written.delete(id);
     return seen;
   }
 
@@ -48,7 +51,10 @@ export class ObjectView {
 }
 
 /** Versions of one kind are numbers that rise; Kubernetes says so since 1.35, and etcd makes them so. */
-function isNewer(a: LiveObject, b: LiveObject): boolean {
-  const [left, right] = [a, b].map(({ metadata }) => BigInt(/^\d+$/.test(metadata.resourceVersion) ? metadata.resourceVersion : 0));
-  return (left ?? 0n) > (right ?? 0n);
+function isAsNew(version: string | undefined, { metadata: { resourceVersion } }: LiveObject): boolean {
+  return version !== undefined && numberOf(version) >= numberOf(resourceVersion);
+}
+
+function numberOf(version: string): bigint {
+  return BigInt(/^\d+$/.test(version) ? version : 0);
 }

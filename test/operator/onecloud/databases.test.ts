@@ -92,6 +92,23 @@ describe('databases before services', { timeout: 60_000 }, () => {
     expect(stale).toBe(false);
   });
 
+  it('a Secret of somebody’s own, to which a password was added, is read anew at every pass', async () => {
+    await lab.api.create(resourceTypes.secrets, {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { namespace: NAMESPACE, name: 'default-glance-credentials' },
+      data: { 'db-password': Buffer.from('given').toString('base64') },
+    });
+    await lab.start();
+    await lab.until('Running');
+    expect(databases.accounts.get('glance')?.password.reveal()).toBe('given');
+    await rotate('glance', 'rotated');
+    lab.api.bookmark(); // a server sends one a minute
+    await lab.patch({ spec: { glance: { annotations: { a: 'b' } } } });
+    await lab.clock.runFor(60_000);
+    expect(databases.accounts.get('glance')?.password.reveal()).toBe('rotated');
+  });
+
   it('a server that is away keeps what needs it from starting, with a condition and an event; it goes on when the server is back', async () => {
     databases.fault = (what) => (what === 'open' ? unreachable() : undefined);
     await lab.start({ updateStrategy: { layerTimeoutSeconds: 3600 } });
