@@ -14,6 +14,7 @@ export interface ManagedFieldsEntry {
   readonly operation?: string;
   readonly apiVersion?: string;
   readonly subresource?: string;
+  readonly time?: string;
   readonly fieldsV1?: FieldSet;
 }
 

@@ -1,4 +1,5 @@
 /** Has an object become what was asked of it? Read from its status alone, for the generation that was asked for. */
+import { parseIsoTime } from 'cdk8s-baremetal-runtime/core/iso-time';
 import { at, type KubeObject, listAt, numberAt, textAt } from './objects.ts';
 
 export interface Readiness {
@@ -63,7 +64,7 @@ function deployment(object: KubeObject): Readiness {
   const status = (name: string): number => numberAt(object, 'status', name) ?? 0;
   const counts = { ready: status('availableReplicas'), desired };
   const progress = condition(object, 'Progressing');
-  if (progress?.reason === 'ProgressDeadlineExceeded') {
+  if (progress?.reason === 'ProgressDeadlineExceeded' && !isOfEarlierSpec(progress, object)) {
     return {
       state: 'failed',
       reason: 'ProgressDeadlineExceeded',
@@ -81,6 +82,18 @@ function deployment(object: KubeObject): Readiness {
   }
   if (counts.ready < desired) return progressing('Unavailable', `${counts.ready} of ${desired} pods are available`, counts);
   return { ...READY, ...counts };
+}
+
+/**
+ * On the way back to pods that it knows, a Deployment keeps the condition of the version that failed until something progresses, which with the strategy
+ * Recreate takes as long as the old pods take to end.
+ */
+function isOfEarlierSpec({ lastTransitionTime }: { readonly lastTransitionTime?: unknown }, { metadata }: KubeObject): boolean {
+  const written = (metadata.managedFields ?? []).flatMap(({ time, fieldsV1 }) =>
+    time !== undefined && fieldsV1?.['f:spec'] ? [time] : [],
+  );
+  const since = typeof lastTransitionTime === 'string' ? parseIsoTime(lastTransitionTime) : undefined;
+  return since !== undefined && written.some((time) => (parseIsoTime(time) ?? Number.NEGATIVE_INFINITY) >= since);
 }
 
 function statefulSet(object: KubeObject): Readiness {
@@ -138,10 +151,14 @@ function service(object: KubeObject): Readiness {
     : progressing('NoAddress', 'the load balancer has no address yet');
 }
 
-function condition(object: KubeObject, type: string): { readonly status?: unknown; readonly reason?: unknown } | undefined {
-  return listAt(object, 'status', 'conditions').find((found) => at(found, 'type') === type) as
-    | { status?: unknown; reason?: unknown }
-    | undefined;
+interface FoundCondition {
+  readonly status?: unknown;
+  readonly reason?: unknown;
+  readonly lastTransitionTime?: unknown;
+}
+
+function condition(object: KubeObject, type: string): FoundCondition | undefined {
+  return listAt(object, 'status', 'conditions').find((found) => at(found, 'type') === type) as FoundCondition | undefined;
 }
 
 /** Waiting reasons that say more than a count. None is final: a registry comes back, a Secret is made. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { KubeObject } from '../../../src/operator/engine/objects.ts';
+import type { KubeObject, ManagedFieldsEntry } from '../../../src/operator/engine/objects.ts';
 import { readinessOf } from '../../../src/operator/engine/readiness.ts';
 
 const object = (kind: string, spec: object, status: object, generation = 2): KubeObject => ({
@@ -13,6 +13,21 @@ const object = (kind: string, spec: object, status: object, generation = 2): Kub
 const deploymentOf = (status: object, spec: object = { replicas: 3 }): KubeObject => object('Deployment', spec, status);
 const full = { replicas: 3, updatedReplicas: 3, availableReplicas: 3 };
 const condition = (type: string, status: string, reason: string, message = 'as the controller says') => ({ type, status, reason, message });
+
+const TIMED_OUT = {
+  ...condition('Progressing', 'False', 'ProgressDeadlineExceeded', 'ReplicaSet "u-cbcdb644c" has timed out progressing.'),
+  lastTransitionTime: '2026-11-21T15:46:54Z',
+};
+
+/** One replica, whose spec was last written then. */
+function appliedAt(time: string, status: object): KubeObject {
+  const deployment = deploymentOf(status, { replicas: 1 });
+  const managedFields: ManagedFieldsEntry[] = [
+    { manager: 'kube-controller-manager', operation: 'Update', time: '2026-11-21T15:46:59Z', fieldsV1: { 'f:status': {} } },
+    { manager: 'cdk8s-baremetal-operator', operation: 'Apply', time, fieldsV1: { 'f:spec': {} } },
+  ];
+  return { ...deployment, metadata: { ...deployment.metadata, managedFields } };
+}
 
 describe('readiness', () => {
   it.each<[string, KubeObject, string, string]>([
@@ -34,6 +49,25 @@ describe('readiness', () => {
       deploymentOf({ ...full, updatedReplicas: 1, conditions: [condition('Progressing', 'False', 'ProgressDeadlineExceeded')] }),
       'failed',
       'ProgressDeadlineExceeded',
+    ],
+    [
+      'deployment: no progress since it was asked for',
+      appliedAt('2026-11-21T15:46:48Z', { replicas: 2, updatedReplicas: 1, availableReplicas: 1, conditions: [TIMED_OUT] }),
+      'failed',
+      'ProgressDeadlineExceeded',
+    ],
+    // as kube-controller-manager 1.20 reports on the way back to pods that it knows: what failed was the version before
+    [
+      'deployment: rolled back, the pods that failed are still there',
+      appliedAt('2026-11-21T15:46:58Z', { replicas: 2, updatedReplicas: 1, availableReplicas: 1, conditions: [TIMED_OUT] }),
+      'progressing',
+      'RollingOut',
+    ],
+    [
+      'deployment: rolled back, its own pods are not there yet',
+      appliedAt('2026-11-21T15:46:58Z', { replicas: 1, conditions: [TIMED_OUT] }),
+      'progressing',
+      'RollingOut',
     ],
     [
       'deployment: pods refused by quota',
