@@ -187,12 +187,13 @@ export function begin(
       },
     ]);
   }
-  if (last.outcome === 'InProgress' || last.outcome === 'RolledBack') return [...history];
+  if (last.outcome === 'InProgress') return [...history];
+  const leftUndone = last.outcome === 'Failed' || last.outcome === 'RolledBack';
   const added = changes
     .filter(
       ({ component, to }) =>
-        // what a failed version left undone is still that version's
-        (last.outcome !== 'Failed' || ownImages.has(component)) &&
+        // what a failed version left undone, or the way back from it, is still that version's
+        (!leftUndone || ownImages.has(component)) &&
         history.findLast((entry) => entry.component === component && entry.outcome === 'InProgress')?.to !== Object.values(to)[0],
     )
     .map((change, index): VersionChange => {

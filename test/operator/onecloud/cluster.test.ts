@@ -129,6 +129,22 @@ describe('OneCloud clusters', () => {
     expect(lab.status.version).toBe(`${V2}-fixed`);
   });
 
+  it('004-6: an image of its own, given after a version was rolled back, is a change like any other', { timeout: 60_000 }, async () => {
+    await lab.start({ updateStrategy: { autoRollback: true, layerTimeoutSeconds: 120 } });
+    await lab.until('Running');
+    lab.kubelet.bad.add(`${REPOSITORY}/region:${V2}`);
+    await lab.patch({ spec: { version: V2 } });
+    await lab.until('RollingBack');
+    await lab.until('Degraded');
+    await lab.patch({ spec: { glance: { image: `${REPOSITORY}/glance:fixed` } } });
+    await lab.clock.runFor(60_000);
+    expect(lab.image('glance')).toBe(`${REPOSITORY}/glance:fixed`);
+    expect(lab.status.history?.slice(-2)).toMatchObject([
+      { to: V2, outcome: 'RolledBack' },
+      { component: 'glance', from: `${REPOSITORY}/glance:${V1}`, to: `${REPOSITORY}/glance:fixed`, databaseDump: { state: 'NotTaken' } },
+    ]);
+  });
+
   it('004-7: without automatic rollback it stops there and says so; setting the version back rolls back', { timeout: 60_000 }, async () => {
     await lab.start({ updateStrategy: { layerTimeoutSeconds: 120 } });
     await lab.until('Running');
