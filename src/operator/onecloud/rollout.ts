@@ -289,6 +289,9 @@ export function judge(
   };
 }
 
+/** The last entry of the whole cluster stays, however many components changed since: it says which version is being brought about. */
 function limited(history: readonly VersionChange[]): VersionChange[] {
-  return history.slice(-HISTORY_LIMIT);
+  const recent = history.slice(-HISTORY_LIMIT);
+  const whole = lastChange(history);
+  return whole === undefined || recent.includes(whole) ? recent : [whole, ...recent.slice(1)];
 }

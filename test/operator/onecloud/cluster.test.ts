@@ -1,5 +1,5 @@
 /** OneCloud clusters by the operator, on an API server in memory and on virtual time. */
-import { onecloudAnnotation } from 'cdk8s-baremetal-contract/onecloud/index';
+import { HISTORY_LIMIT, onecloudAnnotation } from 'cdk8s-baremetal-contract/onecloud/index';
 import { afterEach, describe, expect, it } from 'vitest';
 import { configChecksum } from '../../../src/constructs/onecloud/config-checksum.ts';
 import { ApiError } from '../../../src/operator/engine/api-error.ts';
@@ -143,6 +143,20 @@ describe('OneCloud clusters', () => {
       { to: V2, outcome: 'RolledBack' },
       { component: 'glance', from: `${REPOSITORY}/glance:${V1}`, to: `${REPOSITORY}/glance:fixed`, databaseDump: { state: 'NotTaken' } },
     ]);
+  });
+
+  it('the history keeps the version through any number of changes of single components', { timeout: 60_000 }, async () => {
+    await lab.start();
+    await lab.until('Running');
+    for (let turn = 1; turn <= HISTORY_LIMIT + 2; turn++) {
+      await lab.patch({ spec: { web: { image: `${REPOSITORY}/web:${turn}` } } });
+      await lab.clock.runFor(10_000);
+    }
+    const history = lab.status.history ?? [];
+    expect(history).toHaveLength(HISTORY_LIMIT);
+    expect(history[0]).toMatchObject({ to: V1, outcome: 'Succeeded' });
+    expect(history.slice(1).map(({ component }) => component)).toEqual(Array.from({ length: HISTORY_LIMIT - 1 }, () => 'web'));
+    expect(history.every(({ outcome }) => outcome === 'Succeeded')).toBe(true);
   });
 
   it('004-7: without automatic rollback it stops there and says so; setting the version back rolls back', { timeout: 60_000 }, async () => {
