@@ -61,6 +61,7 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
       phase: 'Degraded',
       conditions: conditions([
         { type: 'Ready', status: 'False', ...refused },
+        { type: 'Progressing', status: 'False', ...refused },
         { type: 'Degraded', status: 'True', ...refused },
         { type: 'Accepted', status: 'False', ...refused },
       ]),
@@ -69,7 +70,9 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
   if (paused || results === undefined || history === undefined) {
     const told = { reason: 'Paused', message: 'spec.paused is true: nothing is changed' };
     // what was said of another spec, or of a pass that failed, is not known of this one
-    const stale = ((before?.conditions ?? []) as readonly Condition[]).filter(({ reason }) => PASSED_OVER.has(reason));
+    const stale = ((before?.conditions ?? []) as readonly Condition[]).filter(
+      ({ type, reason }) => type !== 'Progressing' && PASSED_OVER.has(reason),
+    );
     const next: NewCondition[] = [
       { type: 'Progressing', status: 'False', ...told },
       ...stale.map(({ type }): NewCondition => ({ type, status: 'Unknown', ...told })),

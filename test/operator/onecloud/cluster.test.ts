@@ -1,6 +1,7 @@
 /** OneCloud clusters by the operator, on an API server in memory and on virtual time. */
 import { HISTORY_LIMIT, onecloudAnnotation } from 'cdk8s-baremetal-contract/onecloud/index';
 import { afterEach, describe, expect, it } from 'vitest';
+import { outcomeOf } from '../../../src/cli/cluster/wait.ts';
 import { configChecksum } from '../../../src/constructs/onecloud/config-checksum.ts';
 import { ApiError } from '../../../src/operator/engine/api-error.ts';
 import { at } from '../../../src/operator/engine/objects.ts';
@@ -309,6 +310,21 @@ describe('OneCloud clusters', () => {
     expect(lab.status.phase).toBe('Degraded');
     expect(lab.condition('Degraded')).toMatchObject({ reason: 'InvalidSpec', message: expect.stringContaining('glance') });
     expect(lab.api.all('Deployment')).toEqual([]);
+  });
+
+  it('a spec that is refused in the middle of a rollout stops it, and who waits for it is told', { timeout: 60_000 }, async () => {
+    await lab.start();
+    await lab.clock.runUntil(() => lab.condition('Progressing')?.status === 'True', { limitMs: 60_000 });
+    await lab.patch({ spec: { glanse: { replicas: 2 } } });
+    await lab.clock.runFor(30_000);
+    expect(lab.condition('Progressing')).toMatchObject({ status: 'False', reason: 'InvalidSpec' });
+    const object = lab.api.peek(clusterType.kind, 'onecloud/default');
+    expect(object && outcomeOf(object)).toMatchObject({ type: 'failed', reason: expect.stringContaining('glanse') });
+    await lab.patch({ spec: { paused: true, glanse: null } });
+    await lab.until('Paused');
+    expect(lab.condition('Progressing')).toMatchObject({ status: 'False', reason: 'Paused' });
+    await lab.patch({ spec: { paused: null } });
+    await lab.until('Running');
   });
 
   it('another release of the operator restarts nothing; its renderer comes with the next change of each component', {
