@@ -38,14 +38,13 @@ export function clientNodeTransport(config: KubeConfig, clock: Clock): Transport
   const { origin, pathname } = new URL(cluster.server);
   const base = pathname.replace(/\/$/, '');
   const retired = new Set<Dispatcher>();
-  let current: Promise<Connection> | undefined;
+  let current: Connection | undefined;
+  let renewing: Promise<Connection> | undefined;
 
-  const connection = async (): Promise<Connection> => {
-    const known = await current?.catch(() => undefined);
-    if (known && clock.monotonic() - known.takenAt < CREDENTIALS_AGE_MS) return known;
-    const next = connect(config, origin, clock, known);
-    current = next;
-    const fresh = await next;
+  const renew = async (): Promise<Connection> => {
+    const known = current;
+    const fresh = await connect(config, origin, clock, known);
+    current = fresh;
     if (known && known.dispatcher !== fresh.dispatcher) {
       retired.add(known.dispatcher);
       void known.dispatcher.close().finally(() => retired.delete(known.dispatcher)); // lets running exchanges end
@@ -53,25 +52,36 @@ export function clientNodeTransport(config: KubeConfig, clock: Clock): Transport
     return fresh;
   };
 
+  /** Whoever asks meanwhile waits for the same: a plugin that is a program runs once, and no connections are made that nobody closes. */
+  const connection = (): Connection | Promise<Connection> => {
+    if (current && clock.monotonic() - current.takenAt < CREDENTIALS_AGE_MS) return current;
+    renewing ??= renew().finally(() => {
+      renewing = undefined;
+    });
+    return renewing;
+  };
+
   return {
     exchange: async ({ method, path, headers, body, signal }: TransportRequest): Promise<TransportResponse> => {
       signal.throwIfAborted();
-      const { dispatcher, headers: credentials } = await connection();
-      const answer = await dispatcher.request({
+      const used = await connection();
+      const answer = await used.dispatcher.request({
         origin,
         path: `${base}${path}`,
         method,
-        headers: { ...headers, ...credentials },
+        headers: { ...headers, ...used.headers },
         signal,
         ...(body !== undefined && { body }),
         headersTimeout: 0, // the caller's signal carries the deadline
         bodyTimeout: 0,
       });
-      if (answer.statusCode === 401) current = undefined; // a rotated token: read it again for the next request
+      // a rotated token: read it again for the next request
+      if (answer.statusCode === 401 && current === used) current = { ...used, takenAt: Number.NEGATIVE_INFINITY };
       return { status: answer.statusCode, headers: plainHeaders(answer.headers), body: answer.body };
     },
     close: async () => {
-      const known = await current?.catch(() => undefined);
+      await renewing?.catch(() => undefined);
+      const known = current;
       current = undefined;
       await Promise.all([...retired, ...(known ? [known.dispatcher] : [])].map((dispatcher) => dispatcher.destroy()));
     },

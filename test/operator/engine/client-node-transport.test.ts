@@ -86,6 +86,30 @@ describe('client-node transport', () => {
     expect((await ask()).status).toBe(200);
   });
 
+  it('requests side by side ask for the credentials once: at the start, when they are old, and after a refusal', async () => {
+    const config = loadKubeConfig({ file: folder.path('kubeconfig') });
+    let taken = 0;
+    const apply = config.applySecurityAuthentication.bind(config);
+    config.applySecurityAuthentication = async (context) => {
+      taken += 1;
+      await new Promise((resolve) => setImmediate(resolve)); // as a plugin that is a program
+      await apply(context);
+    };
+    await transport.close();
+    transport = clientNodeTransport(config, { ...nodeClock, monotonic: () => nodeClock.monotonic() + ahead });
+    const several = () => Promise.all(Array.from({ length: 8 }, () => ask()));
+    await several();
+    expect(taken).toBe(1);
+    ahead += 61_000;
+    await several();
+    expect(taken).toBe(2);
+    answer = () => ({ status: 401, body: '{}' });
+    await several();
+    answer = () => ({ status: 200, body: '{}' });
+    await several();
+    expect(taken).toBe(3);
+  });
+
   it('no server is an error that says so', async () => {
     await server.close(0);
     await expect(ask()).rejects.toThrow(/ECONNREFUSED|other side closed|ECONNRESET/);
