@@ -11,6 +11,11 @@ export interface RequestOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface ChangeOptions extends RequestOptions {
+  /** Asked right before the request is sent, however long it waited for its turn; what it throws is thrown. */
+  readonly mayWrite?: () => void;
+}
+
 export interface Selection extends RequestOptions {
   /** Absent: all namespaces. */
   readonly namespace?: string;
@@ -36,7 +41,7 @@ export type WatchEvent =
   /** Nothing happened up to this version. */
   | { readonly type: 'BOOKMARK'; readonly resourceVersion: string };
 
-export interface ApplyOptions extends RequestOptions {
+export interface ApplyOptions extends ChangeOptions {
   readonly fieldManager?: string;
   /** Take fields that other managers set to other values. */
   readonly force?: boolean;
@@ -44,12 +49,12 @@ export interface ApplyOptions extends RequestOptions {
   readonly subresource?: 'status';
 }
 
-export interface WriteOptions extends RequestOptions {
+export interface WriteOptions extends ChangeOptions {
   readonly fieldManager?: string;
   readonly subresource?: 'status';
 }
 
-export interface DeleteOptions extends RequestOptions {
+export interface DeleteOptions extends ChangeOptions {
   /** `Background` (default): dependants go afterwards; `Foreground`: before; `Orphan`: they stay. */
   readonly propagation?: 'Background' | 'Foreground' | 'Orphan';
   /** Only this very object, not a namesake created since. */

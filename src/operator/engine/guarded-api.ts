@@ -1,5 +1,5 @@
 /** A KubeApi whose requests end with a signal, and whose writes need leave. */
-import type { KubeApi, RequestOptions } from './api.ts';
+import type { ChangeOptions, KubeApi, RequestOptions } from './api.ts';
 
 export interface Guard {
   /** Aborts every request made through the guarded API. */
@@ -13,18 +13,18 @@ export function guardedApi(api: KubeApi, { signal, mayWrite }: Guard): KubeApi {
     ({ ...options, signal: options?.signal === undefined ? signal : AbortSignal.any([signal, options.signal]) }) as O & {
       signal: AbortSignal;
     };
-  const write = async <T>(send: () => Promise<T>): Promise<T> => {
+  const write = async <T, O extends ChangeOptions>(options: O | undefined, send: (guarded: O) => Promise<T>): Promise<T> => {
     mayWrite?.();
-    return send();
+    return send({ ...within(options), ...(mayWrite && { mayWrite }) });
   };
   return {
     get: (type, key, options) => api.get(type, key, within(options)),
     list: (type, selection) => api.list(type, within(selection)),
     watch: (type, options) => api.watch(type, within(options)),
-    create: (type, object, options) => write(() => api.create(type, object, within(options))),
-    replace: (type, object, options) => write(() => api.replace(type, object, within(options))),
-    patch: (type, key, patch, options) => write(() => api.patch(type, key, patch, within(options))),
-    apply: (type, object, options) => write(() => api.apply(type, object, within(options))),
-    delete: (type, key, options) => write(() => api.delete(type, key, within(options))),
+    create: (type, object, options) => write(options, (guarded) => api.create(type, object, guarded)),
+    replace: (type, object, options) => write(options, (guarded) => api.replace(type, object, guarded)),
+    patch: (type, key, patch, options) => write(options, (guarded) => api.patch(type, key, patch, guarded)),
+    apply: (type, object, options) => write(options, (guarded) => api.apply(type, object, guarded)),
+    delete: (type, key, options) => write(options, (guarded) => api.delete(type, key, guarded)),
   };
 }

@@ -49,6 +49,7 @@ interface Exchange {
   readonly body?: unknown;
   readonly contentType?: string;
   readonly signal?: AbortSignal | undefined;
+  readonly mayWrite?: (() => void) | undefined;
 }
 
 export function httpApi({
@@ -88,6 +89,7 @@ export function httpApi({
 
   async function once(exchange: Exchange): Promise<unknown> {
     throttled.observe((await bucket.take(exchange.signal)) / 1000);
+    exchange.mayWrite?.();
     const startedAt = clock.monotonic();
     const tooSlow = (): Error => new ApiError('timeout', `no answer to ${exchange.method} ${exchange.path} within ${timeoutMs / 1000} s`);
     try {
@@ -195,12 +197,12 @@ export function httpApi({
     get: (type, key, { signal } = {}) => sendObject({ verb: 'get', type, method: 'GET', path: pathOf(type, key), signal }),
     list,
     watch,
-    create: (type, object, { fieldManager = FIELD_MANAGER, signal }: WriteOptions = {}) => {
+    create: (type, object, { fieldManager = FIELD_MANAGER, signal, mayWrite }: WriteOptions = {}) => {
       const { namespace } = object.metadata;
       const path = pathOf(type, namespace === undefined ? {} : { namespace });
-      return sendObject({ verb: 'create', type, method: 'POST', path, query: { fieldManager }, body: object, signal });
+      return sendObject({ verb: 'create', type, method: 'POST', path, query: { fieldManager }, body: object, signal, mayWrite });
     },
-    replace: (type, object, { fieldManager = FIELD_MANAGER, subresource, signal }: WriteOptions = {}) =>
+    replace: (type, object, { fieldManager = FIELD_MANAGER, subresource, signal, mayWrite }: WriteOptions = {}) =>
       sendObject({
         verb: 'update',
         type,
@@ -209,8 +211,9 @@ export function httpApi({
         query: { fieldManager },
         body: object,
         signal,
+        mayWrite,
       }),
-    patch: (type, key, patch, { fieldManager = FIELD_MANAGER, subresource, signal }: WriteOptions = {}) =>
+    patch: (type, key, patch, { fieldManager = FIELD_MANAGER, subresource, signal, mayWrite }: WriteOptions = {}) =>
       sendObject({
         verb: 'patch',
         type,
@@ -220,8 +223,9 @@ export function httpApi({
         body: patch,
         contentType: 'application/merge-patch+json',
         signal,
+        mayWrite,
       }),
-    apply: (type, object, { fieldManager = FIELD_MANAGER, force, dryRun, subresource, signal }: ApplyOptions = {}) =>
+    apply: (type, object, { fieldManager = FIELD_MANAGER, force, dryRun, subresource, signal, mayWrite }: ApplyOptions = {}) =>
       sendObject({
         verb: 'apply',
         type,
@@ -231,11 +235,12 @@ export function httpApi({
         body: object,
         contentType: 'application/apply-patch+yaml', // JSON is YAML
         signal,
+        mayWrite,
       }),
     delete: async (
       type: ResourceType,
       key: ObjectKey,
-      { propagation = 'Background', uid, resourceVersion, signal }: DeleteOptions = {},
+      { propagation = 'Background', uid, resourceVersion, signal, mayWrite }: DeleteOptions = {},
     ) => {
       const preconditions = { ...(uid !== undefined && { uid }), ...(resourceVersion !== undefined && { resourceVersion }) };
       const body = {
@@ -244,7 +249,7 @@ export function httpApi({
         propagationPolicy: propagation,
         ...(Object.keys(preconditions).length > 0 && { preconditions }),
       };
-      await send({ verb: 'delete', type, method: 'DELETE', path: pathOf(type, key), body, signal });
+      await send({ verb: 'delete', type, method: 'DELETE', path: pathOf(type, key), body, signal, mayWrite });
     },
   };
 }

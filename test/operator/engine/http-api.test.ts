@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { KubeApi, WatchEvent } from '../../../src/operator/engine/api.ts';
 import { isApiError } from '../../../src/operator/engine/api-error.ts';
+import { guardedApi } from '../../../src/operator/engine/guarded-api.ts';
 import { httpApi } from '../../../src/operator/engine/http-api.ts';
 import { createMetrics } from '../../../src/operator/engine/metrics.ts';
 import { resourceTypes } from '../../../src/operator/engine/resource-types.ts';
@@ -246,6 +247,24 @@ describe('throttling', () => {
     expect(metrics.render()).toContain('operator_api_requests_total{kind="ConfigMap",status="200",verb="get"} 150\n');
     expect(metrics.render()).toContain('operator_api_throttle_seconds_count 150\n');
     expect(metrics.render()).toMatch(/operator_api_throttle_seconds_bucket\{le="0.005"\} 100\n/);
+  });
+
+  it.each<[string, Answer, number, number]>([
+    ['for a token', { status: 200, body: live() }, 101, 10],
+    ['because the server asked for a pause', { status: 429, headers: { 'retry-after': '2' } }, 100, 1_000],
+  ])('a write that waits %s needs leave when it goes, not when it was asked for', async (_, answer, writes, deposedAfterMs) => {
+    const { api, clock, asked } = scripted([answer]);
+    let deposed = false;
+    const mayWrite = (): void => {
+      if (deposed) throw new Error('deposed');
+    };
+    const guarded = guardedApi(api, { signal: new AbortController().signal, mayWrite });
+    const writing = Promise.allSettled(Array.from({ length: writes }, () => guarded.patch(configMaps, KEY, {})));
+    await clock.runFor(deposedAfterMs);
+    deposed = true; // no timer told, since the process stood still
+    const outcomes = await clock.run(writing);
+    expect(asked).toHaveLength(100);
+    expect(outcomes.at(-1)).toEqual({ status: 'rejected', reason: new Error('deposed') });
   });
 
   it('who gives up takes no token', async () => {
