@@ -1,5 +1,6 @@
 /** What people write in an OnecloudCluster: the schema behind the CRD, the checks and the types. */
 import { z } from 'zod';
+import { isHostAddress } from '../config/network-types.ts';
 import { DNS_SUBDOMAIN, DNS_SUBDOMAIN_LENGTH } from '../names.ts';
 import { type ComponentKey, catalog } from './catalog.ts';
 import { clusterRules, componentRules, rulesMeta } from './cluster-rules.ts';
@@ -36,6 +37,11 @@ const quantity = z
   .meta(INT_OR_STRING);
 const resources = z.record(z.string(), quantity);
 const cron = z.string().refine(isCron, 'must be a cron expression of five fields, such as "*/5 * * * *"');
+const host = z.string().min(1).refine(isHostAddress, 'must be a DNS name or an IP address, without scheme and port');
+const certificateName = z
+  .string()
+  .min(1)
+  .refine((name) => isHostAddress(name.replace(/^\*\./, '')), 'must be a DNS name, which may begin with "*.", or an IP address');
 const labels = z.record(z.string(), z.string());
 
 const toleration = z.strictObject({
@@ -208,8 +214,8 @@ const settings = {
   imageRepository: repository.default('registry.hub.docker.com/yunion').describe('Where images come from.'),
   version: tag.default('latest').describe('Tag of every image that has no own one.'),
   edition: z.enum(['ce', 'ee']).default('ce').describe('Community or enterprise edition.'),
-  loadBalancerEndpoint: z.string().min(1).optional().describe('Address under which users reach the cluster.'),
-  certSANs: z.array(z.string().min(1)).max(64).optional().describe('Further names and addresses in the certificates.'),
+  loadBalancerEndpoint: host.optional().describe('Address under which users reach the cluster.'),
+  certSANs: z.array(certificateName).max(64).optional().describe('Further names and addresses in the certificates.'),
   imagePullSecrets: z
     .array(z.strictObject({ name: dnsName }))
     .max(16)

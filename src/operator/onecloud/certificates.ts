@@ -3,6 +3,8 @@
  * but does not make them, so the few fields that these need are written in DER here (RFC 5280, X.690).
  */
 import { createHash, createPrivateKey, generateKeyPairSync, type KeyObject, sign, X509Certificate } from 'node:crypto';
+import { parseIpv4 } from 'cdk8s-baremetal-contract/addresses';
+import { isIpv6 } from 'cdk8s-baremetal-contract/config/network-types';
 import type { Clock } from 'cdk8s-baremetal-runtime/core/clock';
 import { isoTime } from 'cdk8s-baremetal-runtime/core/iso-time';
 import type { Random } from 'cdk8s-baremetal-runtime/core/random';
@@ -66,7 +68,7 @@ export function stillServes(certificate: string, authority: string, names: reado
     if (!parsed.verify(new X509Certificate(authority).publicKey)) return false;
     if (parsed.validToDate.getTime() - clock.now() < RENEW_BEFORE_MS) return false;
     const held = (parsed.subjectAltName ?? '').split(', ');
-    return names.every((name) => held.includes(isAddress(name) ? `IP Address:${name}` : `DNS:${name}`));
+    return names.every((name) => (isAddress(name) ? parsed.checkIP(name) !== undefined : held.includes(`DNS:${name}`)));
   } catch {
     return false; // not a certificate
   }
@@ -163,11 +165,18 @@ function time(ms: number): Buffer {
 }
 
 function isAddress(name: string): boolean {
-  return /^\d{1,3}(?:\.\d{1,3}){3}$/.test(name);
+  return parseIpv4(name) !== undefined || isIpv6(name);
 }
 
 function addressBytes(address: string): Buffer {
-  return Buffer.from(address.split('.').map(Number));
+  if (!isIpv6(address)) return Buffer.from(address.split('.').map(Number));
+  const { hostname } = new URL(`http://[${address}]`); // shortened, and without dots at its end
+  const [left = [], right = []] = hostname
+    .slice(1, -1)
+    .split('::')
+    .map((half) => half.split(':').flatMap((group) => (group === '' ? [] : [Number.parseInt(group, 16)])));
+  const zeros = Array.from({ length: 8 - left.length - right.length }, () => 0);
+  return Buffer.from([...left, ...zeros, ...right].flatMap((group) => [group >> 8, group & 0xff]));
 }
 
 function pem(key: KeyObject): string {

@@ -163,6 +163,22 @@ const refused: readonly (readonly [name: string, change: (object: Broken) => voi
         'must be an image',
       ] as const,
   ),
+  ...['https://10.0.0.9', '10.0.0.9:443', '10.0.0.09', '999.1.1.1', 'a, b', 'münchen.example'].flatMap((value) => [
+    [
+      `an address of users ${value}`,
+      (o: Broken) => Object.assign(o.spec, { loadBalancerEndpoint: value }),
+      'ONECLOUD_FIELD_INVALID',
+      'spec.loadBalancerEndpoint',
+      'without scheme and port',
+    ] as const,
+    [
+      `a name in certificates ${value}`,
+      (o: Broken) => Object.assign(o.spec, { certSANs: ['*.example.org', value] }),
+      'ONECLOUD_FIELD_INVALID',
+      'spec.certSANs[1]',
+      'must be a DNS name',
+    ] as const,
+  ]),
   [
     'a window in no time zone',
     (o) => Object.assign(o.spec, { updateStrategy: { window: { cron: '@daily', timeZone: 'Asia/Shangai' } } }),

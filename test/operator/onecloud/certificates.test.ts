@@ -9,7 +9,7 @@ import { nodeRandom } from '../../../src/runtime/core/node-random.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 
 const options = { clock: nodeClock, random: nodeRandom };
-const NAMES = ['default-keystone', 'default-keystone.onecloud.svc', '127.0.0.1', '10.168.26.216'];
+const NAMES = ['default-keystone', 'default-keystone.onecloud.svc', '127.0.0.1', '10.168.26.216', 'FD00::12:1', '::ffff:10.1.2.3', '::'];
 const openssl = spawnSync('openssl', ['version']).error === undefined;
 if (!openssl) console.warn('SKIPPED certificates against openssl: no openssl (Debian package openssl)');
 
@@ -27,7 +27,7 @@ describe('certificates', () => {
   it('are what Node reads back', () => {
     const parsed = new X509Certificate(service.certificate);
     expect(parsed.subjectAltName).toBe(
-      'DNS:default-keystone, DNS:default-keystone.onecloud.svc, IP Address:127.0.0.1, IP Address:10.168.26.216',
+      'DNS:default-keystone, DNS:default-keystone.onecloud.svc, IP Address:127.0.0.1, IP Address:10.168.26.216, IP Address:FD00:0:0:0:0:0:12:1, IP Address:0:0:0:0:0:FFFF:A01:203, IP Address:0:0:0:0:0:0:0:0',
     );
     expect(parsed.ca).toBe(false);
     expect(new X509Certificate(authority.certificate).ca).toBe(true);

@@ -327,6 +327,19 @@ describe('OneCloud clusters', () => {
     await lab.until('Running');
   });
 
+  it('one certificate serves whatever addresses and names are asked for', { timeout: 60_000 }, async () => {
+    await lab.start({
+      certSANs: ['fd00::1', 'FD00:0::2', '::ffff:10.1.2.3', '10.1.2.4', '*.Example.org', 'host.'],
+      loadBalancerEndpoint: 'fd00::3',
+    });
+    await lab.until('Running');
+    await lab.clock.runFor(60_000);
+    const before = lab.object('Secret', 'default-certs')?.metadata.resourceVersion;
+    expect(before).toBeDefined();
+    await lab.patch({ metadata: { annotations: { look: 'again' } } });
+    expect(await lab.quiet(60_000)).toBe(0);
+  });
+
   it('another release of the operator restarts nothing; its renderer comes with the next change of each component', {
     timeout: 60_000,
   }, async () => {
