@@ -1,6 +1,6 @@
 /** What a pass reads from manifests, live objects and the history before it decides anything. Pure. */
 import type { ComponentManifests } from 'cdk8s-baremetal/onecloud/index';
-import type { ClusterStatus, VersionChange } from 'cdk8s-baremetal-contract/onecloud/index';
+import { type ClusterStatus, catalog, type VersionChange } from 'cdk8s-baremetal-contract/onecloud/index';
 import { at, type LiveObject, textAt } from '../engine/objects.ts';
 import type { ComponentResult } from './layers.ts';
 import type { ObjectView } from './object-view.ts';
@@ -54,9 +54,13 @@ export function isSpent(accepted: string, history: readonly VersionChange[], cha
   return changes.length === 0 && lastChange(history)?.to === accepted;
 }
 
-/** The manager of spec.version, as the API server keeps it: kubectl-edit, bmctl … */
-export function whoSetVersion({ metadata: { managedFields = [] } }: LiveObject): string {
-  const entry = managedFields.find(({ fieldsV1 }) => at(fieldsV1, 'f:spec', 'f:version') !== undefined);
+/** The manager of a component's own image, or else of spec.version, as the API server keeps it: kubectl-edit, bmctl … */
+export function whoSetImage({ metadata: { managedFields = [] } }: LiveObject, component?: string): string {
+  const key = catalog.find(({ name }) => name === component)?.key;
+  const own = key === undefined ? [] : ['f:image', 'f:tag'].map((field) => [`f:${key}`, field]);
+  const [entry] = [...own, ['f:version']].flatMap((path) =>
+    managedFields.filter(({ fieldsV1 }) => at(fieldsV1, 'f:spec', ...path) !== undefined),
+  );
   return textAt(entry, 'manager') ?? 'unknown';
 }
 

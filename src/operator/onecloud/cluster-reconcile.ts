@@ -22,7 +22,7 @@ import type { EventRecorder, EventStory } from '../engine/events.ts';
 import { type LiveObject, parseKey, type ResourceType } from '../engine/objects.ts';
 import { prune } from '../engine/prune.ts';
 import type { TypeTable } from '../engine/resource-types.ts';
-import { componentsWithoutNodes, databasesInUse, isSpent, migratedNow, ownImages, sameJson, whoSetVersion } from './cluster-facts.ts';
+import { componentsWithoutNodes, databasesInUse, isSpent, migratedNow, ownImages, sameJson, whoSetImage } from './cluster-facts.ts';
 import { configMapKey, configStateOf, isGenerated } from './config-drift.ts';
 import { dumpBefore } from './database-dump.ts';
 import { DatabaseKeeper } from './database-step.ts';
@@ -183,9 +183,10 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
     const installing = before?.version === undefined && changes.length === 0;
     const mayBegin = wait === undefined || installing;
     if (mayBegin) {
-      const who = cluster.metadata.annotations?.[operatorAnnotation.changedBy] ?? whoSetVersion(cluster);
+      const { [operatorAnnotation.changedBy]: changedBy } = cluster.metadata.annotations ?? {};
+      const asked = cluster;
       const beginning = {
-        who,
+        whoOf: (component?: string): string => changedBy ?? whoSetImage(asked, component),
         when: isoTime(clock.now()),
         migrating: MIGRATING,
         stepsBack: target.stepsBack,

@@ -145,7 +145,8 @@ export function planOf(
 }
 
 export interface Beginning {
-  readonly who: string;
+  /** Who asked for this component's image, or for the version. */
+  readonly whoOf: (component?: string) => string;
   readonly when: string;
   /** Components that may migrate their tables when their program changes. */
   readonly migrating: ReadonlySet<string>;
@@ -161,7 +162,7 @@ export function begin(
   wanted: string,
   status: ClusterStatus | undefined,
   changes: readonly ImageChange[],
-  { who, when, migrating, stepsBack, ownImages }: Beginning,
+  { whoOf, when, migrating, stepsBack, ownImages }: Beginning,
 ): VersionChange[] {
   const last = lastChange(history);
   const revision = (history.at(-1)?.revision ?? 0) + 1;
@@ -178,7 +179,7 @@ export function begin(
       ...superseded,
       {
         revision,
-        who,
+        who: whoOf(),
         when,
         ...(before !== undefined && { from: before }),
         to: wanted,
@@ -201,7 +202,7 @@ export function begin(
       const [before, after = ''] = [Object.values(from)[0], Object.values(to)[0]];
       return {
         revision: revision + index,
-        who,
+        who: whoOf(component),
         when,
         component,
         ...(before !== undefined && { from: before }),

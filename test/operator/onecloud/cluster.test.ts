@@ -92,6 +92,7 @@ describe('OneCloud clusters', () => {
     await lab.clock.runFor(30_000);
     expect([lab.image('glance'), lab.image('region')]).toEqual([own, `${REPOSITORY}/region:${V1}`]);
     expect(lab.status.history?.at(-1)).toMatchObject({
+      who: 'kubectl-edit', // the version is bmctl's
       component: 'glance',
       from: `${REPOSITORY}/glance:${V1}`,
       to: own,
