@@ -71,6 +71,40 @@ describe('004-10: cluster update', () => {
     expect(at(live(here), 'spec', 'version')).toBe(OLD);
   });
 
+  it('an operator that writes its status meanwhile has changed nothing of what was planned on', async () => {
+    const here = world();
+    await addCluster(here);
+    let written = 0;
+    here.api.fault = ({ verb, kind }) => {
+      if (verb === 'list' && kind === 'Service' && written < 3)
+        here.api.report(clusterType.kind, 'onecloud/default', { phase: 'Upgrading', observedGeneration: ++written });
+      return undefined;
+    };
+    await updateCluster(here.context, { key: KEY, version: NEW, components: [] });
+    expect([written, at(live(here), 'spec', 'version')]).toEqual([3, NEW]);
+    expect(here.seen().match(/COMPONENT/g)).toHaveLength(1); // shown once
+  });
+
+  it('but a program that came to the tables meanwhile is a step back that nobody gave the word for', async () => {
+    const here = world();
+    await addCluster(here, { version: NEW });
+    await report(here, {
+      history: [{ ...upgraded, outcome: 'InProgress' }],
+      components: { keystone: { phase: 'Ready', databaseVersion: OLD } },
+    });
+    here.api.fault = ({ verb, kind }) => {
+      if (verb !== 'list' || kind !== 'Service') return undefined;
+      here.api.fault = undefined;
+      const components = { keystone: { phase: 'Ready', databaseVersion: 'v3.1.3-20200401.0' } };
+      here.api.report(clusterType.kind, 'onecloud/default', { observedGeneration: 1, components });
+      return undefined;
+    };
+    const components = [parseAssignment(`keystone.image=registry.example.net/yunionio/keystone:v3.1.3-20200325.0`)];
+    const error = await refusal(updateCluster(here.context, { key: KEY, components }));
+    expect(error.code).toBe('CLUSTER_DATABASE_NOT_ROLLED_BACK');
+    expect(at(live(here), 'spec', 'keystone', 'image')).toBeUndefined();
+  });
+
   it('calls going back by its name', async () => {
     const here = world();
     await addCluster(here, { version: NEW });
