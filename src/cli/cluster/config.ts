@@ -3,7 +3,7 @@ import { clusterManifests, configChecksum } from 'cdk8s-baremetal/onecloud/index
 import { asObject } from 'cdk8s-baremetal-contract/loose';
 import { catalog, componentObjectName, onecloudAnnotation } from 'cdk8s-baremetal-contract/onecloud/index';
 import { ifFound } from '../../operator/engine/api-error.ts';
-import { formatKey, type LiveObject } from '../../operator/engine/objects.ts';
+import type { LiveObject } from '../../operator/engine/objects.ts';
 import { resourceTypes } from '../../operator/engine/resource-types.ts';
 import { table } from '../table.ts';
 import { findComponent } from './assignment.ts';
@@ -65,7 +65,7 @@ export async function decideConfig(context: ClusterContext, key: ClusterKey, wor
   try {
     await context.api.patch(resourceTypes.configMaps, target, { metadata }, { fieldManager: BMCTL_MANAGER, signal: context.signal });
   } catch (error) {
-    throw explained(error, { ...key, cluster: formatKey(key) });
+    throw explained(error, { ...key, cluster: key.name });
   }
   const next =
     decision === 'accept'
@@ -132,7 +132,7 @@ async function findConfig({ api, signal }: ClusterContext, { key }: Cluster, com
     const configMap = await ifFound(api.get(resourceTypes.configMaps, target, { signal }));
     return configMap && configState(component, configMap);
   } catch (error) {
-    throw explained(error, { ...key, cluster: formatKey(key) });
+    throw explained(error, { ...key, cluster: key.name });
   }
 }
 

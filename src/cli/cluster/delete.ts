@@ -51,7 +51,7 @@ export async function deleteCluster(context: ClusterContext, options: DeleteOpti
     context.print(`onecloudcluster ${formatKey(key)} is being deleted`);
     return true;
   } catch (error) {
-    throw explained(error, { ...key, cluster: formatKey(key) });
+    throw explained(error, { ...key, cluster: key.name });
   }
 }
 

@@ -6,7 +6,7 @@ import { type Component, componentObjectName } from 'cdk8s-baremetal-contract/on
 import { withDeadline } from 'cdk8s-baremetal-runtime/core/clock';
 import { isoTime } from 'cdk8s-baremetal-runtime/core/iso-time';
 import { ifFound } from '../../operator/engine/api-error.ts';
-import { formatKey, type LiveObject, numberAt } from '../../operator/engine/objects.ts';
+import { type LiveObject, numberAt } from '../../operator/engine/objects.ts';
 import { resourceTypes } from '../../operator/engine/resource-types.ts';
 import { findComponent } from './assignment.ts';
 import { type Cluster, getCluster } from './cluster-object.ts';
@@ -58,7 +58,7 @@ export async function devSync(context: ClusterContext, pods: PodAccess, options:
     await copyToAll(context, pods, { cluster, row, path, program, replicas, seconds: options.timeoutSeconds ?? 300 });
     context.print(`${row.name} runs ${basename(file)} (SHA-256 ${digest}…); bmctl cluster dev reset ${row.name} goes back to the image`);
   } catch (error) {
-    throw explained(error, { ...key, cluster: formatKey(key) });
+    throw explained(error, { ...key, cluster: key.name });
   }
 }
 
@@ -71,7 +71,7 @@ export async function devReset(context: ClusterContext, key: ClusterKey, word: s
     await context.api.apply(resourceTypes.deployments, emptyPatch(deployment), { fieldManager: DEV_SYNC_MANAGER, signal: context.signal });
     context.print(`${row.name} goes back to its image`);
   } catch (error) {
-    throw explained(error, { ...key, cluster: formatKey(key) });
+    throw explained(error, { ...key, cluster: key.name });
   }
 }
 

@@ -78,7 +78,7 @@ export async function restoreCluster(context: ClusterContext, options: RestoreOp
     await enable(context, key, dump);
     context.print(`${dump.file} is restored; onecloudcluster ${formatKey(key)} comes back`);
   } catch (error) {
-    throw explained(error, { ...key, cluster: formatKey(key) });
+    throw explained(error, { ...key, cluster: key.name });
   }
 }
 
@@ -91,7 +91,7 @@ export async function abortRestore(context: ClusterContext, key: ClusterKey): Pr
     await enable(context, key, undefined);
     context.print(`onecloudcluster ${formatKey(key)} comes back with its databases as they are`);
   } catch (error) {
-    throw explained(error, { ...key, cluster: formatKey(key) });
+    throw explained(error, { ...key, cluster: key.name });
   }
 }
 

@@ -102,7 +102,7 @@ export async function changeSpec(
     const now = isApiError(error, 'conflict') ? await findCluster(context, key) : undefined;
     // an operator at work writes its status by the second: the same was planned on, and is judged by the new status
     if (now && isAsked(now, cluster)) return changeSpec(context, now, { assignments, acceptDatabaseNotRolledBack, shown: true });
-    throw explained(error, { ...key, cluster: formatKey(key) });
+    throw explained(error, { ...key, cluster: key.name });
   }
 }
 

@@ -68,6 +68,7 @@ describe('004-10: cluster update', () => {
     };
     const error = await refusal(updateCluster(here.context, { key: KEY, version: NEW, components: [] }));
     expect(error.code).toBe('CLUSTER_CHANGED_MEANWHILE');
+    expect(error.message).toContain(' onecloud/default ');
     expect(at(live(here), 'spec', 'version')).toBe(OLD);
   });
 
