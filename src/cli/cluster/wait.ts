@@ -71,7 +71,9 @@ export function outcomeOf(object: LiveObject): Outcome {
   const condition = (type: string) => (status.conditions ?? []).find((one) => one.type === type);
   const current = (type: string): boolean => (condition(type)?.observedGeneration ?? generation) >= generation;
   const last = (status.history ?? []).at(-1);
-  if (last && (last.outcome === 'RolledBack' || last.outcome === 'Failed') && last.to === spec.version) {
+  const own = last?.component === undefined ? undefined : status.components?.[last.component];
+  const stands = last?.component === undefined ? last?.to === spec.version : own?.image === last.to && own.phase !== 'Ready';
+  if (last && (last.outcome === 'RolledBack' || last.outcome === 'Failed') && stands) {
     return { type: 'failed', reason: `${last.outcome}${last.message === undefined ? '' : `: ${last.message}`}` };
   }
   const degraded = condition('Degraded');

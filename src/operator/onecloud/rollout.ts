@@ -89,6 +89,14 @@ export function lastChange(history: readonly VersionChange[]): VersionChange | u
   return history.findLast(({ component }) => component === undefined);
 }
 
+/** The last changes of single components that failed, where the images are still those. */
+export function standingFailures(history: readonly VersionChange[], results: readonly ComponentResult[]): VersionChange[] {
+  return results.flatMap(({ component, image }) => {
+    const own = history.findLast((entry) => entry.component === component);
+    return own?.outcome === 'Failed' && own.to === image ? [own] : [];
+  });
+}
+
 /** The version that is being brought about: the wanted one, or the one before when the wanted one failed and was rolled back. */
 export function effectiveVersion(wanted: string, history: readonly VersionChange[]): string {
   const last = lastChange(history);
@@ -262,9 +270,13 @@ export function judge(
   const failed = results.filter(({ state }) => state === 'failed');
   const inProgress = history.filter(({ outcome }) => outcome === 'InProgress');
   if (complete) {
+    const standing = standingFailures(history, results);
     const ended = conclude(
       history,
-      (entry) => entry.outcome === 'InProgress' || (entry === last && entry.outcome === 'Failed' && entry.to === settings.version),
+      (entry) =>
+        entry.outcome === 'InProgress' ||
+        (entry === last && entry.outcome === 'Failed' && entry.to === settings.version) ||
+        standing.includes(entry),
       'Succeeded',
     );
     if (inProgress.length === 0) return { history: ended };

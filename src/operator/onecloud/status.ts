@@ -7,7 +7,7 @@ import { type Condition, type NewCondition, setConditions } from '../engine/cond
 import type { LiveObject } from '../engine/objects.ts';
 import type { DatabaseName } from './database-step.ts';
 import type { ComponentResult } from './layers.ts';
-import { lastChange } from './rollout.ts';
+import { lastChange, standingFailures } from './rollout.ts';
 
 export interface StatusFacts {
   readonly cluster: LiveObject;
@@ -84,6 +84,8 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
   const pending = results.filter(({ state, held }) => (state === 'progressing' || state === 'waiting') && !held);
   const failed = results.filter(({ state, error }) => state === 'failed' || error !== undefined);
   const rolledBack = last?.outcome === 'RolledBack';
+  const unready = results.filter(({ state }) => state !== 'ready' && state !== 'disabled');
+  const failure = rolledBack || last?.outcome === 'Failed' ? last : standingFailures(history, unready)[0];
   // what waits with the image that it has serves
   const ready = results.every(({ state, held }) => state === 'ready' || state === 'disabled' || held);
   const next: NewCondition[] = [
@@ -104,8 +106,8 @@ export function statusOf(facts: StatusFacts): ClusterStatus {
       ? { type: 'Degraded', status: 'True', reason: 'RollbackRefused', message: String(notAccepted) }
       : failed.length > 0
         ? { type: 'Degraded', status: 'True', reason: 'ComponentsFailed', message: inWords(failed) }
-        : rolledBack || last?.outcome === 'Failed'
-          ? { type: 'Degraded', status: 'True', reason: rolledBack ? 'RolledBack' : 'RolloutFailed', message: last?.message ?? '' }
+        : failure
+          ? { type: 'Degraded', status: 'True', reason: rolledBack ? 'RolledBack' : 'RolloutFailed', message: failure.message ?? '' }
           : { type: 'Degraded', status: 'False', reason: 'AsExpected' },
     drift.length > 0
       ? { type: 'ConfigDrift', status: 'True', reason: 'Edited', message: `edited and kept as it is: ${drift.join(', ')}` }

@@ -1,5 +1,5 @@
 /** OneCloud clusters by the operator, on an API server in memory and on virtual time. */
-import { HISTORY_LIMIT, onecloudAnnotation } from 'cdk8s-baremetal-contract/onecloud/index';
+import { catalog, HISTORY_LIMIT, onecloudAnnotation } from 'cdk8s-baremetal-contract/onecloud/index';
 import { afterEach, describe, expect, it } from 'vitest';
 import { outcomeOf } from '../../../src/cli/cluster/wait.ts';
 import { configChecksum } from '../../../src/constructs/onecloud/config-checksum.ts';
@@ -105,6 +105,29 @@ describe('OneCloud clusters', () => {
     await lab.patch({ spec: { glance: { image: null } } });
     await lab.clock.runFor(30_000);
     expect(lab.image('glance')).toBe(`${REPOSITORY}/glance:${V2}`);
+  });
+
+  it('004-6: one component’s image that never becomes ready is told like a version, and so is its end', { timeout: 60_000 }, async () => {
+    await lab.start({ updateStrategy: { layerTimeoutSeconds: 120 } });
+    await lab.until('Running');
+    const [daemonSet] = lab.api.all('DaemonSet');
+    const row = catalog.find(({ name }) => daemonSet?.metadata.name === `default-${name}`);
+    const bad = `${REPOSITORY}/bad:${V2}`; // a DaemonSet has no deadline of its own
+    lab.kubelet.bad.add(bad);
+    await lab.patch({ spec: { [row?.key ?? '']: { image: bad, updateStrategy: { type: 'RollingUpdate' } } } });
+    await lab.clock.runFor(240_000);
+    expect(lab.status.history?.at(-1)).toMatchObject({ component: row?.name, outcome: 'Failed' });
+    expect(lab.condition('Degraded')).toMatchObject({ status: 'True', reason: 'RolloutFailed', message: expect.stringContaining('120 s') });
+    const outcome = () => {
+      const object = lab.api.peek(clusterType.kind, 'onecloud/default');
+      return object && outcomeOf(object);
+    };
+    expect(outcome()).toMatchObject({ type: 'failed', reason: expect.stringContaining('120 s') });
+    lab.kubelet.bad.clear(); // somebody pushes the image
+    await lab.until('Running');
+    expect(lab.status.history?.at(-1)).toMatchObject({ component: row?.name, outcome: 'Succeeded' });
+    expect(lab.condition('Degraded')).toMatchObject({ status: 'False' });
+    expect(outcome()).toEqual({ type: 'there' });
   });
 
   it('004-7: a version that does not become ready is rolled back by itself, when asked to', { timeout: 60_000 }, async () => {
