@@ -178,8 +178,11 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
     const { changes, refused } = target;
     const wanted: ClusterSettings = { ...settings, version: target.version };
     const version = effectiveVersion(target.version, history);
+    const own = ownImages(components);
     const wait =
-      changes.length > 0 || lastChange(history)?.to !== target.version ? waitsForWindow(wanted, history, clock.now()) : undefined;
+      changes.length > 0 || lastChange(history)?.to !== target.version
+        ? waitsForWindow(wanted, history, { changes, ownImages: own, now: clock.now() })
+        : undefined;
     const installing = before?.version === undefined && changes.length === 0;
     const mayBegin = wait === undefined || installing;
     if (mayBegin) {
@@ -190,7 +193,7 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
         when: isoTime(clock.now()),
         migrating: MIGRATING,
         stepsBack: target.stepsBack,
-        ownImages: ownImages(components),
+        ownImages: own,
       };
       const open = changes.filter((change) => !target.held.includes(change));
       history = begin(history, target.version, before, open, beginning);

@@ -110,15 +110,21 @@ export function effectiveVersion(wanted: string, history: readonly VersionChange
 export function waitsForWindow(
   settings: ClusterSettings,
   history: readonly VersionChange[],
-  now: number,
+  { changes, ownImages, now }: { readonly changes: readonly ImageChange[]; readonly ownImages: ReadonlySet<string>; readonly now: number },
 ): { readonly reason: string; readonly until: number | undefined } | undefined {
   const { window } = settings.updateStrategy;
   if (window === undefined) return undefined;
   const last = lastChange(history);
-  if (last === undefined || last.outcome === 'RolledBack') return undefined;
-  if (last.outcome === 'InProgress' && last.to === settings.version) return undefined;
+  if (last === undefined) return undefined;
+  const same = last.to === settings.version;
+  const onlyOwn = changes.length > 0 && changes.every(({ component }) => ownImages.has(component));
+  if (last.outcome === 'RolledBack' && (same || last.from === settings.version) && !onlyOwn) return undefined;
+  if (last.outcome === 'InProgress' && same) return undefined;
   if (last.outcome === 'Failed' && last.from === settings.version) return undefined;
-  if (history.some(({ component, outcome }) => component !== undefined && outcome === 'InProgress')) return undefined;
+  const begun = new Set(
+    history.flatMap(({ component, outcome }) => (component !== undefined && outcome === 'InProgress' ? [component] : [])),
+  );
+  if (same && changes.every(({ component }) => begun.has(component))) return undefined;
   if (isOpen(window, now)) return undefined;
   return {
     reason: `the update window (${window.cron}, ${window.durationMinutes} min, ${window.timeZone})`,

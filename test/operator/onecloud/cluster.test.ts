@@ -315,6 +315,50 @@ describe('OneCloud clusters', () => {
     expect(lab.status.plan).toBeUndefined();
   });
 
+  it('004-17: after a version was rolled back only the way back is open at all times', { timeout: 60_000 }, async () => {
+    const window = { cron: '0 */2 * * *', durationMinutes: 30, timeZone: 'UTC' };
+    await lab.start({ updateStrategy: { autoRollback: true, layerTimeoutSeconds: 120, window } });
+    await lab.until('Running');
+    lab.kubelet.bad.add(`${REPOSITORY}/region:${V2}`);
+    await lab.patch({ spec: { version: V2 } });
+    await lab.until('RollingBack'); // in the window of noon
+    await lab.until('Degraded');
+    await lab.clock.runFor(3_600_000); // which has closed
+    for (const name of ['keystone', 'region']) expect(lab.image(name)).toBe(`${REPOSITORY}/${name}:${V1}`);
+    await lab.patch({ spec: { glance: { image: `${REPOSITORY}/glance:fixed` } } });
+    await lab.clock.runFor(600_000);
+    expect(lab.image('glance')).toBe(`${REPOSITORY}/glance:${V1}`);
+    expect(lab.status.plan?.waitingFor).toContain('0 */2 * * *');
+    await lab.clock.runUntil(() => lab.image('glance') === `${REPOSITORY}/glance:fixed`, { limitMs: 2 * 3_600_000 });
+    expect(new Date(lab.clock.now()).toISOString()).toMatch(/^2026-01-05T14:00/);
+  });
+
+  it('004-17: neither a version after one that was rolled back, nor one beside a component on its way, slips past the window', {
+    timeout: 60_000,
+  }, async () => {
+    const window = { cron: '0 */2 * * *', durationMinutes: 30, timeZone: 'UTC' };
+    await lab.start({ updateStrategy: { autoRollback: true, layerTimeoutSeconds: 3600, window } });
+    await lab.until('Running');
+    lab.kubelet.bad.add(`${REPOSITORY}/web:slow`);
+    await lab.patch({ spec: { web: { image: `${REPOSITORY}/web:slow` } } });
+    await lab.clock.runUntil(() => lab.image('web') === `${REPOSITORY}/web:slow`, { limitMs: 60_000 });
+    await lab.clock.runFor(1_800_000); // the window closes before the hour of the layer is over
+    await lab.patch({ spec: { version: V2 } });
+    await lab.clock.runFor(5_000);
+    lab.kubelet.bad.clear();
+    await lab.clock.runFor(600_000);
+    expect(lab.image('keystone')).toBe(`${REPOSITORY}/keystone:${V1}`);
+    expect(lab.status.plan?.waitingFor).toContain('0 */2 * * *');
+
+    lab.kubelet.bad.add(`${REPOSITORY}/region:${V2}`);
+    await lab.clock.runUntil(() => lab.status.history?.at(-1)?.outcome === 'RolledBack', { limitMs: 4 * 3_600_000 });
+    await lab.clock.runFor(600_000);
+    await lab.patch({ spec: { version: `${V2}-fixed` } });
+    await lab.clock.runFor(600_000);
+    expect(lab.image('region')).toBe(`${REPOSITORY}/region:${V1}`);
+    expect(lab.status.plan?.waitingFor).toContain('0 */2 * * *');
+  });
+
   it('paused: reports, changes nothing, goes on afterwards', { timeout: 60_000 }, async () => {
     await lab.start();
     await lab.until('Running');
