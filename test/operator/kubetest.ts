@@ -1,10 +1,10 @@
 /** An API server of a test's own, which it may stop, start and make forget. */
 import { execFileSync, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { resourceTypes } from '../../src/operator/engine/resource-types.ts';
+import { isFree } from '../support/free-port.ts';
 import { realApi } from './cluster.ts';
 
 const program = process.env.KUBETEST ?? '../shared/tools/kubetest';
@@ -109,12 +109,4 @@ async function freePorts(): Promise<number> {
     if (free.every(Boolean)) return port;
   }
   throw new Error('no free ports');
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
 }

@@ -1,6 +1,7 @@
 /** A real Redis for tests, from Debian's redis-server: on loopback, without a file on disk, with a password if asked for. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
+import { freePort } from './free-port.ts';
 
 export const redisMissing = spawnSync('redis-server', ['--version']).error
   ? 'redis-server is missing (Debian package redis-server)'
@@ -44,17 +45,6 @@ function ready(child: ChildProcess): Promise<void> {
     });
     child.once('error', reject);
     child.once('exit', (code) => reject(new Error(`redis-server ended with ${code}: ${output}`)));
-  });
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
   });
 }
 

@@ -5,7 +5,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -19,6 +18,7 @@ import type { Network } from '../../../src/runtime/core/network.ts';
 import { nodeClock } from '../../../src/runtime/core/node-clock.ts';
 import { nodeNetwork } from '../../../src/runtime/core/node-network.ts';
 import { type MariaDb, mariaDb, missingForMariaDb } from '../../runtime/store/maria-db.ts';
+import { freePort } from '../../support/free-port.ts';
 import { findProgram } from '../../support/netns.ts';
 
 const absent = ['keystone-manage', 'keystone-wsgi-public'].filter((name) => findProgram(name) === undefined);
@@ -157,11 +157,3 @@ describe.skipIf(missing !== undefined)('Keystone itself', () => {
     ]);
   });
 });
-
-async function freePort(): Promise<number> {
-  const listener = createServer();
-  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
-  const { port } = listener.address() as { port: number };
-  await new Promise((resolve) => listener.close(resolve));
-  return port;
-}

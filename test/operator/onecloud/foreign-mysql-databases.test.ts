@@ -2,7 +2,6 @@
 import { execFile, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { inspect, promisify } from 'node:util';
 import { databaseDumpScript } from 'cdk8s-baremetal/onecloud/index';
@@ -16,6 +15,7 @@ import { mysqlDatabases } from '../../../src/operator/onecloud/mysql-databases.t
 import { nodeClock } from '../../../src/runtime/core/node-clock.ts';
 import { nodeRandom } from '../../../src/runtime/core/node-random.ts';
 import { type MariaDb, mariaDb, missingForMariaDb } from '../../runtime/store/maria-db.ts';
+import { freePort } from '../../support/free-port.ts';
 import { findProgram } from '../../support/netns.ts';
 
 const missing = missingForMariaDb();
@@ -162,11 +162,7 @@ describe.skipIf(missing !== undefined)('004-11: databases on MariaDB', () => {
   });
 
   it('a server that is not there, hangs or dies is unreachable, soon', async () => {
-    const free = createServer();
-    await new Promise<void>((resolve) => free.listen(0, '127.0.0.1', resolve));
-    const { port } = free.address() as { port: number };
-    await new Promise((resolve) => free.close(resolve));
-    expect((await failure(() => open({ port }))).code).toBe('ONECLOUD_DATABASE_UNREACHABLE');
+    expect((await failure(async () => open({ port: await freePort() }))).code).toBe('ONECLOUD_DATABASE_UNREACHABLE');
 
     const session = await open();
     server.signal('SIGSTOP');

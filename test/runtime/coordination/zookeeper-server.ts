@@ -1,8 +1,9 @@
 /** ZooKeeper from Debian, each server a process of its own on loopback with a folder of its own. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { createConnection, createServer } from 'node:net';
+import { createConnection } from 'node:net';
 import { join } from 'node:path';
+import { freePort } from '../../support/free-port.ts';
 
 const JAR = '/usr/share/java/zookeeper.jar';
 const TICK_MS = 200;
@@ -25,7 +26,7 @@ export interface ZooKeeperProcess {
 
 /** Servers that are not started yet; one stands alone, three are an ensemble. */
 export async function zooKeeperServers(count: number, folder: string): Promise<ZooKeeperProcess[]> {
-  const ports = await freePorts(count * 3);
+  const ports = await Promise.all(Array.from({ length: count * 3 }, freePort));
   const peers = Array.from({ length: count }, (_, i) => `server.${i + 1}=127.0.0.1:${ports[count + i]}:${ports[2 * count + i]}`);
   return Array.from({ length: count }, (_, i) => {
     const own = join(folder, `zookeeper-${i + 1}`);
@@ -83,17 +84,4 @@ function ask(port: number, command: string): Promise<string> {
     socket.on('error', () => undefined);
     socket.on('close', () => resolve(answer));
   });
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const one = createServer();
-      await new Promise<void>((resolve) => one.listen(0, '127.0.0.1', resolve));
-      return one;
-    }),
-  );
-  const ports = servers.map((one) => (one.address() as { port: number }).port);
-  await Promise.all(servers.map((one) => new Promise((resolve) => one.close(resolve))));
-  return ports;
 }

@@ -2,12 +2,12 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Secret } from 'cdk8s-baremetal-contract';
 import mysql from 'mysql2/promise';
+import { freePort } from '../../support/free-port.ts';
 import { findProgram } from '../../support/netns.ts';
 
 const run = promisify(execFile);
@@ -64,6 +64,7 @@ export function mariaDb(): MariaDb {
       port,
       user: 'bms',
       password: password.reveal(),
+      connectTimeout: 5000, // ends what a hung server began; it is tried again
       ...(database !== undefined && { database }),
     });
   const serves = (): Promise<boolean> =>
@@ -105,8 +106,10 @@ export function mariaDb(): MariaDb {
         '--performance-schema=off',
       ];
       child = spawn(findProgram('mariadbd') ?? '', ['--no-defaults', ...asRoot, ...settings, ...options], { stdio: 'ignore' });
-      for (let i = 0; i < 400 && !(await serves()); i++) await new Promise((resolve) => setTimeout(resolve, 25));
-      if (!(await serves())) throw new Error(`MariaDB on port ${port} does not serve`);
+      const started = child;
+      for (let i = 0; i < 400 && started.exitCode === null && !(await serves()); i++)
+        await new Promise((resolve) => setTimeout(resolve, 25));
+      if (!(await serves())) throw new Error(`MariaDB on port ${port} does not serve (exit code ${started.exitCode})`);
     },
     async database() {
       databases += 1;
@@ -129,12 +132,4 @@ export function mariaDb(): MariaDb {
       if (folder !== '') rmSync(folder, { recursive: true, force: true });
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

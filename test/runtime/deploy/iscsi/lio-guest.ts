@@ -5,7 +5,7 @@ import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BuiltRamdisk, buildRamdisk } from '../../../../images/ramdisk/build.ts';
-import { freePort } from './tgtd.ts';
+import { freePort } from '../../../support/free-port.ts';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const PACKAGES = join(HERE, '../../../../lib/cache/debian');

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { sleep } from 'cdk8s-baremetal-runtime/core/clock';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
-import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
+import { freePort } from '../../../support/free-port.ts';
 
 export function hasProgram(name: string): boolean {
   return spawnSync('which', [name]).status === 0;
@@ -15,12 +15,6 @@ export function missingPrograms(programs: Readonly<Record<string, string>>): str
   const missing = Object.entries(programs).filter(([name]) => !hasProgram(name));
   for (const [name, debianPackage] of missing) console.warn(`SKIPPED: ${name} is missing (Debian package ${debianPackage})`);
   return missing.map(([name]) => name);
-}
-
-export async function freePort(): Promise<number> {
-  const listener = await nodeNetwork.listen({ address: '127.0.0.1', port: 0 }, (connection) => connection.destroy());
-  await listener.close();
-  return listener.local.port;
 }
 
 /** Processor time of a process so far, user and system. Linux only. */

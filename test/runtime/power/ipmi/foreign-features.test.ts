@@ -20,18 +20,11 @@ import {
 } from 'cdk8s-baremetal-runtime/power/ipmi/index';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runBmctl } from '../../../cli/run-bmctl.ts';
+import { freePort } from '../../../support/free-port.ts';
 import { available } from '../support.ts';
 
 const deps = { clock: nodeClock, network: nodeNetwork, random: nodeRandom, logger: silentLogger };
 const PASSWORD = 'correct-horse';
-
-/** A port that was free a moment ago: neither peer can listen on port 0. */
-async function freePort(): Promise<number> {
-  const probe = await nodeNetwork.udp({ address: '127.0.0.1' }, { onMessage: () => undefined });
-  const { port } = probe.local;
-  await probe.close();
-  return port;
-}
 
 async function answering(
   access: { address: string; port: number; username: string; password: Secret },
