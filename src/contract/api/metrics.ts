@@ -83,6 +83,9 @@ export const metrics = {
   bms_tftp_sent_bytes_total: { type: 'counter', help: 'Bytes of files that TFTP clients have confirmed' },
   bms_tftp_retransmits_total: { type: 'counter', help: 'TFTP packets that were sent more than once' },
   bms_tftp_first_byte_seconds: { type: 'histogram', help: 'From a TFTP request to its first confirmation', buckets: REQUEST_SECONDS },
+  bms_http_downloads_total: { type: 'counter', help: 'Downloads of boot files over HTTP that have ended', labels: ['outcome'] },
+  bms_http_sent_bytes_total: { type: 'counter', help: 'Bytes of boot files that went out over HTTP' },
+  bms_http_first_byte_seconds: { type: 'histogram', help: 'From an HTTP request to the first bytes of its file', buckets: REQUEST_SECONDS },
   process_resident_memory_bytes: { type: 'gauge', help: 'Resident memory' },
   process_cpu_seconds_total: { type: 'counter', help: 'CPU time, user and system' },
 } as const satisfies Record<string, MetricDefinition>;

@@ -1,7 +1,7 @@
 /** The boot decision as an HTTP service: UEFI HTTP boot, iPXE and GRUB load the same names as over TFTP. */
 import { realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { HttpHandler, HttpRequest, HttpResponse } from '../core/index.ts';
+import type { Clock, Endpoint, HttpHandler, HttpRequest, HttpResponse } from '../core/index.ts';
 import type { BootContent, BootContentSource } from './boot-content.ts';
 import { TFTP_ERROR } from './tftp/codec.ts';
 import { CHUNK_BYTES } from './tftp/files.ts';
@@ -18,16 +18,39 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
   img: 'application/vnd.efi-img',
 };
 
-export function httpBootHandler(content: BootContentSource): HttpHandler {
+/** What became of one file that a client began to load. Configurations are so short that being given out is all that is known of them. */
+export interface DownloadReport {
+  readonly remote: Endpoint;
+  /** As the client sent it. */
+  readonly file: string;
+  /** Bytes of the file that were handed to the connection. */
+  readonly bytes: number;
+  readonly durationMs: number;
+  /** From the request to the first bytes that were handed to the connection; undefined when there were none. */
+  readonly firstByteMs?: number;
+  /** `aborted`: the client left. `failed`: the file could not be read to its end. */
+  readonly outcome: 'complete' | 'aborted' | 'failed';
+  /** The source's failure. */
+  readonly detail?: string;
+}
+
+export interface HttpBootOptions {
+  readonly clock: Pick<Clock, 'monotonic'>;
+  /** Called at the end of every download. Must not throw. */
+  readonly onDownload: (report: DownloadReport) => void;
+}
+
+export function httpBootHandler(content: BootContentSource, options?: HttpBootOptions): HttpHandler {
   const downloads: Downloads = { open: 0 };
   return async (request) => {
+    const download = new Download(request, options);
     if (request.method !== 'GET' && request.method !== 'HEAD') return plain(405, 'Boot files are only read.', { allow: 'GET, HEAD' });
     const answer = await content({ protocol: 'http', path: request.path, remote: request.remote, local: request.local });
     switch (answer.kind) {
       case 'text':
         return textResponse(request, answer);
       case 'file':
-        return fileResponse(request, answer, downloads);
+        return fileResponse(request, answer, downloads, download);
       case 'missing':
         return answer.refusal.code === TFTP_ERROR.notFound
           ? plain(404, 'There is no such file.')
@@ -71,6 +94,7 @@ async function fileResponse(
   request: HttpRequest,
   { path, file, validator }: BootContent & { kind: 'file' },
   downloads: Downloads,
+  download: Download,
 ): Promise<HttpResponse> {
   const etag = validator === undefined ? undefined : `"${validator}"`;
   const extension = /\.([a-z0-9]+)$/i.exec(path)?.[1]?.toLowerCase() ?? '';
@@ -95,7 +119,44 @@ async function fileResponse(
   if (to !== undefined) headers['content-length'] = String(to - from);
   if (range) headers['content-range'] = `bytes ${range.from}-${range.to - 1}/${size}`;
   if (request.method === 'HEAD') return head(status);
-  return { status, headers, body: pieces(file, { from, to }, request.signal, downloads) };
+  return { status, headers, body: pieces(file, { from, to }, request.signal, downloads, download) };
+}
+
+/** From the request on: how much of the file went out, and when. */
+class Download {
+  readonly #request: HttpRequest;
+  readonly #options: HttpBootOptions | undefined;
+  readonly #startedAt: number;
+  #bytes = 0;
+  #firstByteMs: number | undefined;
+
+  constructor(request: HttpRequest, options: HttpBootOptions | undefined) {
+    this.#request = request;
+    this.#options = options;
+    this.#startedAt = options?.clock.monotonic() ?? 0;
+  }
+
+  sends(bytes: number): void {
+    this.#bytes += bytes;
+    this.#firstByteMs ??= this.#elapsedMs();
+  }
+
+  end(outcome: DownloadReport['outcome'], error: unknown): void {
+    const { remote, path } = this.#request;
+    this.#options?.onDownload({
+      remote,
+      file: path,
+      bytes: this.#bytes,
+      durationMs: this.#elapsedMs(),
+      ...(this.#firstByteMs !== undefined && { firstByteMs: this.#firstByteMs }),
+      outcome,
+      ...(error !== undefined && { detail: error instanceof Error ? error.message : String(error) }),
+    });
+  }
+
+  #elapsedMs(): number {
+    return (this.#options?.clock.monotonic() ?? 0) - this.#startedAt;
+  }
 }
 
 /** Closes the file once: at the end, when the reader stops, or when the client is gone before it began. */
@@ -104,19 +165,21 @@ function pieces(
   { from, to }: { from: number; to: number | undefined },
   signal: AbortSignal,
   downloads: Downloads,
+  download: Download,
 ): AsyncIterable<Uint8Array> {
   let open = true;
   downloads.open++;
-  const close = async (): Promise<void> => {
+  const close = async (outcome: DownloadReport['outcome'], error?: unknown): Promise<void> => {
     if (!open) return;
     open = false;
     downloads.open--;
     signal.removeEventListener('abort', onAbort);
+    download.end(outcome, error);
     await file.close();
   };
-  const onAbort = (): void => void close();
+  const onAbort = (): void => void close('aborted');
   signal.addEventListener('abort', onAbort, { once: true });
-  if (signal.aborted) void close();
+  if (signal.aborted) onAbort();
 
   return (async function* () {
     try {
@@ -125,14 +188,19 @@ function pieces(
         const crowded = downloads.open > DOWNLOADS_BY_CHUNKS;
         const piece = await file.read(at, Math.min(crowded ? CROWD_PIECE_BYTES : CHUNK_BYTES, (to ?? Number.POSITIVE_INFINITY) - at));
         if (piece.length === 0) {
-          if (to === undefined) return;
+          if (to === undefined) break;
           throw new Error(`the file was cut while it was read: ${to - at} bytes are missing`);
         }
         at += piece.length;
+        download.sends(piece.length);
         yield crowded ? Buffer.from(piece) : piece;
       }
+      await close('complete');
+    } catch (error) {
+      await close('failed', error);
+      throw error;
     } finally {
-      await close();
+      await close('aborted');
     }
   })();
 }

@@ -7,6 +7,7 @@ import type { BootExchange } from './boot-content.ts';
 import { type DhcpProblem, PROBLEM_CURES } from './dhcp/problems.ts';
 import type { DhcpExchange } from './dhcp/reply.ts';
 import type { DiscoveredMachine } from './dhcp/strangers.ts';
+import type { DownloadReport } from './http-boot.ts';
 import type { BootLease } from './machine.ts';
 import type { TransferReport } from './tftp/server.ts';
 
@@ -67,11 +68,17 @@ export class BootJournal {
   }
 
   /** For the TFTP server's onTransfer. */
-  transfer({ remote, file, bytes, durationMs, firstByteMs, retransmits, outcome, detail }: TransferReport): void {
+  transfer(report: TransferReport): void {
+    const { remote, file, retransmits, outcome, detail } = report;
     if (outcome === 'refused') return; // the request has been noted with its reason
-    const first = firstByteMs === undefined ? '' : `, first byte after ${Math.round(firstByteMs)} ms`;
-    const end = `${outcome} after ${Math.round(durationMs)} ms, ${bytes} bytes${first}, ${retransmits} sent again`;
+    const end = `${course(report)}, ${retransmits} sent again`;
     this.noteAt(remote.address, 'transfer', `TFTP ${shown(file)}: ${end}${detail === undefined ? '' : ` (${shown(detail)})`}`);
+  }
+
+  /** For httpBootHandler's onDownload. */
+  download(report: DownloadReport): void {
+    const { remote, file, detail } = report;
+    this.noteAt(remote.address, 'transfer', `HTTP ${shown(file)}: ${course(report)}${detail === undefined ? '' : ` (${shown(detail)})`}`);
   }
 
   /** For DhcpServer's onProblem. */
@@ -140,6 +147,12 @@ function keep<T>(map: Map<string, T>, key: string, value: T, most: number): void
   map.set(key, value);
   const oldest = map.size > most ? map.keys().next().value : undefined;
   if (oldest !== undefined) map.delete(oldest);
+}
+
+function course(report: Pick<TransferReport, 'outcome' | 'durationMs' | 'bytes' | 'firstByteMs'>): string {
+  const { outcome, durationMs, bytes, firstByteMs } = report;
+  const first = firstByteMs === undefined ? '' : `, first byte after ${Math.round(firstByteMs)} ms`;
+  return `${outcome} after ${Math.round(durationMs)} ms, ${bytes} bytes${first}`;
 }
 
 /** What a client sent, fit to be printed. */

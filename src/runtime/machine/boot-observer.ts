@@ -1,5 +1,5 @@
 /** What the boot plane saw of a machine, written on its record: the timeline that people read and deadlines are explained by. */
-import type { BootExchange, BootLease, BootMachines, DhcpExchange, TransferReport } from '../boot/index.ts';
+import type { BootExchange, BootLease, BootMachines, DhcpExchange, DownloadReport, TransferReport } from '../boot/index.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
 import type { Store } from '../store/index.ts';
@@ -51,16 +51,25 @@ export class BootObserver {
 
   /** For the TFTP server's onTransfer. */
   transfer(report: TransferReport): void {
-    const mac = this.options.leaseOf(report.remote.address)?.mac;
-    if (mac === undefined || report.outcome === 'refused') return;
-    const served = report.outcome === 'complete' || report.outcome === 'unconfirmed';
-    const detail = served ? `${report.file}, ${report.bytes} bytes` : `${report.file}: ${report.outcome} after ${report.bytes} bytes`;
-    this.note(mac, async () => ({ type: served ? 'TFTP served' : 'TFTP not served', detail }));
+    if (report.outcome !== 'refused') this.end('TFTP', report);
+  }
+
+  /** For httpBootHandler's onDownload. */
+  download(report: DownloadReport): void {
+    this.end('HTTP', report);
   }
 
   /** Resolves when everything seen so far is on record. */
   settled(): Promise<void> {
     return this.queue;
+  }
+
+  private end(protocol: 'TFTP' | 'HTTP', { remote, file, bytes, outcome }: TransferReport | DownloadReport): void {
+    const mac = this.options.leaseOf(remote.address)?.mac;
+    if (mac === undefined) return;
+    const served = outcome === 'complete' || outcome === 'unconfirmed';
+    const detail = served ? `${file}, ${bytes} bytes` : `${file}: ${outcome} after ${bytes} bytes`;
+    this.note(mac, async () => ({ type: `${protocol} ${served ? 'served' : 'not served'}`, detail }));
   }
 
   private note(mac: string, see: () => Promise<Observation>): void {

@@ -10,6 +10,7 @@ import {
   createTftpServer,
   type DhcpExchange,
   DhcpServer,
+  type DownloadReport,
   directorySource,
   directoryValidator,
   httpBootHandler,
@@ -100,7 +101,14 @@ export function startBoot(surroundings: Surroundings): Promise<BootRole> {
     }
     if (config.http_boot.enabled) {
       const { address, port } = config.http_boot;
-      const handler = httpBootHandler(content);
+      const onDownload = (report: DownloadReport): void => {
+        observer.download(report);
+        journal.download(report);
+        metrics.add('bms_http_downloads_total', { outcome: report.outcome });
+        metrics.add('bms_http_sent_bytes_total', {}, report.bytes);
+        if (report.firstByteMs !== undefined) metrics.observe('bms_http_first_byte_seconds', {}, report.firstByteMs / 1000);
+      };
+      const handler = httpBootHandler(content, { clock, onDownload });
       const server = await listening('HTTP boot', `${address}:${port}`, 'http_boot', () => network.serveHttp({ address, port }, handler));
       closing(() => server.close());
     }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type BootContentOptions, type BootExchange, bootContent } from '../../../src/runtime/boot/boot-content.ts';
-import { directoryValidator, httpBootHandler } from '../../../src/runtime/boot/http-boot.ts';
+import { type DownloadReport, directoryValidator, httpBootHandler } from '../../../src/runtime/boot/http-boot.ts';
 import type { BootIntent, BootMachine } from '../../../src/runtime/boot/machine.ts';
 import { CHUNK_BYTES, directorySource } from '../../../src/runtime/boot/tftp/files.ts';
 import { type FileSource, isRefusal, memorySource } from '../../../src/runtime/boot/tftp/source.ts';
@@ -202,6 +202,47 @@ describe('files', () => {
   it('a file that is cut while it is read breaks the download, it does not end it', async () => {
     const files: FileSource = async () => ({ size: 10, read: (offset) => new Uint8Array(offset === 0 ? 4 : 0), close: () => undefined });
     await expect(bytesOf(await httpBootHandler(content(DEPLOY, { files }))(request('/x')))).rejects.toThrow(/6 bytes are missing/);
+  });
+});
+
+describe('how a download went', () => {
+  /** A file of 1,000 bytes on a disk that gives 100 of them in 40 ms, and `pieces` times at most. */
+  function watched(pieces: number) {
+    let nowMs = 0;
+    const reports: DownloadReport[] = [];
+    const read = (offset: number): Uint8Array => {
+      if (offset >= pieces * 100) throw new Error('EIO');
+      nowMs += 40;
+      return new Uint8Array(100);
+    };
+    const files: FileSource = async () => ({ size: 1000, read, close: () => undefined });
+    const options = { clock: { monotonic: () => nowMs }, onDownload: (report: DownloadReport) => void reports.push(report) };
+    return { reports, handle: httpBootHandler(content(DEPLOY, { files }), options) };
+  }
+
+  it('002-5: is told once, with its first byte and its end', async () => {
+    const { reports, handle } = watched(10);
+    await bytesOf(await handle(request('/x', { headers: { range: 'bytes=500-' } })));
+    const remote = { address: ADDRESS, port: 40_000 };
+    expect(reports).toEqual([{ remote, file: '/x', bytes: 500, durationMs: 200, firstByteMs: 40, outcome: 'complete' }]);
+    await handle(request('/x', { method: 'HEAD' }));
+    await handle(request('/x', { headers: { range: 'bytes=1000-' } }));
+    expect(reports.length).toBe(1); // nothing was loaded
+  });
+
+  it('002-5: a client that leaves and a disk that fails are told apart', async () => {
+    const { reports, handle } = watched(4);
+    for await (const _ of (await handle(request('/x'))).body as AsyncIterable<Uint8Array>) break;
+    await expect(bytesOf(await handle(request('/x')))).rejects.toThrow('EIO');
+    const gone = new AbortController();
+    await handle(request('/x', { signal: gone.signal }));
+    gone.abort();
+    expect(reports.map(({ outcome, bytes, detail }) => [outcome, bytes, detail])).toEqual([
+      ['aborted', 100, undefined],
+      ['failed', 400, 'EIO'],
+      ['aborted', 0, undefined],
+    ]);
+    expect(reports[2]?.firstByteMs).toBeUndefined();
   });
 });
 

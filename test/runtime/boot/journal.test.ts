@@ -24,12 +24,16 @@ describe('what the boot plane saw of a machine, in one place', () => {
     const remote = { address: ADDRESS, port: 2070 };
     seen.transfer({ remote, file: 'bootx64.efi', bytes: 5, durationMs: 12.4, firstByteMs: 1.2, retransmits: 0, outcome: 'complete' });
     seen.boot({ protocol: 'http', path: 'x\u001b[2J', address: ADDRESS, answer: 'no-such-file', reasons: ['there is none'] });
+    seen.download({ remote, file: '/kernel', bytes: 7, durationMs: 20.2, firstByteMs: 2, outcome: 'complete' });
+    seen.download({ remote, file: '/kernel', bytes: 0, durationMs: 20.2, outcome: 'failed', detail: 'EIO' });
     expect(seen.of(MAC).map(({ text, count }) => [text, count])).toEqual([
       ['DHCP discover of architecture 7: offer 192.168.50.100, reserved', 3],
       ['DHCP request: ack 192.168.50.100, it took our offer', 1],
       ['TFTP bootx64.efi: file', 1],
       ['TFTP bootx64.efi: complete after 12 ms, 5 bytes, first byte after 1 ms, 0 sent again', 1],
       ['HTTP x?[2J: no-such-file, there is none', 1],
+      ['HTTP /kernel: complete after 20 ms, 7 bytes, first byte after 2 ms', 1],
+      ['HTTP /kernel: failed after 20 ms, 0 bytes (EIO)', 1],
     ]);
     expect(seen.of('52:54:00:00:00:00')).toEqual([]);
   });

@@ -38,8 +38,24 @@ async function site() {
     await observer.settled();
     return (await core.store.get(nodeKind, node.id))?.value.lease;
   };
-  return { observer, lease };
+  const timeline = async () => {
+    await observer.settled();
+    return (await core.store.get(nodeKind, node.id))?.value.timeline.map(({ type, detail }) => [type, detail]);
+  };
+  return { observer, lease, timeline };
 }
+
+it('002-5: the end of a download is on the record, as that of a TFTP transfer is', async () => {
+  const { observer, timeline } = await site();
+  const before = (await timeline())?.length;
+  const remote = { address: ADDRESS, port: 40_000 };
+  observer.download({ remote, file: '/kernel', bytes: 7, durationMs: 20, firstByteMs: 2, outcome: 'complete' });
+  observer.download({ remote, file: '/ramdisk', bytes: 3, durationMs: 20, firstByteMs: 2, outcome: 'aborted' });
+  expect((await timeline())?.slice(before)).toEqual([
+    ['HTTP served', '/kernel, 7 bytes'],
+    ['HTTP not served', '/ramdisk: aborted after 3 bytes'],
+  ]);
+});
 
 describe('002-14: the lease on the record, in proxy mode', () => {
   it('002-14: comes from the request to the other server', async () => {
