@@ -36,7 +36,7 @@ export type SessionOutcome =
 export interface SessionLimits {
   /** Longest time without progress. */
   readonly silenceLimitMs: number;
-  /** The same, while nothing was confirmed yet or when only the last confirmation is missing. */
+  /** The same, while nothing was confirmed yet or when only the last confirmation is missing; for a client that asked for long intervals, longer. */
   readonly edgeSilenceLimitMs: number;
   readonly transferLimitMs: number;
 }
@@ -323,8 +323,11 @@ export class SendSession {
 
   private silenceLimitMs(): number {
     const { limits, negotiation } = this.options;
-    const limit = this.established && !this.allSent() ? limits.silenceLimitMs : limits.edgeSilenceLimitMs;
-    return Math.max(limit, 4 * (negotiation.terms.timeoutMs ?? 0)); // a client that asked for 255 s gets its repetitions
+    const { silenceLimitMs, edgeSilenceLimitMs } = limits;
+    const limit = this.established && !this.allSent() ? silenceLimitMs : edgeSilenceLimitMs;
+    const asked = 4 * (negotiation.terms.timeoutMs ?? 0); // a client that asked for 255 s gets its repetitions …
+    // … once it has answered: a request costs its sender one packet, which may name anybody as its sender
+    return Math.max(limit, this.established ? asked : Math.min(asked, silenceLimitMs));
   }
 
   private allSent(): boolean {

@@ -123,6 +123,20 @@ describe('TFTP server, packet by packet', () => {
     await shut(site);
   });
 
+  it('waits for long intervals only of a client that has answered: a request may be made up, and holds a place', async () => {
+    const site = await lab({ f: content(600) });
+    const [silent, slow] = [await RawClient.open(site), await RawClient.open(site)];
+    await silent.say(rrq('f', { timeout: '255' }), SERVER, 1);
+    await slow.say(rrq('f', { timeout: '255' }), SERVER, 1);
+    await slow.say(packAck(0), slow.peer, 31_000);
+    expect([site.server.sessions, site.reports.map(({ outcome }) => outcome)]).toEqual([1, ['timeout']]);
+    expect(names(await slow.listen(250_000))).toEqual(['data 1']); // again, after 255 s
+    await slow.say(packAck(1), slow.peer, 1);
+    await slow.say(packAck(2), slow.peer, 1);
+    expect(site.reports[1]?.outcome).toBe('complete');
+    await shut(site);
+  });
+
   it('recovers a gap inside a window from the block behind it, and a lost first block from a duplicate ACK (RFC 7440)', async () => {
     const site = await lab({ f: content(100 * 512) });
     const client = await RawClient.open(site);
