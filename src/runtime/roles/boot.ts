@@ -163,7 +163,7 @@ async function dhcpServer(
   const interfaces =
     provisioningInterfaces.length > 0 ? provisioningInterfaces : [{ name: dhcp.interfaces[0] ?? 'provisioning', address: serverAddress }];
   const own = interfaces.map(({ address }) => address);
-  const peers = await joinPeers(bootServerKind, store, memberName, own, logger);
+  const peers = await joinPeers(bootServerKind, { store, clock, memberName, own, logger });
   closing(() => peers.close());
   return new DhcpServer({
     settings: {

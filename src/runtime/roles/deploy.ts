@@ -74,7 +74,7 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
         acceptReport: acceptReport(claims),
         logger,
       });
-      const replicas = await joinPeers(deployHelperKind, store, memberName, [serverAddress], logger);
+      const replicas = await joinPeers(deployHelperKind, { store, clock, memberName, own: [serverAddress], logger });
       closing(() => replicas.close());
       const pull = directService({
         desk: directDesk({ store, clock, secrets }),
