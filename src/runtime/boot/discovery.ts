@@ -5,7 +5,7 @@
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
 import type { DhcpProblem } from './dhcp/problems.ts';
-import type { DiscoveredMachine } from './dhcp/strangers.ts';
+import type { DiscoveredMachine, Noted } from './dhcp/strangers.ts';
 
 export type DiscoveryOutcome =
   | { readonly outcome: 'enrolled' | 'interface added' | 'known'; readonly node: string }
@@ -32,7 +32,7 @@ export class Discovery {
   #tokens: number;
   #refilledMs: number;
   /** One at a time: of a flood, the store sees one request. */
-  #queue: Promise<void> = Promise.resolve();
+  #queue: Promise<unknown> = Promise.resolve();
   readonly #saidMs = new Map<string, number>();
 
   constructor(options: DiscoveryOptions) {
@@ -41,24 +41,25 @@ export class Discovery {
     this.#refilledMs = options.clock.monotonic();
   }
 
-  /** For DhcpServer's onDiscovered. False: it came too fast, and is to be told of when it asks again. */
-  found(found: DiscoveredMachine): boolean {
+  /** For DhcpServer's onDiscovered. False: it came too fast, or the store did not answer, and it is to be told of when it asks again. */
+  found(found: DiscoveredMachine): Noted {
     if (!this.#take()) {
       this.#options.onOutcome?.('too fast', found);
       const detail = `more than ${this.#options.perMinute} unknown machines a minute want to boot; those beyond are not enrolled`;
       this.#say({ kind: 'discovery-limited', subject: 'rate', mac: found.mac, detail });
       return false;
     }
-    this.#queue = this.#queue.then(() => this.#enrol(found));
-    return true;
+    const noted = this.#queue.then(() => this.#enrol(found));
+    this.#queue = noted;
+    return noted;
   }
 
   /** Resolves when what was found so far is on record, or will not be. */
-  settled(): Promise<void> {
-    return this.#queue;
+  async settled(): Promise<void> {
+    await this.#queue;
   }
 
-  async #enrol(found: DiscoveredMachine): Promise<void> {
+  async #enrol(found: DiscoveredMachine): Promise<boolean> {
     const { enrol, logger, onOutcome } = this.#options;
     try {
       const result = await enrol(found);
@@ -71,9 +72,11 @@ export class Discovery {
           { ...found, node: result.node },
           result.outcome === 'enrolled' ? 'an unknown machine was enrolled' : 'an interface was discovered',
         );
+      return true;
     } catch (error) {
       onOutcome?.('failed', found);
       logger.warn({ ...found, error: error instanceof Error ? error.message : String(error) }, 'an unknown machine could not be enrolled');
+      return false;
     }
   }
 

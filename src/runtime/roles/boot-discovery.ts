@@ -1,6 +1,6 @@
 /** What [dhcp] unknown_machines = discover does: strangers that want to boot become records that a person completes. */
 import type { DiscoveredEntry } from 'cdk8s-baremetal-contract/api/index';
-import { type BootJournal, type DiscoveredMachine, Discovery } from '../boot/index.ts';
+import { type BootJournal, type DiscoveredMachine, Discovery, type Noted } from '../boot/index.ts';
 import { isoTime } from '../core/iso-time.ts';
 import { discoveredMachines, enrolDiscovered } from '../machine/index.ts';
 import type { Store } from '../store/index.ts';
@@ -11,7 +11,7 @@ export function discovering(
   { config, store, secrets, clock, random, logger, metrics }: Surroundings,
   journal: BootJournal,
   closing: Closing,
-): (found: DiscoveredMachine) => boolean {
+): (found: DiscoveredMachine) => Noted {
   const { discover_limit: limit, discover_rate: perMinute } = config.dhcp;
   const discovery = new Discovery({
     clock,

@@ -6,7 +6,7 @@ import { Strangers } from '../../../src/runtime/boot/dhcp/strangers.ts';
 import { Discovery, type DiscoveryOutcome } from '../../../src/runtime/boot/discovery.ts';
 import { BootJournal } from '../../../src/runtime/boot/journal.ts';
 import { silentLogger } from '../../../src/runtime/core/index.ts';
-import { message } from './dhcp/world.ts';
+import { MAC, message } from './dhcp/world.ts';
 
 const heardOn = { name: 'eth0', address: '192.168.50.20' };
 
@@ -61,6 +61,25 @@ describe('unknown machines, as they are found', () => {
     await clock.runFor(32_000); // a boot ROM repeats itself after 4, 8, 16 and 32 s
     expect(await asks(3)).toEqual(['enrolled']);
     expect([await asks(1), await asks(3)]).toEqual([[], []]);
+  });
+
+  it('002-5: whose record could not be made since the store was away is enrolled when it asks again', async () => {
+    let away = true;
+    const { clock, discovery, outcomes } = world(10, async (node) => {
+      if (away) throw new Error('the store is away');
+      return { outcome: 'enrolled', node };
+    });
+    const strangers = new Strangers(clock, (found) => discovery.found(found));
+    const asks = async (): Promise<void> => {
+      strangers.saw(message('discover', { mac: MAC, vendor: 'PXEClient' }), MAC, heardOn);
+      await discovery.settled();
+      await clock.runFor(4000);
+    };
+    await asks();
+    away = false;
+    await asks();
+    await asks();
+    expect(outcomes).toEqual(['failed', 'enrolled']);
   });
 
   it('one enrolment is under way at a time, in the order in which they were heard', async () => {

@@ -19,7 +19,7 @@ import {
   type DhcpSettings,
   subnetOf,
 } from './settings.ts';
-import { type DiscoveredMachine, Strangers } from './strangers.ts';
+import { type DiscoveredMachine, type Noted, Strangers } from './strangers.ts';
 
 export interface DhcpServerOptions {
   readonly settings: DhcpSettings;
@@ -36,8 +36,8 @@ export interface DhcpServerOptions {
   readonly onRival?: (rival: RivalServer) => void;
   /** Rivals too. Called for each sighting. Must not throw. */
   readonly onProblem?: (problem: DhcpProblem) => void;
-  /** An unknown machine wants to boot over the network; not called again for a minute once it returned true. Must not throw. @default nobody wants to know */
-  readonly onDiscovered?: (found: DiscoveredMachine) => boolean;
+  /** An unknown machine wants to boot over the network; not called again for a minute once note was taken. Must not throw. @default nobody wants to know */
+  readonly onDiscovered?: (found: DiscoveredMachine) => Noted;
   /** Addresses of the other replicas of this service on the same network. @default none */
   readonly peers?: () => ReadonlySet<string>;
 }

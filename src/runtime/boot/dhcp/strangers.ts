@@ -17,16 +17,18 @@ export interface DiscoveredMachine {
   readonly relay?: string;
 }
 
+/** Whether note was taken of it, now or when that is known. Must not reject. */
+export type Noted = boolean | Promise<boolean>;
+
 const AGAIN_MS = 60_000;
 
 export class Strangers {
   readonly #clock: Pick<Clock, 'monotonic'>;
-  readonly #onDiscovered: (found: DiscoveredMachine) => boolean;
+  readonly #onDiscovered: (found: DiscoveredMachine) => Noted;
   /** Until when a MAC is not told of again. */
   readonly #told = new Map<string, number>();
 
-  /** `onDiscovered` returns whether it has taken note. */
-  constructor(clock: Pick<Clock, 'monotonic'>, onDiscovered: (found: DiscoveredMachine) => boolean) {
+  constructor(clock: Pick<Clock, 'monotonic'>, onDiscovered: (found: DiscoveredMachine) => Noted) {
     this.#clock = clock;
     this.#onDiscovered = onDiscovered;
   }
@@ -45,6 +47,8 @@ export class Strangers {
       ...(arch !== undefined && { arch }),
       ...(message.giaddr !== NO_ADDRESS && { relay: message.giaddr }),
     });
-    if (noted) remember(this.#told, mac, now + AGAIN_MS);
+    if (noted === false) return;
+    remember(this.#told, mac, now + AGAIN_MS);
+    if (noted !== true) void noted.then((taken) => taken || this.#told.delete(mac));
   }
 }
