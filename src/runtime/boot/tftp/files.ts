@@ -54,7 +54,7 @@ async function openShared(real: string, openFiles: Map<string, SharedFile>, cach
     const identity = identify(real, status);
     const meanwhile = openFiles.get(identity); // another client was faster while this one waited for the disk
     if (meanwhile) return meanwhile.acquire();
-    const file = new SharedFile(identity, Number(status.size), handle, cache, () => openFiles.delete(identity));
+    const file = new SharedFile(identity, status, handle, cache, () => openFiles.delete(identity));
     openFiles.set(identity, file);
     kept = true;
     return file.acquire();
@@ -90,14 +90,17 @@ function refusalFor(error: unknown): { code: number; message: string } {
 class SharedFile {
   private readers = 0;
   private readonly loading = new Map<number, Promise<Uint8Array>>();
+  private readonly size: number;
 
   constructor(
     private readonly identity: string,
-    private readonly size: number,
+    private readonly opened: { readonly size: bigint; readonly mtimeNs: bigint },
     private readonly handle: FileHandle,
     private readonly cache: ChunkCache,
     private readonly onLastClose: () => void,
-  ) {}
+  ) {
+    this.size = Number(opened.size);
+  }
 
   acquire(): SharedFile {
     this.readers++;
@@ -153,6 +156,9 @@ class SharedFile {
       if (bytesRead === 0) return buffer.subarray(0, filled); // cut since it was opened: not cached, the session notices
       filled += bytesRead;
     }
+    // written over in place: half of the old kernel and half of the new one is neither. One that was renamed over stays as it was
+    const { size, mtimeNs } = await this.handle.stat({ bigint: true });
+    if (size !== this.opened.size || mtimeNs !== this.opened.mtimeNs) throw new Error('the file was written to while it was read');
     this.cache.set(this.identity, index, buffer);
     return buffer;
   }

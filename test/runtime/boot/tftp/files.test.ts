@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rename, rm, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -203,6 +203,20 @@ describe('directory source', () => {
     old.close();
     await writeFile(join(root, 'changing'), 'third');
     expect((await fetchFrom(source, 'changing')).toString()).toBe('third');
+  });
+
+  it('gives no mixture of two contents when a file is written over while it is read, as cp does', async () => {
+    await writeFile(join(root, 'overwritten'), Buffer.alloc(2_000_000, 'old'));
+    await utimes(join(root, 'overwritten'), 1, 1);
+    const source = directorySource(root);
+    const file = await source({ path: 'overwritten', ...ends });
+    if (isRefusal(file)) throw new Error(file.message);
+    const first = await file.read(0, 65_536);
+    await writeFile(join(root, 'overwritten'), Buffer.alloc(2_000_000, 'new'), { flag: 'r+' });
+    expect(Buffer.from(first.subarray(0, 3)).toString()).toBe('old');
+    await expect(file.read(1_600_000, 65_536)).rejects.toThrow('the file was written to while it was read');
+    expect(Buffer.from(await fetchFrom(source, 'overwritten')).equals(Buffer.alloc(2_000_000, 'new'))).toBe(true);
+    file.close();
   });
 
   it('ends early when a file is cut while it is read', async () => {
