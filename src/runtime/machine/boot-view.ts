@@ -104,11 +104,12 @@ export class BootView implements BootMachines {
 
   async #view(node: NodeRecord): Promise<BootMachine> {
     const hostname = node.instance?.name ?? node.name;
+    const arch = bootArch(node.properties.cpuArch);
     return {
       id: node.name,
       uuid: bootDirectory(node),
       interfaces: node.interfaces.map(({ mac, address }) => ({ mac, ...(address !== undefined && { address }), hostname })),
-      ...(ARCHITECTURES[node.properties.cpuArch] && { arch: ARCHITECTURES[node.properties.cpuArch] }),
+      ...(arch && { arch }),
       boot: await this.#intent(node),
       ...(isIncomplete(node) && { incomplete: true }),
     };
@@ -187,6 +188,11 @@ function networkWords({ instance, interfaces }: NodeRecord): string[] {
     interfaces.map(({ mac }) => mac),
   );
   return typeof network === 'string' ? [] : kernelArguments(network);
+}
+
+/** Undefined for what the boot plane has no name for. */
+export function bootArch(cpuArch: string): BootMachine['arch'] {
+  return ARCHITECTURES[cpuArch];
 }
 
 const ARCHITECTURES: Readonly<Record<string, NonNullable<BootMachine['arch']>>> = {

@@ -96,7 +96,7 @@ export function startDeploy(surroundings: Surroundings): Promise<DeployRole> {
       const server = await listening('deploy-helper', `${address}:${port}`, 'deploy_helper', start);
       closing(() => server.close());
     }
-    const bootloader = bootTree({ bootRoot: config.tftp.root });
+    const bootloader = bootTree({ bootRoot: config.tftp.root, loaderFolder: config.tftp.loader_dir });
     const notifier = ramdiskNotifier({ network, clock, port: config.deploy_helper.port });
     return { ports: { images, bootloader, deployer, notifier } };
   });
