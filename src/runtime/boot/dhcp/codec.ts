@@ -62,6 +62,7 @@ const LEAST_BYTES = 300; // BOOTP's fixed size (RFC 951); old boot ROMs and rela
 const BROADCAST_FLAG = 0x8000;
 const PAD = 0;
 const OVERLOAD = 52;
+const RELAY_AGENT = 82;
 const END = 255;
 const LONGEST_PIECE = 255;
 /** Options the server acts on have one shape; a wrong length makes the message malformed. */
@@ -233,7 +234,7 @@ function writeOption(data: Uint8Array, offset: number, code: number, value: Uint
 }
 
 /** One piece per 255 bytes, each with its code and length. */
-function splitOptions(options: ReadonlyMap<number, Uint8Array>): Uint8Array[] {
+function splitOptions(options: Iterable<readonly [number, Uint8Array]>): Uint8Array[] {
   const pieces: Uint8Array[] = [];
   for (const [code, value] of options) {
     let at = 0;
@@ -254,12 +255,13 @@ interface Areas {
 
 /**
  * For options that do not fit behind the header: fills the areas in reading order and never goes back to an earlier one, so that split options join in
- * order.
+ * order. Option 82 stays behind the header, where relays look for it (RFC 3046 section 2.2).
  */
 function layOut(message: DhcpMessage, plainBytes: number, room: number): Areas {
   const none = new Uint8Array();
   const overloadBytes = 3; // 52, 1, value
-  const rest = splitOptions(message.options);
+  const rest = splitOptions([...message.options].filter(([code]) => code !== RELAY_AGENT));
+  const relayAgent = join(splitOptions([...message.options].filter(([code]) => code === RELAY_AGENT)));
   const take = (bytes: number): Uint8Array[] => {
     const taken: Uint8Array[] = [];
     let left = bytes - 1; // END
@@ -270,14 +272,15 @@ function layOut(message: DhcpMessage, plainBytes: number, room: number): Areas {
     }
     return taken;
   };
-  const main = take(room - overloadBytes);
+  const main = take(room - overloadBytes - relayAgent.length);
   const file = take(message.file === '' ? MAGIC_OFFSET - FILE_OFFSET : 0);
   const sname = take(message.sname === '' ? FILE_OFFSET - SNAME_OFFSET : 0);
-  if (rest.length > 0) throw new DhcpCodecError(`${plainBytes} bytes of options do not fit the message`);
+  if (rest.length > 0 || relayAgent.length + overloadBytes >= room)
+    throw new DhcpCodecError(`${plainBytes} bytes of options do not fit the message`);
   const closed = (taken: Uint8Array[]): Uint8Array => (taken.length > 0 ? join([...taken, Uint8Array.of(END)]) : none);
   const overload = (file.length > 0 ? 1 : 0) + (sname.length > 0 ? 2 : 0);
   return {
-    options: join([...main, Uint8Array.of(OVERLOAD, 1, overload), Uint8Array.of(END)]),
+    options: join([...main, Uint8Array.of(OVERLOAD, 1, overload), relayAgent, Uint8Array.of(END)]),
     file: closed(file),
     sname: closed(sname),
   };

@@ -2,7 +2,7 @@
 import type { Endpoint } from '../../core/network.ts';
 import { type BootSettings, decideBoot } from '../decide-boot.ts';
 import type { BootMachine } from '../machine.ts';
-import { type DhcpMessage, NO_ADDRESS } from './codec.ts';
+import { DhcpCodecError, type DhcpMessage, encodeDhcp, NO_ADDRESS } from './codec.ts';
 import { broadcastOf, formatIpv4 } from './ipv4.ts';
 import type { Lease, LeaseBook } from './lease.ts';
 import {
@@ -204,6 +204,17 @@ export function reply(request: DhcpMessage, fields: ReplyFields, context: DhcpCo
     ]),
   };
   return { message, to: fields.to ?? destination(request, fields.type, context), maxBytes: largestPayload(request) };
+}
+
+/** A relay's option that finds no room is left out rather than that the machine gets no answer (RFC 3046 section 2.2). @throws DhcpCodecError */
+export function encodeReply({ message, maxBytes }: DhcpReply): Uint8Array {
+  try {
+    return encodeDhcp(message, { maxBytes });
+  } catch (error) {
+    const options = new Map(message.options);
+    if (!(error instanceof DhcpCodecError) || !options.delete(OPTION.relayAgent)) throw error;
+    return encodeDhcp({ ...message, options }, { maxBytes });
+  }
 }
 
 /**

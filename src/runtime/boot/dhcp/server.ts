@@ -2,7 +2,7 @@
 import { type Clock, type Endpoint, type Logger, type Network, silentLogger, type UdpSocket } from '../../core/index.ts';
 import type { BootLease, BootMachines } from '../machine.ts';
 import { AddressProbe } from './address-probe.ts';
-import { DhcpCodecError, type DhcpMessage, decodeDhcp, encodeDhcp } from './codec.ts';
+import { DhcpCodecError, type DhcpMessage, decodeDhcp } from './codec.ts';
 import { handleDhcp } from './handle.ts';
 import { type Lease, type LeaseStore, MemoryLeaseStore } from './lease.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
@@ -10,7 +10,7 @@ import { addressOption, macOf, messageType, OPTION } from './options.ts';
 import type { DhcpProblem } from './problems.ts';
 import { ObservedBindings } from './proxy.ts';
 import { remember } from './remember.ts';
-import { type DhcpBootSettings, type DhcpContext, type DhcpExchange, type RivalServer, subnetMaskText } from './reply.ts';
+import { type DhcpBootSettings, type DhcpContext, type DhcpExchange, encodeReply, type RivalServer, subnetMaskText } from './reply.ts';
 import {
   ANY_ADDRESS,
   type CompiledDhcpSettings,
@@ -251,7 +251,7 @@ export class DhcpServer {
         doing = 'the lease could not be stored';
         if (outcome.changed.length > 0 && (await this.keeper.wasOvertaken(outcome.changed)) && tries < MOST_TRIES) continue;
         doing = 'the reply could not be written';
-        for (const { message: answer, to, maxBytes } of outcome.replies) socket.send(encodeDhcp(answer, { maxBytes }), to);
+        for (const answer of outcome.replies) socket.send(encodeReply(answer), answer.to);
         this.report(outcome.exchange, received.source);
         return;
       }

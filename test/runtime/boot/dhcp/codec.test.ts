@@ -24,6 +24,7 @@ import {
   textOption,
   userClasses,
 } from '../../../../src/runtime/boot/dhcp/options.ts';
+import { encodeReply } from '../../../../src/runtime/boot/dhcp/reply.ts';
 import * as captures from './captures.ts';
 
 const FUZZ_RUNS = Number(process.env.FUZZ_RUNS ?? 5000);
@@ -138,6 +139,22 @@ describe('long and overloaded options', () => {
     const message = decodeDhcp(data);
     expect(textOption(message, OPTION.hostname)).toBe('abc');
     expect([message.sname, message.file, message.options.has(52)]).toEqual(['', '', false]);
+  });
+
+  it('leaves the relay’s option 82 where the relay looks for it, last, or out where it fits nowhere (RFC 3046 section 2.2)', () => {
+    const relay = new Uint8Array(130).fill(7);
+    const full = [OPTION.hostname, OPTION.domainName, 224].map((code): [number, Uint8Array] => [code, new Uint8Array(70)]);
+    const bytes = encodeDhcp({ ...withOptions([...full, [OPTION.relayAgent, relay]]), op: 'reply' });
+    expect(bytes.length).toBeLessThanOrEqual(548);
+    const behind = Buffer.from(bytes.subarray(240));
+    expect(behind.indexOf(Buffer.concat([Buffer.of(OPTION.relayAgent, relay.length), relay, Buffer.of(255)]))).toBeGreaterThan(0);
+    for (const [code, value] of full) expect(decodeDhcp(bytes).options.get(code)).toEqual(value);
+
+    const named = { ...withOptions([...full, [OPTION.relayAgent, relay]]), op: 'reply' as const, file: 'pxelinux.0' };
+    expect(() => encodeDhcp(named)).toThrow(DhcpCodecError);
+    const without = decodeDhcp(encodeReply({ message: named, maxBytes: 548, to: { address: '10.0.0.1', port: 67 } })).options;
+    for (const [code, value] of full) expect(without.get(code)).toEqual(value);
+    expect(without.has(OPTION.relayAgent)).toBe(false);
   });
 
   it('puts nothing into fields that are in use', () => {
