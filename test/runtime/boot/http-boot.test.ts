@@ -274,6 +274,15 @@ describe('configurations', () => {
     expect(Buffer.from(await given.read(0, 4096)).toString()).toContain(KEY);
   });
 
+  it.each(['/', '/tftpboot/', '/tftpboot/tftpboot/', '/tftpboot/./tftpboot/'])(
+    '002-5: what is generated is not looked for in the folder, whatever comes before its name: %s',
+    async (before) => {
+      await mkdir(join(root, 'pxelinux.cfg'));
+      await writeFile(join(root, 'pxelinux.cfg/default'), 'left here by another system');
+      expect((await httpBootHandler(content())(request(`${before}pxelinux.cfg/default`))).status).toBe(404);
+    },
+  );
+
   it('GRUB’s plain grub.cfg is that of the machine that holds the address', async () => {
     const handle = httpBootHandler(content());
     expect((await bytesOf(await handle(request('/grub/grub.cfg')))).toString()).toContain('BOOTIF=01-52-54-00-12-34-56');

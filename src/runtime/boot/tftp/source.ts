@@ -86,12 +86,10 @@ export function normalisePath(path: string, { stripPrefixes = DEFAULT_STRIP_PREF
     if (part !== '..') parts.push(part);
     else if (parts.pop() === undefined) return undefined;
   }
-  for (const prefix of stripPrefixes) {
-    const head = prefix.split('/').filter((part) => part !== '');
-    if (parts.length > head.length && head.every((part, index) => parts[index] === part)) {
-      parts.splice(0, head.length);
-      break;
-    }
-  }
+  const heads = stripPrefixes.map((prefix) => prefix.split('/').filter((part) => part !== '')).filter(({ length }) => length > 0);
+  const headOf = (): readonly string[] | undefined =>
+    heads.find((head) => parts.length > head.length && head.every((part, index) => parts[index] === part));
+  // all of them: what is normalised twice, by the decision and by the folder, must name the same file both times
+  for (let head = headOf(); head; head = headOf()) parts.splice(0, head.length);
   return parts.length === 0 ? undefined : parts.join('/');
 }

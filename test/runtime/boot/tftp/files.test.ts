@@ -52,6 +52,7 @@ describe('file names as firmware sends them', () => {
     ['a//b/./c', 'a/b/c'],
     ['/tftpbootx/f', 'tftpbootx/f'],
     ['tftpboot', 'tftpboot'],
+    ['/tftpboot/tftpboot/f', 'f'],
     ['...', '...'],
     ['..', undefined],
     ['../f', undefined],
