@@ -39,6 +39,7 @@ export function explain({ mac, node, machine, problem, lease, settings, nowMs, b
   const config = `pxelinux.cfg/01-${dashedMac(mac)}`;
   const from = { address: lease?.address ?? 'unknown', ...(lease && { lease }), nowMs };
   const script = `${dashedMac(mac)}.ipxe`;
+  const over = settings.http ? 'http' : 'tftp'; // as iPXE is told by DHCP
   const requests = [
     { name: 'DHCP from its boot ROM (BIOS)', request: { protocol: 'dhcp', mac, client: 'pxe', arch: 0 } },
     { name: 'DHCP from its boot ROM (UEFI x86-64)', request: { protocol: 'dhcp', mac, client: 'pxe', arch: 7 } },
@@ -46,7 +47,7 @@ export function explain({ mac, node, machine, problem, lease, settings, nowMs, b
     { name: 'DHCP from iPXE', request: { protocol: 'dhcp', mac, client: 'ipxe', arch: 0 } },
     { name: `TFTP ${config}`, request: { protocol: 'tftp', path: config, ...from } },
     { name: `TFTP grub/grub.cfg-01-${dashedMac(mac)}`, request: { protocol: 'tftp', path: `grub/grub.cfg-01-${dashedMac(mac)}`, ...from } },
-    { name: `HTTP ${script}`, request: { protocol: 'http', path: script, ...from } },
+    { name: `${over.toUpperCase()} ${script}`, request: { protocol: over, path: script, ...from } },
   ] as const;
   return {
     mac,

@@ -1,4 +1,6 @@
 /** The API's first form: machines as people see them, and why they boot what they boot. */
+
+import { explain } from 'cdk8s-baremetal-runtime/api/explain';
 import { type Explanation, nodeTimeline } from 'cdk8s-baremetal-runtime/api/index';
 import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { type NodeRecord, type NodeState, nodeKind, nodeStates, observe } from 'cdk8s-baremetal-runtime/machine/index';
@@ -186,6 +188,18 @@ describe('explain', () => {
     const config = told.answers.find(({ request }) => request.startsWith('TFTP pxelinux.cfg/'));
     expect(bios?.answer.startsWith('load pxelinux.0')).toBe(wanted !== NOTHING);
     expect(config?.answer).toMatch(wanted);
+  });
+
+  it.each([true, false])('002-5: asks for the iPXE script by the way that iPXE is told of; HTTP is served: %s', (http) => {
+    const intent = { kind: 'local-disk' } as const;
+    const booting = { id: 'bm-1', uuid: machine.uuid, interfaces: [{ mac: machine.mac }], boot: intent };
+    const { answers } = explain({ mac: machine.mac, node: undefined, machine: booting, lease: undefined, settings: { http }, nowMs: 0 });
+    const protocol = http ? 'HTTP' : 'TFTP';
+    expect(answers.find(({ request }) => request === 'DHCP from iPXE')?.answer).toMatch(new RegExp(`\\.ipxe over ${protocol}$`));
+    expect(answers.find(({ request }) => request.endsWith('.ipxe'))).toMatchObject({
+      request: expect.stringMatching(`^${protocol} `),
+      answer: 'an ipxe configuration',
+    });
   });
 
   it('of a machine that nobody knows', async () => {
