@@ -205,13 +205,13 @@ function pieces(
   })();
 }
 
-/** One range only (RFC 9110 section 14.2 lets a server ignore the rest); `to` is exclusive. Undefined: the whole file. */
+/** One range only, and of GET only (RFC 9110 section 14.2 lets a server ignore the rest); `to` is exclusive. Undefined: the whole file. */
 function requestedRange(
-  { headers }: HttpRequest,
+  { method, headers }: HttpRequest,
   size: number,
   etag: string | undefined,
 ): { from: number; to: number } | 'unsatisfiable' | undefined {
-  const match = /^bytes=(\d*)-(\d*)$/.exec(headers.range ?? '');
+  const match = /^bytes=(\d*)-(\d*)$/.exec((method === 'GET' && headers.range) || '');
   if (!match || (match[1] === '' && match[2] === '')) return undefined;
   const condition = headers['if-range'];
   if (condition !== undefined && condition !== etag) return undefined; // the content changed: from the start again

@@ -92,6 +92,9 @@ describe('files', () => {
     const response = await httpBootHandler(content())(request('/bootx64.efi', { method: 'HEAD' }));
     expect(response).toMatchObject({ status: 200, headers: { 'content-length': '3', 'content-type': 'application/efi' } });
     expect(response.body).toBeUndefined();
+    // ranges are defined for GET only (RFC 9110 section 14.2)
+    const part = await httpBootHandler(content())(request('/bootx64.efi', { method: 'HEAD', headers: { range: 'bytes=0-0' } }));
+    expect(part).toMatchObject({ status: 200, headers: { 'content-length': '3' } });
   });
 
   const ranges = [
