@@ -1,4 +1,4 @@
-/** Network interfaces of an enrolled machine: each address belongs to one machine, by a reservation of its own. */
+/** Network interfaces of an enrolled machine: each MAC, and each address that DHCP keeps for one, belongs to one machine, by a reservation of its own. */
 import { unicastMac } from 'cdk8s-baremetal-contract/addresses';
 import type { Clock } from '../core/clock.ts';
 import { machineErrors, type NodeRecord, nodeKind, reservationKind } from '../machine/index.ts';
@@ -20,28 +20,38 @@ export async function addInterface(
   given: { readonly mac: string; readonly address?: string | undefined },
 ): Promise<Stored<NodeRecord>> {
   const mac = macOf(given.mac);
-  const isNew = await reserve({ store, clock }, 'mac', mac, nodeId);
+  const { address } = given;
+  const taken: string[] = [];
+  const take = async (what: string, value: string): Promise<void> => {
+    if (await reserve({ store, clock }, what, value, nodeId)) taken.push(`${what}.${value}`);
+  };
   try {
+    await take('mac', mac);
+    if (address !== undefined) await take('address', address);
     return await change(store, nodeId, (node) => {
-      if (node.interfaces.some((known) => known.mac === mac)) throw machineErrors.MACHINE_TAKEN({ what: 'mac', value: mac, by: node.name });
-      const { address } = given;
+      const refuse = (what: string, value: string) => machineErrors.MACHINE_TAKEN({ what, value, by: node.name });
+      if (node.interfaces.some((known) => known.mac === mac)) throw refuse('mac', mac);
+      if (address !== undefined && node.interfaces.some((known) => known.address === address)) throw refuse('address', address);
       return { ...node, interfaces: [...node.interfaces, { mac, ...(address !== undefined && { address }) }] };
     });
   } catch (error) {
-    if (isNew) await release(store, `mac.${mac}`, nodeId);
+    for (const id of taken) await release(store, id, nodeId);
     throw error;
   }
 }
 
 export async function removeInterface({ store }: Context, nodeId: string, given: string): Promise<Stored<NodeRecord>> {
   const mac = macOf(given);
+  let address: string | undefined;
   const record = await change(store, nodeId, (node) => {
     const rest = node.interfaces.filter((known) => known.mac !== mac);
+    address = node.interfaces.find((known) => known.mac === mac)?.address;
     if (rest.length === node.interfaces.length) throw new Refusal(apiErrors.API_NO_NODE({ node: `with the interface ${mac}` }));
     if (rest.length === 0) throw machineErrors.MACHINE_INVALID({ reason: `${mac} is its only interface` });
     return { ...node, interfaces: rest };
   });
   await release(store, `mac.${mac}`, nodeId);
+  if (address !== undefined) await release(store, `address.${address}`, nodeId);
   return record;
 }
 

@@ -12,7 +12,7 @@ import { machineErrors } from './errors.ts';
 import { type NodeRecord, nodeKind } from './node-record.ts';
 import { reasonOf } from './reason-of.ts';
 
-/** Ids: `mac.…`, `name.…`, `bmc.…`, `number.…`. */
+/** Ids: `mac.…`, `name.…`, `bmc.…`, `number.…`, `address.…`. */
 const reservation = z.object({ nodeId: z.string().min(1), at: time });
 export type Reservation = z.infer<typeof reservation>;
 export const reservationKind: Kind<Reservation> = { name: 'reservation', parse: (value) => reservation.parse(value) };
@@ -49,7 +49,8 @@ function bmcIdentity({ driver, address, port }: NodeRecord['bmc']): string {
 
 /** Ids of the reservations that a machine holds. */
 export function reservedBy(node: NodeRecord): string[] {
-  return [...identities(node), { what: 'number', value: String(node.number) }].map(({ what, value }) => `${what}.${value}`);
+  const addresses = node.interfaces.flatMap(({ address }) => (address === undefined ? [] : [{ what: 'address', value: address }]));
+  return [...identities(node), ...addresses, { what: 'number', value: String(node.number) }].map(({ what, value }) => `${what}.${value}`);
 }
 
 /** MACHINE_TAKEN when it is another machine's. False: it was its own before. */

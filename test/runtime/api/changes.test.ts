@@ -133,6 +133,24 @@ describe('ETag and If-Match', () => {
     expect((await harness.ask(method, target, { body: again, headers: { 'if-match': now } })).status).toBeLessThan(300);
   });
 
+  it('002-5: an address that DHCP keeps for one interface is kept for no other; it is free again with the interface, and with the machine', async () => {
+    const harness = new Harness();
+    await Promise.all([1, 2].map((index) => harness.machine(index)));
+    const add = async (name: string, mac: string, address: string): Promise<string> => {
+      const { status, text } = await harness.ask('POST', `/v1/nodes/${name}/interfaces`, { body: { mac, address } });
+      return status === 201 ? 'added' : `${status} ${text}`;
+    };
+    const [one, two, three] = ['52:54:00:99:99:01', '52:54:00:99:99:02', '52:54:00:99:99:03'];
+    const both = await Promise.all([add('bm-1', one, '192.0.2.30'), add('bm-2', two, '192.0.2.30')]);
+    expect(both).toEqual(['added', expect.stringMatching(/^409 .*the address 192\.0\.2\.30 belongs to the machine bm-1 already/)]);
+    expect(await add('bm-1', three, '192.0.2.30')).toMatch(/^409 .*the address 192\.0\.2\.30/);
+    expect(await add('bm-2', two, '192.0.2.31')).toBe('added'); // what was refused has taken nothing
+    await harness.ask('DELETE', `/v1/nodes/bm-1/interfaces/${one}`);
+    expect(await add('bm-1', three, '192.0.2.30')).toBe('added');
+    expect((await harness.ask('DELETE', '/v1/nodes/bm-2')).status).toBeLessThan(300);
+    expect(await add('bm-1', one, '192.0.2.31')).toBe('added');
+  });
+
   it('* stands for whatever is there', async () => {
     const harness = new Harness();
     await harness.machine(1);
