@@ -27,8 +27,9 @@ export class BootObserver {
 
   /** For DhcpServer's onExchange. */
   dhcp(exchange: DhcpExchange): void {
-    const { mac, address, answer, uses } = exchange;
-    if (mac === undefined || address === undefined || (answer !== 'ack' && !uses)) return;
+    const { mac, type, address, answer, uses } = exchange;
+    const leased = answer === 'ack' && type !== 'inform'; // who informs names an address of its own
+    if (mac === undefined || address === undefined || !(leased || uses)) return;
     this.note(mac, async () => ({ type: 'DHCP lease', detail: address, lease: { mac, address } }));
   }
 

@@ -13,7 +13,7 @@ import { encodeDhcp } from '../../../src/runtime/boot/dhcp/codec.ts';
 import type { DhcpProblem } from '../../../src/runtime/boot/dhcp/problems.ts';
 import { DhcpServer } from '../../../src/runtime/boot/dhcp/server.ts';
 import { nodeNetwork } from '../../../src/runtime/core/node-network.ts';
-import { MAC, machine, message, OTHER_MAC, SITE } from './dhcp/world.ts';
+import { MAC, machine, message, OTHER_MAC, SERVER, SITE, World } from './dhcp/world.ts';
 import { FakeClock, FakeNetwork } from './tftp/fake-network.ts';
 
 const ADDRESS = '192.168.50.77';
@@ -64,6 +64,18 @@ describe('002-14: the lease on the record, in proxy mode', () => {
     expect(await lease()).toBeUndefined();
     observer.dhcp({ mac: MAC, type: 'request', answer: 'none', address: ADDRESS, uses: true, reason: '' });
     expect(await lease()).toMatchObject({ mac: MAC, address: ADDRESS });
+  });
+
+  it('N13: not from the server’s own answer to a client that has an address and asks for options: that is no lease, and anybody may say it', async () => {
+    const { observer, lease } = await site();
+    const world = new World().add(machine());
+    const given = world.ask('discover').replies[0]?.message.yiaddr ?? '';
+    observer.dhcp(world.ask('request', { requested: given, serverId: SERVER }).exchange);
+    expect(await lease()).toMatchObject({ address: given });
+    const informed = world.ask('inform', { ciaddr: '192.168.50.66' }).exchange;
+    expect(informed).toMatchObject({ answer: 'ack', address: '192.168.50.66' });
+    observer.dhcp(informed);
+    expect(await lease()).toMatchObject({ address: given });
   });
 
   it('002-14: or from the address that was given the configuration', async () => {
