@@ -169,7 +169,9 @@ class Server implements TftpServer {
 
   private async shut(drainMs: number): Promise<void> {
     await this.starting?.catch(() => undefined); // a failed start has nothing to close
-    await this.listener?.close();
+    const { listener } = this;
+    const { singlePort } = this.options;
+    if (!singlePort) await listener?.close();
     if (this.transfers.size > 0 && drainMs > 0) {
       await new Promise<void>((resolve) => {
         const timer = this.options.clock.after(drainMs, resolve);
@@ -179,11 +181,13 @@ class Server implements TftpServer {
         });
       });
     }
-    for (const transfer of this.transfers.list()) {
+    const unfinished = this.transfers.list();
+    for (const transfer of unfinished) {
       if (transfer.session) transfer.session.stop('closed');
       else this.finish(transfer, 'closed');
     }
     while (this.pending.size > 0) await Promise.all(this.pending);
+    if (singlePort && listener) await this.release(listener, unfinished.length > 0); // every transfer was over it
   }
 
   private onDatagram(data: Uint8Array, from: Endpoint, socket: UdpSocket): void {

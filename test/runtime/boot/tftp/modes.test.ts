@@ -60,6 +60,22 @@ describe('single-port mode', () => {
     await site.clock.settle(site.server.close(0));
   });
 
+  it('a server that closes lets transfers end, tells the others, and takes no new ones', async () => {
+    const site = await lab({ short: content(700), long: content(90_000) }, { singlePort: true });
+    const [quick, slow, late] = [await RawClient.open(site), await RawClient.open(site), await RawClient.open(site)];
+    await quick.say(rrq('short'), SERVER);
+    await slow.say(rrq('long'), SERVER);
+    const closed = site.server.close(1000);
+    expect(names(await late.say(rrq('short'), SERVER))).toEqual([]);
+    expect(names(await quick.say(packAck(1), SERVER))).toEqual(['data 2']);
+    await quick.say(packAck(2), SERVER);
+    await site.clock.settle(closed);
+    await slow.listen(50);
+    expect(site.reports.map(({ outcome }) => outcome)).toEqual(['complete', 'closed']);
+    expect(names([...slow.received.map(({ packet }) => packet)]).at(-1)).toBe('error 0');
+    expect(site.network.open).toBe(3);
+  });
+
   it('an ACK of nobody is told so', async () => {
     const site = await lab({ a: content(5000) }, { singlePort: true });
     const client = await RawClient.open(site);
