@@ -161,6 +161,16 @@ describe('the own address on the provisioning network', () => {
     expect(provisioningAddress(vip, interfaces)).toBe(expected);
   });
 
+  it('is on the network that the machines are given addresses of, where the VIP is on another, whichever interface comes first', () => {
+    const both = { ...vip, dhcp: { server_ip: undefined, subnet: '192.168.51.0/24' } } as unknown as Parameters<
+      typeof provisioningAddress
+    >[0];
+    const [storage, machines] = [[info('192.168.50.11/24')], [info('192.168.51.11/24')]];
+    expect(provisioningAddress(both, { eth0: storage, eth1: machines })).toBe('192.168.51.11');
+    expect(provisioningAddress(both, { eth0: machines, eth1: storage })).toBe('192.168.51.11');
+    expect(provisioningAddress(both, { eth0: storage })).toBe('192.168.50.11');
+  });
+
   it('is the one that the configuration names', () => {
     const named = { ...vip, dhcp: { server_ip: '192.168.50.12', subnet: undefined } } as unknown as Parameters<
       typeof provisioningAddress
