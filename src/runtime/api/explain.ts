@@ -9,6 +9,7 @@ export interface ExplainInput {
   readonly machine: BootMachine | undefined;
   /** Why the boot plane does not know what to answer now. */
   readonly problem?: string;
+  /** Of the address that the interface was last known at; beside another DHCP server somebody else may answer there by now. */
   readonly lease: BootLease | undefined;
   readonly settings: BootSettings;
   readonly nowMs: number;
@@ -53,7 +54,7 @@ export function explain({ mac, node, machine, problem, lease, settings, nowMs, b
     mac,
     ...(node && { machine: node.name, state: node.state, reason: node.reason }),
     ...(deadline !== undefined && { deadline: isoTime(deadline) }),
-    ...(lease && { lease: lease.address }),
+    ...(lease?.mac === mac && { lease: lease.address }),
     ...(problem !== undefined && { problem }),
     answers: (problem === undefined ? requests : []).map(({ name, request }) => {
       const decision = decideBoot(machine, request, settings);

@@ -202,6 +202,13 @@ describe('explain', () => {
     });
   });
 
+  it('002-14: does not call an address its lease that another machine answers for', () => {
+    const lease = { mac: '52:54:00:99:99:99', address: '192.0.2.30' };
+    const told = explain({ mac: machine.mac, node: undefined, machine: undefined, lease, settings: {}, nowMs: 0 });
+    expect(told.lease).toBeUndefined();
+    expect(explain({ mac: lease.mac, node: undefined, machine: undefined, lease, settings: {}, nowMs: 0 }).lease).toBe('192.0.2.30');
+  });
+
   it('of a machine that nobody knows', async () => {
     const told = await explained('02-aa-00-00-00-01');
     expect(told.mac).toBe('02:aa:00:00:00:01');
