@@ -262,13 +262,13 @@ export class DhcpServer {
     }
   }
 
-  /** An address that is taken goes into quarantine, and the problem is reported; unless another replica gave it away while it was looked for. */
+  /** An address that somebody uses goes into quarantine, and the problem is reported; unless another replica gave it away while it was looked for. */
   private async isTaken(address: string, mac: string, { interface: { name } }: Received): Promise<boolean> {
     const user = await this.probe.userOf(address, mac);
-    if (user === undefined) return false;
     const nowMs = this.options.clock.now();
     const holder = this.keeper.book.holder(address, nowMs);
     if (holder && holder.mac !== mac) return true;
+    if (user === undefined) return false;
     const declined: Lease = { address, mac, state: 'declined', untilMs: nowMs + this.settings.declineMs };
     this.keeper.book.put(declined);
     if (await this.keeper.wasOvertaken([declined])) return true;

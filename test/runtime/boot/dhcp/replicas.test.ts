@@ -118,6 +118,16 @@ describe('two replicas that answer on one network', () => {
     expect(problems).toEqual([]);
     expect(heard.filter((offer) => offer.address === address)).toEqual([]);
   });
+
+  it('an address that the other one gives away while it is looked for is not offered, when nobody answers at it yet', async () => {
+    const address = (await (await world()).ask('discover'))[0]?.address ?? '';
+    const { clock, ask, heard, store } = await world({}, {}, { neighbours: new Map() });
+    await ask('discover');
+    await clock.runFor(100);
+    await store.save([{ address, mac: OTHER_MAC, state: 'bound', untilMs: clock.now() + 3_600_000 }]);
+    await clock.runFor(1000);
+    expect(heard.map((offer) => offer.address)).toEqual([expect.not.stringContaining(address), expect.not.stringContaining(address)]);
+  });
 });
 
 describe('what is noticed', () => {
