@@ -145,7 +145,8 @@ export class Outbox {
     const news = (record: OutboxRecord): OutboxRecord | undefined => withNews(record, node, this.#since, clock.now());
     const result = await modify(store, outboxKind, id, news);
     if (result.outcome !== 'missing') return;
-    const first = news(emptyOutbox);
+    // Numbers go on from the time: a machine that was removed and is enrolled again under its uuid must not repeat the ids that its receiver knows.
+    const first = news({ ...emptyOutbox, sequence: clock.now() });
     if (first === undefined) return;
     const created = await store.create(outboxKind, id, first);
     if (created.outcome === 'exists') await modify(store, outboxKind, id, news);

@@ -261,6 +261,21 @@ describe('000-17: the notify callback', () => {
     expect(await site.store.list(outboxKind)).toEqual([]);
   });
 
+  it('a machine that is enrolled again under its uuid repeats no id of its life before', async () => {
+    const { clock, store, received } = await newSite();
+    await site.replica();
+    for (let life = 1; life <= 2; life++) {
+      const id = await site.node('a');
+      await site.go(id, 'active', instance('task-1'));
+      await site.drained();
+      const record = await store.get(nodeKind, id);
+      await store.delete(nodeKind, { id }, record?.version ?? '');
+      await clock.runFor(1_000);
+      expect(received).toHaveLength(life);
+    }
+    expect(new Set(received.map(({ id }) => id)).size).toBe(2);
+  });
+
   it('of replicas that live, one sends: nothing comes twice', async () => {
     await newSite();
     for (let replica = 0; replica < 3; replica++) await site.replica();
