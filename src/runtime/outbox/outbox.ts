@@ -208,8 +208,9 @@ export class Outbox {
         return undefined;
       }
       const now = clock.now();
-      if (sender !== undefined && sender.id !== this.#me && sender.until > now) return sender.until - now;
-      if (head.nextAttemptAt > now) return head.nextAttemptAt - now;
+      const heldMs = sender === undefined || sender.id === this.#me ? undefined : msUntil(sender.until, now, LEASE_MS);
+      const waitMs = heldMs ?? msUntil(head.nextAttemptAt, now, BACKOFF_MOST_MS);
+      if (waitMs !== undefined) return waitMs;
       const lease = { id: this.#me, until: now + LEASE_MS };
       const claimed = await store.update(outboxKind, { id, value: { ...record.value, sender: lease } }, record.version);
       if (claimed.outcome === 'stored') await this.#deliver(id, head);
@@ -285,6 +286,12 @@ export class Outbox {
       .finally(() => this.#work.delete(done));
     this.#work.add(done);
   }
+}
+
+/** Undefined: due, as is a time that is further ahead than anybody sets one: a clock was wrong then, or was set back since. */
+function msUntil(at: number, now: number, mostMs: number): number | undefined {
+  const ms = at - now;
+  return ms > 0 && ms <= 2 * mostMs ? ms : undefined;
 }
 
 function byNumber(a: OutboxRecord['pending'][number], b: OutboxRecord['pending'][number]): number {

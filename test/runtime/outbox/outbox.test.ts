@@ -276,6 +276,23 @@ describe('000-17: the notify callback', () => {
     expect(new Set(received.map(({ id }) => id)).size).toBe(2);
   });
 
+  it('a clock that is set back by a day holds up neither a retry nor the successor of a sender', async () => {
+    const { clock } = await newSite();
+    const first = await site.replica();
+    const id = await site.node('bm-1');
+    site.mood = () => 500;
+    await site.go(id, 'available');
+    await clock.runFor(5_000);
+    site.mood = () => 'hangs';
+    await clock.runFor(5_000);
+    await site.kill(first);
+    clock.stepWall(-24 * 3_600_000);
+    site.mood = () => 200;
+    await site.replica();
+    await site.drained(600_000);
+    expect(site.told('bm-1')).toEqual(['available']);
+  });
+
   it('of replicas that live, one sends: nothing comes twice', async () => {
     await newSite();
     for (let replica = 0; replica < 3; replica++) await site.replica();
