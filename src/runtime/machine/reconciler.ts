@@ -192,7 +192,9 @@ export class Reconciler {
       );
       return 'again';
     }
-    if (node.nextAttemptAt !== undefined && now < node.nextAttemptAt) return { atMs: earliest(node.nextAttemptAt, node.stateDeadline) };
+    const pauseMs = node.nextAttemptAt === undefined ? 0 : node.nextAttemptAt - now;
+    // Longer than any pause: whoever set it had a clock that was ahead, or ours was set back since.
+    if (pauseMs > 0 && pauseMs <= this.#settings.retryMaxMs) return { atMs: earliest(node.nextAttemptAt, node.stateDeadline) };
 
     this.#lanes[entry.lane === 'write' ? 'general' : 'write'].leave(record.id);
     const lane = this.#lanes[entry.lane];

@@ -79,6 +79,22 @@ describe('replicas', () => {
     await world.clock.run(owner.reconciler.close());
   });
 
+  it('a pause between two tries ends in time, though the clock of whoever began it was ahead', async () => {
+    const world = new World({ knobs: { failures: { plug: 2 } } });
+    world.skewsMs = { 'mgmt-1': 300_000 };
+    const machine = await world.enrol();
+    const first = world.daemon('mgmt-1');
+    await world.until(machine, 'available');
+    await world.spawn(machine);
+    await world.until(machine, 'building');
+    await world.clock.runFor(100);
+    expect((await world.node(machine)).attempts).toBe(1);
+    await world.clock.run(first.reconciler.close());
+    world.daemon('mgmt-2');
+    await world.until(machine, 'prepared', 60_000);
+    await world.close();
+  });
+
   it('a replica that leaves hands over at once; one that loses the group stops first and is succeeded when its lease has run out', async () => {
     for (const way of ['leave', 'partition'] as const) {
       const world = new World({ knobs: { chunks: 60 } });
