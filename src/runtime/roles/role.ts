@@ -54,16 +54,24 @@ export interface Role {
 /** Notes what has been begun and must be ended; last begun, first ended. */
 export type Closing = (close: () => unknown) => void;
 
-/** Starts a role. What it began before it failed is ended again. */
+/** Starts a role. What it began before it failed is ended again. What cannot be ended keeps nothing else from its end, and is told after that. */
 export async function startRole<T extends object>(begin: (closing: Closing) => Promise<T> | T): Promise<T & Role> {
   const closers: (() => unknown)[] = [];
   const close = async (): Promise<void> => {
-    for (const end of closers.splice(0).reverse()) await end();
+    const failures: unknown[] = [];
+    for (const end of closers.splice(0).reverse()) {
+      try {
+        await end();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   };
   try {
     return { ...(await begin((end) => closers.push(end))), close };
   } catch (error) {
-    await close();
+    await close().catch(() => undefined); // why it could not start is what people look for
     throw error;
   }
 }
