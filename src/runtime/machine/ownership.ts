@@ -5,9 +5,9 @@ import { mayHavePosted, sessionOf, withSession } from './ramdisk-session.ts';
 /** What a machine that was taken over gets at least: nobody listened to it while its owner was away. */
 const TAKEOVER_GRACE_MS = 120_000;
 
-/** The record as its new owner writes it, in a new epoch. `limitMs`: how long its state may last. */
+/** The record as its new owner writes it, in a new epoch. `limitMs`: how long its state may last; undefined: for ever, but for a verb under way. */
 export function claimed(node: NodeRecord, memberId: string, limitMs: number | undefined, now: number): NodeRecord {
-  const graceMs = node.owner === undefined ? undefined : Math.min(limitMs ?? 0, TAKEOVER_GRACE_MS);
+  const graceMs = node.owner === undefined ? undefined : Math.min(limitMs ?? TAKEOVER_GRACE_MS, TAKEOVER_GRACE_MS);
   return { ...withTime(node, graceMs, now), owner: memberId, epoch: node.epoch + 1 };
 }
 

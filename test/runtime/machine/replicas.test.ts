@@ -79,6 +79,25 @@ describe('replicas', () => {
     await world.clock.run(owner.reconciler.close());
   });
 
+  it('a reboot that was cut short goes on, however long nobody was there: the machine does not stay off', async () => {
+    const world = new World({ settings: { softOffMs: 1_000 } });
+    const machine = await world.enrol();
+    const first = world.daemon('mgmt-1');
+    await world.until(machine, 'available');
+    await world.spawn(machine);
+    await world.until(machine, 'active');
+    world.knobs.hangs.add('ensureOn');
+    await ask(world, machine.uuid, 'reboot', { args: { mode: 'hard' } });
+    await world.clock.runUntil(() => machine.power === 'off');
+    first.gate.kill();
+    await world.clock.runFor(2 * 3_600_000);
+    world.knobs.hangs.clear();
+    world.daemon('mgmt-1');
+    await world.clock.runFor(60_000);
+    expect([machine.power, (await world.node(machine)).reason]).toEqual(['on', 'reboot: done']);
+    await world.close();
+  });
+
   it('a pause between two tries ends in time, though the clock of whoever began it was ahead', async () => {
     const world = new World({ knobs: { failures: { plug: 2 } } });
     world.skewsMs = { 'mgmt-1': 300_000 };
