@@ -1,6 +1,7 @@
 /** An instance's word that it is up, where ACTIVE waits for it: on the virtual clock, over the real service, records and life of a machine. */
 import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { phoneHomeService } from 'cdk8s-baremetal-runtime/deploy/phone-home/index';
+import { ask } from 'cdk8s-baremetal-runtime/machine/index';
 import { acceptPhoneHome, newPhoneHomeToken, phoneHomeName } from 'cdk8s-baremetal-runtime/machine/phone-home';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -69,6 +70,20 @@ describe('where ACTIVE waits for the word of the instance', () => {
     await expect(world.secrets.read(phoneHomeName(deployment?.id ?? ''))).rejects.toMatchObject({ code: 'SECRET_UNKNOWN' });
     expect(world.logs.join()).not.toContain(token);
     expect(world.violations).toEqual([]);
+  });
+
+  it('a cleanup that could not remove every secret at its first try leaves none', async () => {
+    const { world, machine } = await waiting();
+    await untilStep(world, machine, 'wait for its word');
+    const remove = world.secrets.remove.bind(world.secrets);
+    let failures = 1;
+    world.secrets.remove = async (name) => {
+      if (failures-- > 0) throw new Error('the secret store does not answer');
+      return remove(name);
+    };
+    await ask(world, machine.uuid, 'destroy', { approval: { yes: true } });
+    await world.until(machine, 'available');
+    expect(world.secrets.names()).toEqual([`bmc.${machine.uuid}`]);
   });
 
   it('gives cloud-init its own module, and a network that it can report by', async () => {

@@ -68,7 +68,8 @@ async function revokeKey({ node, ports, report }: HandlerContext): Promise<void>
     }));
   }
   for (const session of [deployment, ramdisk]) if (session !== undefined) await ports.secrets.remove(deployKeyName(session.id));
-  if (deployment?.phoneHome !== undefined) await ports.secrets.remove(phoneHomeName(deployment.id));
+  // also where the record names it no more: an earlier try may have come so far and no further
+  if (deployment !== undefined) await ports.secrets.remove(phoneHomeName(deployment.id));
 }
 
 export function withoutInstance(node: NodeRecord): NodeRecord {
