@@ -26,7 +26,8 @@ export function answered(node: NodeRecord, states: StateTable, settings: Machine
       return applyResult(quiet, failed(reason, answer.change), states, settings, now);
     case 'again': {
       const limit = states[node.state].deadline(settings, quiet);
-      const restarted = { ...quiet, cleanup: undefined, step: undefined, attempts: 0, nextAttemptAt: undefined, reason };
+      const changed = answer.change?.(quiet) ?? quiet;
+      const restarted = { ...changed, cleanup: undefined, step: undefined, attempts: 0, nextAttemptAt: undefined, reason };
       return { ...restarted, stateDeadline: limit === undefined ? undefined : now + limit };
     }
     case 'step': {

@@ -47,7 +47,7 @@ export type RequestAnswer =
   /** Where a failure of this state leads, interrupting the handler: what was begun is cleaned up. */
   | { readonly kind: 'fail'; readonly change?: Change }
   /** The same state from its beginning, interrupting the handler, with a new deadline. */
-  | { readonly kind: 'again' }
+  | { readonly kind: 'again'; readonly change?: Change }
   /** This step of the state that it is in, after what is under way. */
   | { readonly kind: 'step'; readonly step: Verb; readonly change?: Change };
 
@@ -310,7 +310,7 @@ export const states: StateTable = {
       if (verb !== 'destroy' && verb !== 'retry' && verb !== 'unstick') return undefined;
       if (node.instance !== undefined) return { kind: 'move', to: 'deleting' };
       // What a failed inspection or cleaning left behind goes first.
-      if (node.ramdisk !== undefined) return { kind: 'again' };
+      if (node.ramdisk !== undefined) return { kind: 'again', change: (latest) => ({ ...latest, recover: true }) };
       return { kind: 'move', to: 'verifying' };
     },
     rests: (node) => (node.instance === undefined && node.ramdisk === undefined && node.recover !== true) || node.cleanup?.gaveUp === true,

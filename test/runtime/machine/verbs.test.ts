@@ -176,6 +176,22 @@ describe('inspection', () => {
     await world.close();
   });
 
+  it('whose cleanup gave up is cleaned up and verified again by one retry', async () => {
+    const { world, machine } = await site({ knobs: { ramdisk: 'reports error' } });
+    await world.until(machine, 'available');
+    world.knobs.failures.deactivate = Infinity;
+    await ask(world, machine.uuid, 'inspect');
+    await world.until(machine, 'error');
+    await world.clock.runFor(3_600_000);
+    expect((await world.node(machine)).cleanup?.gaveUp).toBe(true);
+    world.knobs.failures = {};
+    world.knobs.ramdisk = 'posts';
+    await ask(world, machine.uuid, 'retry');
+    await world.until(machine, 'available', 600_000);
+    expect(world.violations).toEqual([]);
+    await world.close();
+  });
+
   it('the deadline is an event on the timeline', async () => {
     const { world, machine } = await site({ knobs: { ramdisk: 'silent' } });
     await world.until(machine, 'available');
