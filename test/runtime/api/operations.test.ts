@@ -425,6 +425,8 @@ describe('verbs and instances', () => {
     expect((await first.ask('POST', '/v1/instances', { body })).json.node.name).toBe('bm-2');
     await first.change(better.uuid, (node) => ({ ...node, maintenance: false }));
     expect((await second.ask('POST', '/v1/instances', { body })).json.node.name).toBe('bm-2');
+    // it is there for who asks after it, too
+    expect((await second.ask('GET', `/v1/instances/${body.uuid}`)).json.node.name).toBe('bm-2');
     // nor on another machine by name
     expect((await second.ask('POST', '/v1/instances', { body: { ...body, node: 'bm-1' } })).json.node.name).toBe('bm-2');
     expect((await store.list(nodeKind)).filter(({ value }) => value.instance !== undefined)).toHaveLength(1);

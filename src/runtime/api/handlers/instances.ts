@@ -133,14 +133,14 @@ async function instanceOf({ store, index }: HandlerContext, key: string): Promis
   return record?.instance?.uuid === only.instanceUuid ? record : undefined;
 }
 
-/** By what is stored: the index may not have heard yet of what another replica has just done, and two machines would be written. */
+/** By what is stored: the index may not have heard yet of what another replica has just done; asked for again, two machines would be written. */
 async function carrierOf({ store }: HandlerContext, uuid: string): Promise<NodeRecord | undefined> {
   const [record] = await store.list(nodeKind, { where: ({ instance }) => instance?.uuid === uuid, onInvalid: () => undefined });
   return record?.value;
 }
 
 async function existing(context: HandlerContext, key: string): Promise<NodeRecord> {
-  const node = await instanceOf(context, key);
+  const node = (await instanceOf(context, key)) ?? (await carrierOf(context, key));
   if (!node) throw new Refusal(apiErrors.API_NO_INSTANCE({ instance: key }));
   return node;
 }
