@@ -25,7 +25,10 @@ interface Context {
   readonly clock: Clock;
 }
 
-/** A reservation whose machine does not exist is what a crash in the middle of an enrolment leaves; after this time it may be taken. */
+/**
+ * A reservation whose machine does not exist, or does not have what is reserved, is what a crash in the middle of an enrolment or of a correction leaves;
+ * after this time it may be taken.
+ */
 const ABANDONED_MS = 60_000;
 
 const NAMES: Readonly<Record<string, string>> = { mac: 'MAC address', bmc: 'BMC' };
@@ -62,7 +65,8 @@ export async function reserve({ store, clock }: Context, what: string, value: st
   const { current } = result;
   if (current.value.nodeId === nodeId) return false;
   const holder = await store.get(nodeKind, current.value.nodeId);
-  const abandoned = holder === undefined && clock.now() - current.value.at >= ABANDONED_MS;
+  const used = holder !== undefined && reservedBy(holder.value).includes(id);
+  const abandoned = !used && clock.now() - current.value.at >= ABANDONED_MS;
   if (abandoned && (await store.update(reservationKind, { id, value: mine }, current.version)).outcome === 'stored') return true;
   // as people write it: ids of records have no colon before a port
   const shown = what === 'bmc' ? value.replace(/_(\d+)$/, ':$1') : value;

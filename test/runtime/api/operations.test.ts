@@ -313,6 +313,20 @@ describe('002-9: enrolment over the API', () => {
     expect((await harness.ask('GET', '/v1/nodes/52:54:00:00:01:01')).json.name).toBe('bm-1');
   });
 
+  it('interfaces: what a removal that died had not given back yet is to be had after a minute', async () => {
+    const harness = new Harness();
+    const { uuid } = await harness.machine(1);
+    await harness.machine(2);
+    const mac = '52:54:00:00:01:01';
+    await harness.ask('POST', '/v1/nodes/bm-1/interfaces', { body: { mac } });
+    await harness.change(uuid, (node) => ({ ...node, interfaces: node.interfaces.filter((one) => one.mac !== mac) }));
+    const add = () => harness.ask('POST', '/v1/nodes/bm-2/interfaces', { body: { mac } });
+    expect((await add()).status).toBe(409);
+    await harness.clock.runFor(61_000);
+    expect((await add()).status).toBe(201);
+    expect((await harness.ask('GET', `/v1/nodes/${mac}`)).json.name).toBe('bm-2');
+  });
+
   it('interfaces of a machine that is being deployed are left alone', async () => {
     const harness = new Harness();
     await harness.machine(1, (node) => ({ ...node, state: 'prepared' }));
