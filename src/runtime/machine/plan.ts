@@ -93,7 +93,7 @@ function describe(
         wipe,
         `write the image ${imageId}${bytesOf(image)}`,
         ...networkSteps(node, network),
-        'restart from the disk',
+        restart(image?.boot),
       ];
       return { steps, wipes: true, minutes: 2 * BOOT_MINUTES + (image?.sizeBytes ?? diskBytes) / BYTES_PER_MINUTE };
     }
@@ -138,8 +138,12 @@ function describe(
     case 'plug vifs':
       return { steps: vifSteps(node, request.vifs), wipes: false, minutes: 1 };
     case 'unrescue':
-      return { steps: ['power off', 'restart from the disk'], wipes: false, minutes: BOOT_MINUTES };
+      return { steps: ['power off', restart(node.deployment?.image.boot)], wipes: false, minutes: BOOT_MINUTES };
   }
+}
+
+function restart(boot: ImageRecord['boot'] | undefined): string {
+  return boot === 'kernel' ? 'restart over the network, with the kernel of the instance' : 'restart from the disk';
 }
 
 function networkSteps(node: NodeRecord, network: InstanceNetwork | undefined): string[] {

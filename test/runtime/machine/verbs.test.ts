@@ -615,6 +615,19 @@ describe('plan before harm', () => {
     await world.close();
   });
 
+  it('of an instance whose kernel comes over the network says that it starts so', async () => {
+    const { world, machine } = await inUse();
+    const node = await world.node(machine);
+    const image = (await world.store.get(imageKind, 'image-1'))?.value;
+    const over = 'restart over the network, with the kernel of the instance';
+    const { deployment } = node;
+    const kernel = deployment && { ...node, deployment: { ...deployment, image: { ...deployment.image, boot: 'kernel' as const } } };
+    expect(planOf({ verb: 'unrescue' }, kernel ?? node).steps.at(-1)).toBe(over);
+    expect(planOf({ verb: 'unrescue' }, node).steps.at(-1)).toBe('restart from the disk');
+    expect(planOf({ verb: 'rebuild' }, node, image && { ...image, boot: 'kernel' }).steps.at(-1)).toBe(over);
+    await world.close();
+  });
+
   it('a verb that wipes needs the hash or a yes; the hash of yesterday does not do', async () => {
     const { world, machine } = await inUse();
     const node = await world.node(machine);
