@@ -60,10 +60,9 @@ export class TgtVolumes implements VolumeDriver {
       const allowed = this.#initiators(node, volume);
       const name = targetName(this.#options.iqnPrefix, node, volume);
       const found = (await this.#targets(signal)).find((target) => target.name === name);
-      const other = found?.luns.find(({ backingStore }) => backingStore !== undefined && backingStore !== path);
-      if (other !== undefined) {
-        throw permanent(machineErrors.MACHINE_VOLUME({ volume, reason: `the target ${name} exports ${other.backingStore} already` }));
-      }
+      const other = found && otherThan(found, path);
+      if (other !== undefined)
+        throw permanent(machineErrors.MACHINE_VOLUME({ volume, reason: `the target ${name} exports ${other} already` }));
       const target = found ?? (await this.#create(name, signal));
       if (target.luns.length === 0) {
         await this.#admin(['--op', 'new', '--mode', 'logicalunit', ...tid(target), '--lun', LUN, '-b', path], signal);
@@ -79,6 +78,9 @@ export class TgtVolumes implements VolumeDriver {
       const name = targetName(this.#options.iqnPrefix, node, volume);
       const target = (await this.#targets(signal)).find((known) => known.name === name);
       if (target === undefined) return;
+      // Names of instances are not unique: what is exported may be the volume of another one, which is in use.
+      const path = await this.#options.pathOf(volume).catch(() => undefined);
+      if (path !== undefined && otherThan(target, path) !== undefined) return;
       for (const address of target.allowed) await this.#bind('unbind', target, address, signal);
       // Also from under an initiator that is logged in: it is powered off, or was told to let go.
       await this.#admin(['--op', 'delete', '--force', '--mode', 'target', ...tid(target)], signal);
@@ -143,6 +145,10 @@ export function targetName(prefix: string, node: NodeRecord, volume: string): st
       .replaceAll(/[^a-z0-9.-]+/g, '-')
       .replaceAll(/^-+|-+$/g, '');
   return `${prefix}:${clean(node.instance?.name ?? node.name)}-${clean(place)}`;
+}
+
+function otherThan(target: TgtTarget, path: string): string | undefined {
+  return target.luns.find(({ backingStore }) => backingStore !== undefined && backingStore !== path)?.backingStore;
 }
 
 function tid(target: TgtTarget): string[] {

@@ -204,6 +204,22 @@ describe.skipIf(missing.length > 0)('002-1: volumes over tgt', () => {
     await b.detach(other, signal);
   });
 
+  it('an instance of the same name with another volume at the same place gets nothing, and takes nothing away', async () => {
+    const volumes = driver();
+    await volumes.attachVolume(record(), 'vol-1', signal);
+    const before = shown();
+    const { instance } = record();
+    const namesake = record({
+      uuid: 'another',
+      instance: instance && { ...instance, uuid: 'j', volumes: ['vol-2'], mountpoints: { 'vol-2': '/dev/vdb' } },
+    });
+    await expect(volumes.attachVolume(namesake, 'vol-2', signal)).rejects.toMatchObject({ code: 'MACHINE_VOLUME', permanent: true });
+    await volumes.detachVolume(namesake, 'vol-2', signal); // as is done after an attaching that failed
+    expect(shown()).toEqual(before);
+    await volumes.detachVolume(record(), 'vol-1', signal);
+    expect(shown()).toEqual([]);
+  });
+
   it.each([
     { name: 'a volume that does not exist', node: record(), volume: 'vol-9', reason: /does not exist/ },
     { name: 'a path in place of a name', node: record(), volume: '../../etc/passwd', reason: /is not a name/ },
