@@ -88,13 +88,7 @@ function describe(
       const keeps = request.verb === 'rebuild' && request.preserveEphemeral === true;
       const wipe = keeps ? `WIPE ${disk}, all but its ephemeral partition` : `WIPE ${disk}`;
       const network = request.verb === 'spawn' ? request.network : node.instance?.network;
-      const steps = [
-        ...ramdisk,
-        wipe,
-        `write the image ${imageId}${bytesOf(image)}`,
-        ...networkSteps(node, network),
-        restart(image?.boot),
-      ];
+      const steps = [...ramdisk, wipe, `write the image ${imageId}${bytesOf(image)}`, ...networkSteps(node, network), restart(image?.boot)];
       return { steps, wipes: true, minutes: 2 * BOOT_MINUTES + (image?.sizeBytes ?? diskBytes) / BYTES_PER_MINUTE };
     }
     case 'clean': {

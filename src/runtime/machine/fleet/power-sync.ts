@@ -186,6 +186,7 @@ export class PowerSync {
     if (!(await this.#mine(id, entry.node))) return;
     const { power, clock, timeoutMs = 15_000, unreachableAfter = 3 } = this.#options;
     this.stats.looks += 1;
+    const begun = entry.node;
     let look: Look;
     try {
       const tooLong = (): Error => new Error(`no answer within ${timeoutMs / 1000} s`);
@@ -199,7 +200,7 @@ export class PowerSync {
       if (entry.failures < unreachableAfter && !isPermanent(error)) return;
       look = { kind: 'failed', reason: cleanText(error instanceof Error ? error.message : String(error)) };
     }
-    await this.#record(id, entry, look);
+    await this.#record(id, entry, look, begun);
     if (entry.node.fault !== undefined) await this.#remedy(id, entry);
   }
 
@@ -220,15 +221,20 @@ export class PowerSync {
     return claimed;
   }
 
-  async #record(id: string, entry: Entry, look: Look): Promise<void> {
+  async #record(id: string, entry: Entry, look: Look, begun: NodeRecord): Promise<void> {
     const { clock } = this.#options;
+    // A verb was quicker than the BMC's answer, which is of before it.
+    const isOf = ({ power, stateSince }: NodeRecord): boolean => power?.at === begun.power?.at && stateSince === begun.stateSince;
+    if (!isOf(entry.node)) return;
     const told = look.kind === 'seen' && entry.told === look.state;
     const differs = look.kind === 'seen' && entry.node.power !== undefined && entry.node.power.state !== look.state;
     // Judged by what the watch told last, to spare the store; what is written is judged again by the record itself.
     const wanted = afterLook(entry.node, look, this.#policy, clock.now(), told) !== undefined;
     if (look.kind === 'seen') entry.told = differs ? look.state : undefined;
     if (!wanted) return;
-    await this.#change(id, entry, (node) => (rests(node) ? afterLook(node, look, this.#policy, clock.now(), told) : undefined));
+    await this.#change(id, entry, (node) =>
+      rests(node) && isOf(node) ? afterLook(node, look, this.#policy, clock.now(), told) : undefined,
+    );
   }
 
   async #remedy(id: string, entry: Entry): Promise<void> {

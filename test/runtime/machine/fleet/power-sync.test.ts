@@ -215,6 +215,31 @@ describe('power sync', () => {
     await fleet.clock.run(sync.close());
   });
 
+  it.each(['record-follows-bmc', 'bmc-follows-record'] as const)(
+    '%s: an answer from before a verb that has ended meanwhile says nothing of what the verb has left',
+    async (policy) => {
+      const fleet = new Fleet();
+      await fleet.enrol(1);
+      const { clock, store } = fleet;
+      let looks = 0;
+      const status = async (node: NodeRecord, signal: AbortSignal) => {
+        const state = fleet.powers.get(node.uuid) ?? 'off';
+        if (++looks === 1)
+          clock.after(2_000, () => {
+            fleet.powers.set(node.uuid, 'off');
+            void modify(store, nodeKind, node.uuid, (latest) => ({ ...latest, power: { state: 'off' as const, at: clock.now() } }));
+          });
+        await sleep(clock, 5_000, signal);
+        return state;
+      };
+      const { sync } = await fleet.start({ policy, power: { status } });
+      await clock.runFor(5 * MINUTE);
+      const { power, timeline, fault } = await fleet.node(1);
+      expect([power?.state, timeline, fault]).toEqual(['off', [], undefined]);
+      await clock.run(sync.close());
+    },
+  );
+
   it('report: the timeline once, and nothing else', async () => {
     const fleet = new Fleet();
     await fleet.enrol(1);
