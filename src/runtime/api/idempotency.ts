@@ -1,11 +1,11 @@
 /**
  * Idempotency keys: the same POST sent twice (a lost answer, a time-out) is carried out once. The first one's answer is kept in the
- * store for a day, so any replica can give it again. A request whose replica died in the middle is carried out again after
- * a minute: the verbs below are idempotent themselves where that matters (an instance's uuid, a machine's name).
+ * store for a day, so any replica can give it again. While it runs its replica says so; one that died in the middle has not said so for a
+ * minute, and then the request is carried out again: the verbs below are idempotent themselves where that matters (an instance's uuid, a machine's name).
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import type { Clock } from '../core/clock.ts';
+import { type Clock, sleep } from '../core/clock.ts';
 import type { HttpResponse } from '../core/network.ts';
 import type { Kind, Store, Stored } from '../store/index.ts';
 import { apiErrors, Refusal } from './errors.ts';
@@ -20,6 +20,7 @@ export const idempotencyKind: Kind<KeyRecord> = { name: 'idempotency', parse: (v
 
 const KEY_LIFETIME_MS = 24 * 3600 * 1000;
 const ABANDONED_MS = 60_000;
+const RENEW_MS = ABANDONED_MS / 3;
 const SWEEP_MS = 600_000;
 /** Fields that are left out of the fingerprint: a hash of a weak password would give it away. */
 const SECRET_FIELDS = new Set(['password', 'pm_password']);
@@ -52,18 +53,23 @@ export class IdempotencyKeys {
     const fingerprint = sha256(JSON.stringify(withoutSecrets(body) ?? null));
     const begun = await this.#begin(id, fingerprint);
     if ('answer' in begun) return { response: { ...begun.answer }, replayed: true };
+    const ended = new AbortController();
+    const renewing = this.#renew(begun.record, ended.signal);
     let response: HttpResponse;
     try {
       response = await work();
     } catch (error) {
-      await this.#forget(begun.record);
+      ended.abort();
+      await this.#forget(await renewing);
       throw error;
     }
+    ended.abort();
+    const held = await renewing;
     // What failed inside, and what is not text, is not the answer of ever after.
-    if (response.status >= 500 || (response.body !== undefined && typeof response.body !== 'string')) await this.#forget(begun.record);
+    if (response.status >= 500 || (response.body !== undefined && typeof response.body !== 'string')) await this.#forget(held);
     else {
       const answer = { status: response.status, headers: { ...response.headers }, body: response.body ?? '' };
-      await this.#store.update(idempotencyKind, { id, value: { ...begun.record.value, answer } }, begun.record.version);
+      await this.#store.update(idempotencyKind, { id, value: { ...held.value, answer } }, held.version);
     }
     return { response, replayed: false };
   }
@@ -82,6 +88,20 @@ export class IdempotencyKeys {
       }
       const taken = await this.#store.update(idempotencyKind, { id, value }, current.version);
       if (taken.outcome === 'stored') return { record: taken.record };
+    }
+  }
+
+  /** Until the work has ended; resolves to the record as it is then. */
+  async #renew(record: Stored<KeyRecord>, ended: AbortSignal): Promise<Stored<KeyRecord>> {
+    for (let held = record; ; ) {
+      const over = await sleep(this.#clock, RENEW_MS, ended).then(
+        () => false,
+        () => true,
+      );
+      if (over) return held;
+      const value = { ...held.value, at: this.#clock.now() };
+      const renewed = await this.#store.update(idempotencyKind, { id: held.id, value }, held.version).catch(() => undefined);
+      if (renewed?.outcome === 'stored') held = renewed.record; // otherwise the next time, while a minute is not over
     }
   }
 

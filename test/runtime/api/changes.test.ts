@@ -1,6 +1,6 @@
 /** Asking twice, asking at the same time, and reading in pages. */
 
-import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
+import { silentLogger, sleep } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeKind } from 'cdk8s-baremetal-runtime/machine/index';
 import type { Store } from 'cdk8s-baremetal-runtime/store/index';
 import fc from 'fast-check';
@@ -69,6 +69,24 @@ describe('idempotency keys', () => {
     expect((await post(dead, 'k')).status).toBe(409);
     await dead.clock.runFor(60_000);
     expect((await post(dead, 'k')).status).toBe(201);
+  });
+
+  it('what takes longer than a minute is not done a second time, and its answer is there for who asks again', async () => {
+    let calls = 0;
+    const harness: Harness = new Harness({
+      openImage: async () => {
+        calls += 1;
+        await sleep(harness.clock, 150_000);
+        throw Object.assign(new Error('it is gone'), { code: 'ENOENT' });
+      },
+    });
+    const register = () => post(harness, 'k', { id: 'large', boot: 'local' }, '/v1/images');
+    const first = register();
+    await harness.clock.runFor(100_000);
+    expect(await register()).toMatchObject({ status: 409, json: { error: { code: 'API_KEY_RUNNING' } } });
+    await harness.clock.runFor(60_000);
+    const { status, text } = await first;
+    expect([status, (await register()).text, calls]).toEqual([404, text, 1]);
   });
 
   it('is forgotten after a day, and swept away', async () => {
