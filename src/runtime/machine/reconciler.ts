@@ -20,7 +20,7 @@ import { diagnose } from './diagnosis.ts';
 import { GroupLife } from './group-life.ts';
 import { Lane } from './lane.ts';
 import { type NodeRecord, nodeKind, RECORD_VERSION, type Transition } from './node-record.ts';
-import { claimed, isCurrent } from './ownership.ts';
+import { claimed, isCurrent, withTime } from './ownership.ts';
 import type { MachinePorts } from './ports.ts';
 import { answered, answerTo } from './requests.ts';
 import { takenBy } from './reservations.ts';
@@ -59,6 +59,9 @@ interface Task {
   ended: Promise<void>;
 }
 
+/** Waiting for a turn for less is not worth a write. */
+const WAIT_MS = 1_000;
+
 /** What is left to do for a machine now: go on at once, or nothing before `atMs` (wall clock) or an event. */
 type Next = 'again' | { readonly atMs: number | undefined; readonly queued?: true };
 const idle: Next = { atMs: undefined };
@@ -90,7 +93,8 @@ export class Reconciler {
       onRejoined: () => void this.#wakeAll(),
     });
     const wake = (id: string): void => this.wake(id);
-    this.#lanes = { general: new Lane(this.#settings.maxConcurrent, wake), write: new Lane(this.#settings.maxWrites, wake) };
+    const now = (): number => options.clock.monotonic();
+    this.#lanes = { general: new Lane(this.#settings.maxConcurrent, wake, now), write: new Lane(this.#settings.maxWrites, wake, now) };
   }
 
   /** Resolves when the member has joined and every machine has been looked at once. */
@@ -184,7 +188,9 @@ export class Reconciler {
       await this.#write(record, answered(node, this.#states, this.#settings, now));
       return 'again';
     }
+    const lane = this.#lanes[entry.lane];
     if (node.stateDeadline !== undefined && now >= node.stateDeadline) {
+      if (await this.#timed(record, lane)) return 'again';
       const diagnosis = diagnose(node, entry.awaited, now, this.#settings.verbTimeoutMs);
       await this.#apply(
         record,
@@ -197,8 +203,8 @@ export class Reconciler {
     if (pauseMs > 0 && pauseMs <= this.#settings.retryMaxMs) return { atMs: earliest(node.nextAttemptAt, node.stateDeadline) };
 
     this.#lanes[entry.lane === 'write' ? 'general' : 'write'].leave(record.id);
-    const lane = this.#lanes[entry.lane];
     if (!lane.enter(record.id)) return { atMs: node.stateDeadline, queued: true };
+    if (await this.#timed(record, lane)) return 'again'; // with its place: a second wait for it would be no shorter
     try {
       return await this.#work(record, task, membership);
     } finally {
@@ -206,19 +212,27 @@ export class Reconciler {
     }
   }
 
+  /** Whether the record had to be given its time: what a machine waits for its turn is no time of its state, since nobody has asked it anything. */
+  async #timed(record: Stored<NodeRecord>, lane: Lane): Promise<boolean> {
+    const { value } = record;
+    const { deadline, deadlineFromStart } = this.#states[value.state];
+    const now = this.#options.clock.now();
+    const limitMs = deadline(this.#settings, value);
+    const waitedMs = lane.waitedMs(record.id);
+    let next: NodeRecord;
+    if (value.stateDeadline !== undefined && waitedMs >= WAIT_MS) next = withTime(value, value.stateDeadline - now + waitedMs, now);
+    else if (value.stateDeadline === undefined && deadlineFromStart && limitMs !== undefined)
+      next = { ...value, stateDeadline: now + limitMs };
+    else return false;
+    if ((await this.#write(record, next)).outcome === 'stored') lane.told(record.id);
+    return true;
+  }
+
   async #work(record: Stored<NodeRecord>, task: Task, membership: Membership): Promise<Next> {
-    const entry = this.#states[record.value.state];
-    const limit = entry.deadline(this.#settings, record.value);
-    let begun = record;
-    if (entry.deadlineFromStart && record.value.stateDeadline === undefined && limit !== undefined) {
-      const armed = await this.#write(record, { ...record.value, stateDeadline: this.#options.clock.now() + limit });
-      if (armed.outcome === 'conflict') return 'again';
-      begun = armed.record;
-    }
-    const result = await this.#handle(begun, task, membership);
+    const result = await this.#handle(record, task, membership);
     if (result === undefined) return 'again';
-    await this.#apply(begun, result);
-    return result.kind === 'wait' ? { atMs: earliest(result.untilMs, begun.value.stateDeadline) } : 'again';
+    await this.#apply(record, result);
+    return result.kind === 'wait' ? { atMs: earliest(result.untilMs, record.value.stateDeadline) } : 'again';
   }
 
   #leaveLanes(id: string): void {

@@ -450,10 +450,32 @@ describe('the life of a machine', () => {
     for (let index = 1; index <= 6; index++) machines.push(await world.enrol(index));
     world.daemon();
     for (const machine of machines) await world.until(machine, 'available');
+    const [turns, begun] = [new Map<string, number>(), new Map<string, number>()];
+    world.store.watch(nodeKind, (event) => {
+      if (event.type !== 'put' || event.record.value.state !== 'deploying') return;
+      const { uuid, stateDeadline, deployment } = event.record.value;
+      if (stateDeadline !== undefined && !turns.has(uuid)) turns.set(uuid, world.clock.now());
+      if (deployment?.disk !== undefined && !begun.has(uuid)) begun.set(uuid, world.clock.now());
+    });
     for (const [index, machine] of machines.entries()) await world.spawn(machine, `inst-${index}`);
     for (const machine of machines) await world.until(machine, 'active');
+    // whose turn it is begins, and does not stand in line again
+    expect([...turns].map(([uuid, at]) => (begun.get(uuid) ?? Number.NaN) - at < 10_000)).toEqual(Array(6).fill(true));
     expect(world.mostWriting).toBe(2);
     expect(world.violations).toEqual([]);
+    await world.close();
+  });
+
+  it('002-1: a machine that waits for its turn behind others whose BMCs are silent is not held to the time that it has waited', async () => {
+    const world = new World({ knobs: { hangs: new Set(['status']) }, settings: { maxConcurrent: 1, verifyTimeoutMs: 60_000 } });
+    const machines = [await world.enrol(1), await world.enrol(2), await world.enrol(3), await world.enrol(4)];
+    world.daemon();
+    await world.clock.runFor(30_000);
+    world.knobs.hangs.clear(); // the first one's BMC stays silent, those of the others never were
+    await world.clock.runFor(60_000);
+    const nodes = await Promise.all(machines.map((machine) => world.node(machine)));
+    expect(nodes.map(({ state }) => state).sort()).toEqual(['available', 'available', 'available', 'error']);
+    expect(nodes.filter(({ lastFailure }) => lastFailure !== undefined)).toMatchObject([{ reason: expect.stringContaining('no answer') }]);
     await world.close();
   });
 
