@@ -7,6 +7,7 @@ import { fromIronic } from 'cdk8s-baremetal-runtime/machine/import/from-ironic';
 import { fromMetal3 } from 'cdk8s-baremetal-runtime/machine/import/from-metal3';
 import { enrolBody, type PlannedImport, planImport } from 'cdk8s-baremetal-runtime/machine/import/import-plan';
 import type { Import } from 'cdk8s-baremetal-runtime/machine/import/imported-machine';
+import { isPowerUrl } from 'cdk8s-baremetal-runtime/power/index';
 import type { Command } from 'commander';
 import { ExitError, exitCode } from '../exit-codes.ts';
 import type { CommandContext } from '../node-commands.ts';
@@ -124,7 +125,7 @@ function show({ print, note }: CommandContext, planned: readonly PlannedImport[]
         name,
         outlook === 'enrol' && wanted.adopt ? 'adopt' : OUTLOOKS[outlook],
         wanted.macs[0] ?? '-',
-        `${wanted.bmc.driver}://${wanted.bmc.address}`,
+        isPowerUrl(wanted.bmc.address) ? wanted.bmc.address : `${wanted.bmc.driver}://${wanted.bmc.address}`,
         password === undefined ? 'lacking' : 'given',
         wanted.adopt?.name ?? '-',
       ]),

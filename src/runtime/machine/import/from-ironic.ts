@@ -4,7 +4,7 @@
  * people ("Provisioning State") or as the API ("provision_state"), by version and command, and hold objects or the client's `a='b', c='d'`.
  */
 import { z } from 'zod';
-import { bmcOf, derivedUuid, type Import, type ImportedMachine, imageIdOf, wholeNumber } from './imported-machine.ts';
+import { bmcOf, derivedUuid, type Import, type ImportedMachine, imageIdOf, recordedAs, wholeNumber } from './imported-machine.ts';
 
 const row = z.record(z.string(), z.unknown());
 
@@ -56,6 +56,7 @@ function machineOf(node: Row, { uuid, name, macs }: { uuid: string; name: string
     warnings.push('its root device is not named by a serial number; name one before it is deployed');
   }
   const port = wholeNumber(info.ipmi_port) ?? found.port;
+  const system = text(info.redfish_system_id);
   const state = text(node.provision_state) ?? '';
   const adopt = adoptOf(node, state, warnings);
   return {
@@ -65,9 +66,7 @@ function machineOf(node: Row, { uuid, name, macs }: { uuid: string; name: string
       macs,
       properties: { cpus, memoryMb, localGb, cpuArch, ...(Object.keys(capabilities).length > 0 && { capabilities }) },
       bmc: {
-        driver: found.driver,
-        address: found.address,
-        ...(port !== undefined && { port }),
+        ...recordedAs({ ...found, ...(port !== undefined && { port }), ...(system !== undefined && { path: system }) }),
         username: text(info.ipmi_username) ?? text(info.redfish_username) ?? text(info.drac_username) ?? text(info.ilo_username) ?? '',
       },
       ...(serial !== undefined && { rootDiskSerial: serial }),

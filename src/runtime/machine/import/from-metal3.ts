@@ -4,7 +4,7 @@
  */
 import { Secret } from 'cdk8s-baremetal-contract/secret';
 import { z } from 'zod';
-import { bmcOf, derivedUuid, type Import, type ImportedMachine, imageIdOf } from './imported-machine.ts';
+import { bmcOf, derivedUuid, type Import, type ImportedMachine, imageIdOf, recordedAs } from './imported-machine.ts';
 
 const host = z.object({
   kind: z.literal('BareMetalHost'),
@@ -137,9 +137,7 @@ function machineOf(
         ...(rack !== undefined && { capabilities: { rack } }),
       },
       bmc: {
-        driver: bmc.driver,
-        address: bmc.address,
-        ...(bmc.port !== undefined && { port: bmc.port }),
+        ...recordedAs(bmc),
         username: known?.username ?? '',
       },
       ...(serial !== undefined && { rootDiskSerial: serial }),

@@ -4,6 +4,7 @@
  */
 import { enrolRequest } from 'cdk8s-baremetal-contract/api/index';
 import { Secret } from 'cdk8s-baremetal-contract/secret';
+import { isPowerUrl } from '../../power/index.ts';
 import type { Import, ImportedMachine } from './imported-machine.ts';
 
 /** A machine that is enrolled here, as the API lists it. */
@@ -92,18 +93,19 @@ function identities({ enrol: { name, macs, bmc } }: ImportedMachine): string[] {
   return [
     `name ${name}`,
     ...macs.map((mac) => `MAC address ${mac}`),
-    `BMC ${withPort(`${driver}://${host}${port === undefined ? '' : `:${port}`}`)}`,
+    `BMC ${withPort(isPowerUrl(address) ? address : `${driver}://${host}${port === undefined ? '' : `:${port}`}`)}`,
   ];
 }
 
 /** IPv6 addresses with and without brackets, ports told or left out: one form. */
 function withPort(url: string): string {
-  const [, driver = '', rest = ''] = /^([a-z]+):\/\/(.*)$/.exec(url) ?? [];
+  const [, driver = '', rest = '', path = ''] = /^([a-z]+):\/\/([^/]*)(.*)$/.exec(url) ?? [];
   const usual = driver === 'ipmi' ? 623 : 443;
+  const of = path === '' || path === '/' ? '' : `, ${path}`;
   const bracketed = /^\[(.*)\](?::(\d+))?$/.exec(rest);
-  if (bracketed) return `${driver}://${bracketed[1]} port ${bracketed[2] ?? usual}`;
+  if (bracketed) return `${driver}://${bracketed[1]} port ${bracketed[2] ?? usual}${of}`;
   const [, host = rest, port] = /^([^:]*):(\d+)$/.exec(rest) ?? [];
-  return `${driver}://${host.toLowerCase()} port ${port ?? usual}`;
+  return `${driver}://${host.toLowerCase()} port ${port ?? usual}${of}`;
 }
 
 function passwordAdvice({ credentials, enrol }: ImportedMachine): string {

@@ -1,6 +1,7 @@
 /** A machine as another system exported it, ready to be enrolled: pure data. */
 import { createHash } from 'node:crypto';
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
+import { parsePowerUrl } from '../../power/index.ts';
 import type { EnrolRequest } from '../nodes.ts';
 
 export interface ImportedMachine {
@@ -36,6 +37,24 @@ export function bmcOf(text: string): { driver: 'ipmi' | 'redfish'; address: stri
   const port = url.port === '' ? (/:80(?:\/|$)/.test(rest) ? 80 : undefined) : Number(url.port);
   const path = url.pathname === '/' ? undefined : url.pathname;
   return { driver, address, ...(port !== undefined && { port }), ...(path !== undefined && { path }) };
+}
+
+/** As it is enrolled: of a Redfish service with the path of the system where that is told, since it may have several machines. */
+export function recordedAs({ driver, address, port, path }: NonNullable<ReturnType<typeof bmcOf>>): {
+  driver: 'ipmi' | 'redfish';
+  address: string;
+  port?: number;
+} {
+  const where = { driver, address, ...(port !== undefined && { port }) };
+  if (driver !== 'redfish' || path === undefined) return where;
+  const host = address.includes(':') ? `[${address}]` : address;
+  const url = `redfish://${host}${port === undefined ? '' : `:${port}`}${path}`;
+  try {
+    parsePowerUrl(url);
+  } catch {
+    return where; // no path of a system
+  }
+  return { driver, address: url };
 }
 
 /** A positive whole number of whatever an export wrote: a number, digits in a string. */

@@ -198,7 +198,7 @@ describe('from Metal3', () => {
         name: 'worker-0',
         macs: ['00:5c:52:31:3a:9c', '00:5c:52:31:3a:9d'],
         properties: { cpus: 48, memoryMb: 196_608, localGb: 1_920, cpuArch: 'x86_64', capabilities: { rack: 'r7' } },
-        bmc: { driver: 'redfish', address: 'fd00:1::9', port: 8000, username: '' },
+        bmc: { driver: 'redfish', address: 'redfish://[fd00:1::9]:8000/redfish/v1/Systems/1', username: '' },
         rootDiskSerial: 'disk-9',
         target: 'manageable',
         adopt: { uuid: '6f7f2a34-3d5e-4f25-8c2d-1d6a6a8f0c55', name: 'cluster-worker-x7k', imageId: 'ubuntu.qcow2' },
@@ -297,6 +297,37 @@ stringData: { username: admin, password: "007" }
     expect(enrolRequest.safeParse(enrolBody(plans[0] as PlannedImport)).error?.issues).toBeUndefined();
     // paused there: not free here
     expect(enrolBody(plans[1] as PlannedImport)).toMatchObject({ target: 'manageable', bmc: { password: '007' } });
+  });
+
+  it('machines behind one Redfish service are told apart by their systems, from either side', () => {
+    const host = (index: number) => ({
+      kind: 'BareMetalHost',
+      metadata: { name: `w-${index}`, namespace: 'm', uid: derivedUuid(`w-${index}`) },
+      spec: {
+        bootMACAddress: `52:54:00:00:00:0${index}`,
+        bmc: { address: `redfish+https://10.0.0.9:8000/redfish/v1/Systems/${index}`, credentialsName: 'x' },
+      },
+      status: { hardware: { cpu: { count: 1 }, ramMebibytes: 1, storage: [{ sizeBytes: 2e9 }] } },
+    });
+    const credentials = { kind: 'Secret', metadata: { name: 'x', namespace: 'm' }, stringData: { username: 'u', password: 'p' } };
+    const fromHosts = planImport(fromMetal3([host(1), host(2), credentials]));
+    const behind = (name: string, system: string) =>
+      node(name, { driver_info: { redfish_address: 'https://10.0.0.9:8000', redfish_username: 'u', redfish_system_id: system } });
+    const fromNodes = planned(
+      {
+        nodes: [behind('a', '/redfish/v1/Systems/1'), behind('b', '/redfish/v1/Systems/2')],
+        ports: [port('a', '52:54:00:00:00:0a'), port('b', '52:54:00:00:00:0b')],
+      },
+      { passwords },
+    );
+    const addresses = [1, 2].map((index) => `redfish://10.0.0.9:8000/redfish/v1/Systems/${index}`);
+    for (const plans of [fromHosts, fromNodes]) {
+      expect(plans.map(({ outlook, faults }) => [outlook, faults])).toEqual(Array(2).fill(['enrol', []]));
+      expect(plans.map(({ machine }) => machine.enrol.bmc.address)).toEqual(addresses);
+    }
+    const enrolled = [{ uuid: derivedUuid('x'), name: 'x', macs: ['52:54:00:00:00:99'], bmc: addresses[1] ?? '' }];
+    const again = planImport(fromMetal3([host(1), host(2), credentials]), { enrolled });
+    expect(again.map(({ outlook }) => outlook)).toEqual(['enrol', 'faulty']);
   });
 
   it('hosts of one name in two namespaces are two machines', () => {
