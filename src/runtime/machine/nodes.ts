@@ -107,6 +107,7 @@ async function add(context: NodesContext, request: AddRequest): Promise<Stored<N
   // Before anything is written under its name: the password of the machine that is there must stay.
   const there = request.uuid === undefined ? undefined : await store.get(nodeKind, uuid);
   if (there !== undefined) throw uuidTaken(there.value);
+  if (adopt !== undefined) await refuseCarried(store, adopt.uuid, uuid);
 
   const taken: string[] = [];
   try {
@@ -177,6 +178,15 @@ async function makeWay(context: NodesContext, mac: string): Promise<NodeRecord['
   const there = await findNodeByMac(context.store, mac);
   if (there === undefined || !isIncomplete(there.value)) return undefined;
   return (await unenrol(context, there.id, isIncomplete)) ? there.value.discovered : undefined;
+}
+
+/** Throws MACHINE_TAKEN where another machine carries this instance: who ends it by its UUID would end it on either. */
+export async function refuseCarried(store: Store, instanceUuid: string, nodeId: string): Promise<void> {
+  const [other] = await store.list(nodeKind, {
+    where: ({ uuid, instance, adopt }) => uuid !== nodeId && (instance?.uuid === instanceUuid || adopt?.uuid === instanceUuid),
+    onInvalid: () => undefined,
+  });
+  if (other !== undefined) throw machineErrors.MACHINE_TAKEN({ what: 'instance', value: instanceUuid, by: other.value.name });
 }
 
 function requireSizes({ cpus, memoryMb, localGb }: NodeRecord['properties']): void {

@@ -11,6 +11,7 @@ import { machineErrors } from './errors.ts';
 import { withoutReport } from './fleet/faults.ts';
 import { activeVerbs } from './handlers/active.ts';
 import { type Instance, type NodeRecord, nodeKind, type RequestArgs, type Verb, verbs } from './node-record.ts';
+import { refuseCarried } from './nodes.ts';
 import { withTime } from './ownership.ts';
 import { type Approval, checkApproval, type PlannedRequest, planOf } from './plan.ts';
 import { defaultSettings, type MachineSettings } from './settings.ts';
@@ -124,13 +125,15 @@ export function refuseSpawn(node: NodeRecord, instanceUuid: string): string | un
 
 /**
  * Takes over a machine that carries a running instance already, from `manageable` or `available`: its BMC is asked for the power state, and
- * nothing else happens to it. MACHINE_WRONG_STATE elsewhere. The same instance again changes nothing.
+ * nothing else happens to it. MACHINE_WRONG_STATE elsewhere, MACHINE_TAKEN where another machine carries the instance. The same
+ * instance again changes nothing.
  */
-export function adopt(
+export async function adopt(
   { store, clock }: VerbContext,
   nodeId: string,
   instance: Pick<Instance, 'uuid' | 'name' | 'imageId'>,
 ): Promise<NodeRecord> {
+  await refuseCarried(store, instance.uuid, nodeId);
   return change(store, nodeId, (node) => {
     if (node.instance?.uuid === instance.uuid || node.adopt?.uuid === instance.uuid) return undefined;
     const { uuid, name, imageId } = instance;

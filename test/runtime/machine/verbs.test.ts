@@ -534,6 +534,19 @@ describe('adoption', () => {
     },
   );
 
+  it('an instance that another machine carries, or takes over, is not taken over a second time', async () => {
+    const { world, machine } = await site({}, { adopt: instance, target: 'manageable' });
+    const other = await world.enrol(2, { target: 'manageable' });
+    await world.until(other, 'manageable');
+    const taken = { code: 'MACHINE_TAKEN', message: expect.stringContaining('bm-1') };
+    await expect(adopt(world, other.uuid, instance)).rejects.toMatchObject(taken);
+    await expect(world.enrol(3, { adopt: instance })).rejects.toMatchObject(taken);
+    await world.until(machine, 'active');
+    await expect(adopt(world, other.uuid, instance)).rejects.toMatchObject(taken);
+    await adopt(world, machine.uuid, instance);
+    await world.close();
+  });
+
   it('one whose BMC does not answer is not associated, not powered off, and not free', async () => {
     const { world, machine } = await site({}, { target: 'manageable' });
     machine.power = 'on';
