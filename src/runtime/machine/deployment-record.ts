@@ -9,7 +9,7 @@ import { hardwareFacts } from '../deploy/helper/facts.ts';
 export const time = z.number().int().nonnegative();
 export const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
-export const diskIdentity = z.object({
+export const diskIdentity = z.looseObject({
   /** As the disk reports it (INQUIRY page 0x80); absent where a target has none. */
   serial: z.string().optional(),
   sizeBytes: z.number().int().positive(),
@@ -34,20 +34,20 @@ const keyShape = {
   allowedAddress: z.string().optional(),
   /** The ramdisk's POST as accepted: where its disk is exported. */
   claim: z
-    .object({
+    .looseObject({
       address: z.string(),
       port: z.number().int(),
       lun: z.number().int(),
       at: time,
       /** Of a ramdisk that writes by itself (`direct`) and exports nothing: the disk that it chose. */
-      disk: z.object({ serial: z.string().optional(), sizeBytes: z.number().int().positive() }).optional(),
+      disk: z.looseObject({ serial: z.string().optional(), sizeBytes: z.number().int().positive() }).optional(),
     })
     .optional(),
   /** What the ramdisk reported in `e` (N1). */
   reportedError: z.string().optional(),
 };
 
-const progress = z.object({
+const progress = z.looseObject({
   phase: z.enum(['write', 'verify']).optional(),
   bytes: z.number().nonnegative(),
   totalBytes: z.number().nonnegative().optional(),
@@ -71,7 +71,7 @@ export const deploymentShape = {
     layout: z.enum(['whole-disk', 'partition']).optional(),
     /** Of a partition image: sizes in MiB; a root of 0 takes what the others leave. */
     partitions: z
-      .object({
+      .looseObject({
         rootMb: z.number().int().nonnegative(),
         swapMb: z.number().int().nonnegative(),
         ephemeralMb: z.number().int().nonnegative(),
@@ -85,7 +85,7 @@ export const deploymentShape = {
   }),
   /** Of the method `direct`: what the ramdisk said of its work. */
   direct: z
-    .object({
+    .looseObject({
       /** SHA-256 of the token that reads the image. */
       tokenHash: sha256,
       bytes: z.number().nonnegative().optional(),
@@ -99,9 +99,9 @@ export const deploymentShape = {
   disk: diskIdentity.optional(),
   progress: progress.optional(),
   /** Chunks of the image (SHA-256 of its raw form) that the disk has for good: where a later run goes on. */
-  synced: z.object({ sha256, chunks: z.number().int().nonnegative(), at: time }).optional(),
+  synced: z.looseObject({ sha256, chunks: z.number().int().nonnegative(), at: time }).optional(),
   written: z
-    .object({
+    .looseObject({
       bytes: z.number().nonnegative(),
       sha256,
       /** The root file system as a kernel is told of it, e.g. `UUID=…`; of an image that boots by kernel. */
@@ -111,7 +111,7 @@ export const deploymentShape = {
     .optional(),
   /** The instance's own word that it is up, where ACTIVE waits for it. */
   phoneHome: z
-    .object({
+    .looseObject({
       url: z.string(),
       /** SHA-256 of its token while that may be used; gone at its first use. */
       tokenHash: sha256.optional(),

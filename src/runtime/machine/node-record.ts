@@ -130,10 +130,10 @@ const fault = z.looseObject({
   reason: z.string(),
   since: time,
   /** Disruptive remedies that were tried, oldest first. */
-  remedies: z.array(z.object({ remedy: z.enum(['soft reset', 'power cycle', 'power on']), at: time })).default([]),
+  remedies: z.array(z.looseObject({ remedy: z.enum(['soft reset', 'power cycle', 'power on']), at: time })).default([]),
 });
 
-const transition = z.object({
+const transition = z.looseObject({
   from: state,
   to: state,
   reason: z.string(),
@@ -142,7 +142,7 @@ const transition = z.object({
   durationMs: z.number().nonnegative(),
 });
 
-const event = z.object({
+const event = z.looseObject({
   at: time,
   type: z.string(),
   detail: z.string().optional(),
@@ -164,7 +164,7 @@ const shape = {
   number: z.number().int().positive(),
   interfaces: z
     .array(
-      z.object({
+      z.looseObject({
         mac,
         /** Address reserved for it on the provisioning network. */
         address: z.string().optional(),
@@ -177,7 +177,7 @@ const shape = {
     )
     .min(1),
   /** Sizes of 0: discovered, and not known yet. */
-  properties: z.object({
+  properties: z.looseObject({
     cpus: z.number().int().nonnegative(),
     memoryMb: z.number().int().nonnegative(),
     localGb: z.number().int().nonnegative(),
@@ -211,7 +211,7 @@ const shape = {
   /** What is to be done in `manageable` first, in this order. */
   todo: z.array(z.enum(['inspect', 'clean'])).default([]),
   /** An instance that runs on it already and is to be taken over. Not associated yet: a failure before that must touch nothing. */
-  adopt: z.object({ uuid: z.string().min(1), name: z.string().min(1), imageId: z.string().min(1) }).optional(),
+  adopt: z.looseObject({ uuid: z.string().min(1), name: z.string().min(1), imageId: z.string().min(1) }).optional(),
   /** For the next cleaning. */
   wipe: z.enum(wipeModes).optional(),
   /** For the inspection under way: take what is found over. */
@@ -221,7 +221,7 @@ const shape = {
   /** After the cleanup of `error`: begin again with the verification. */
   recover: z.boolean().optional(),
   /** The last inspection, and where it and the record differ. */
-  inspection: z.object({ at: time, facts: hardwareFacts, differences: z.array(z.string()) }).optional(),
+  inspection: z.looseObject({ at: time, facts: hardwareFacts, differences: z.array(z.string()) }).optional(),
 
   state,
   targetState: state.optional(),
@@ -235,9 +235,9 @@ const shape = {
   attempts: z.number().int().nonnegative().default(0),
   nextAttemptAt: time.optional(),
   /** What a person or the API asked for and the owner has not begun yet. */
-  request: z.object({ verb: z.enum(verbs), at: time, args: requestArgs.optional(), by: z.string().optional() }).optional(),
+  request: z.looseObject({ verb: z.enum(verbs), at: time, args: requestArgs.optional(), by: z.string().optional() }).optional(),
   /** Last power state heard from the BMC. */
-  power: z.object({ state: z.enum(['on', 'off']), at: time }).optional(),
+  power: z.looseObject({ state: z.enum(['on', 'off']), at: time }).optional(),
 
   /** Member id of the replica that drives this machine. */
   owner: z.string().optional(),
@@ -252,7 +252,7 @@ const shape = {
   ramdisk: ramdisk.optional(),
   /** What the last completed deployment left on the root disk. */
   installed: z
-    .object({
+    .looseObject({
       generation: z.number().int(),
       deploymentId: z.string(),
       imageId: z.string(),
@@ -261,10 +261,16 @@ const shape = {
       at: time,
     })
     .optional(),
-  lease: z.object({ mac, address: z.string(), at: time }).optional(),
-  cleanup: z.object({ errors: z.array(z.string()).default([]), gaveUp: z.boolean().default(false) }).optional(),
+  lease: z.looseObject({ mac, address: z.string(), at: time }).optional(),
+  cleanup: z.looseObject({ errors: z.array(z.string()).default([]), gaveUp: z.boolean().default(false) }).optional(),
   lastFailure: z
-    .object({ instanceUuid: z.string().optional(), state, reason: z.string(), at: time, cleanupErrors: z.array(z.string()).default([]) })
+    .looseObject({
+      instanceUuid: z.string().optional(),
+      state,
+      reason: z.string(),
+      at: time,
+      cleanupErrors: z.array(z.string()).default([]),
+    })
     .optional(),
 
   history: z.array(transition).default([]),

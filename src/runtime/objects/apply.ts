@@ -59,9 +59,7 @@ async function correct({ store, clock }: NodesContext, uuid: string, { propertie
 async function orderInterfaces({ store }: NodesContext, uuid: string, { macs, address }: WantedMachine): Promise<void> {
   await modify(store, nodeKind, uuid, (node) => {
     const interfaces = macs.flatMap((mac, index) =>
-      node.interfaces
-        .filter((known) => known.mac === mac)
-        .map(({ address: known, ...rest }) => withAddress(rest, index === 0 ? address : known)),
+      node.interfaces.filter((known) => known.mac === mac).map((known) => withAddress(known, index === 0 ? address : known.address)),
     );
     if (interfaces.length !== node.interfaces.length || JSON.stringify(interfaces) === JSON.stringify(node.interfaces.map(inOrder)))
       return undefined;
@@ -72,12 +70,14 @@ async function orderInterfaces({ store }: NodesContext, uuid: string, { macs, ad
 
 type Interface = NodeRecord['interfaces'][number];
 
-function withAddress(rest: Omit<Interface, 'address'>, address: string | undefined): Interface {
-  return { ...rest, ...(address !== undefined && { address }) };
+/** Its address comes last, so that two of the same have the same text. */
+function withAddress(known: Interface, address: string | undefined): Interface {
+  const { address: _before, ...rest } = known;
+  return { ...rest, mac: known.mac, ...(address !== undefined && { address }) };
 }
 
-function inOrder({ address, ...rest }: Interface): Interface {
-  return withAddress(rest, address);
+function inOrder(known: Interface): Interface {
+  return withAddress(known, known.address);
 }
 
 function has(node: NodeRecord, mac: string): boolean {

@@ -129,6 +129,35 @@ describe('a record', () => {
     expect((await store.get(nodeKind, id))?.value).toMatchObject({ addedLater: { kept: true }, timeline: [{ type: 'seen' }] });
   });
 
+  it('keeps them wherever they are', async () => {
+    const { store, clock, ...rest } = context();
+    const { id } = await enrol({ store, clock, ...rest }, { name: 'a', macs: ['02:00:00:00:00:aa'], properties, bmc });
+    const later = { addedLater: 1 };
+    const at = clock.now();
+    const parts = {
+      power: { state: 'on', at, ...later },
+      request: { verb: 'inspect', at, ...later },
+      installed: { generation: 1, deploymentId: 'd', imageId: 'i', sha256: 'a'.repeat(64), at, ...later },
+      lastFailure: { state: 'building', reason: 'r', at, cleanupErrors: [], ...later },
+      cleanup: { errors: [], gaveUp: true, ...later },
+      deployment: {
+        ...{ id: 'd', iqn: 'q', expiresAt: at, generation: 1, imageId: 'i', image: { boot: 'local' } },
+        phoneHome: { url: 'u', ...later },
+        claim: { address: '10.0.0.1', port: 1, lun: 1, at, ...later },
+        progress: { bytes: 1, at, ...later },
+        written: { bytes: 1, sha256: 'a'.repeat(64), at, ...later },
+      },
+    };
+    await modify(store, nodeKind, id, (node) => {
+      const interfaces = node.interfaces.map((known) => ({ ...known, ...later }));
+      const history = [{ from: 'enrolled', to: 'verifying', reason: 'r', at, durationMs: 1, ...later }];
+      return { ...node, ...parts, interfaces, history, properties: { ...node.properties, ...later } } as NodeRecord;
+    });
+    await observe({ store, clock }, id, { type: 'seen' });
+    const { value } = (await store.get(nodeKind, id)) ?? {};
+    expect(value).toMatchObject({ ...parts, interfaces: [later], properties: later, history: [later] });
+  });
+
   it('counts the same observation instead of listing it, keeps a hundred, and cleans their text', async () => {
     const { store, clock, ...rest } = context();
     const { id } = await enrol({ store, clock, ...rest }, { name: 'a', macs: ['02:00:00:00:00:aa'], properties, bmc });
