@@ -47,8 +47,10 @@ export function planOf(
   const { steps, minutes, wipes } = describe(request, node, image, settings);
   const expectedMinutes = Math.max(1, Math.ceil(minutes));
   const { rootDiskSerial, generation, state, uuid, instance, installed } = node;
+  // what is asked for by saying no is what is asked for by saying nothing
+  const { preserveEphemeral, ...asked } = { preserveEphemeral: undefined, ...request };
   const basis = {
-    request,
+    request: preserveEphemeral ? request : asked,
     uuid,
     state,
     generation,

@@ -398,6 +398,18 @@ describe('verbs and instances', () => {
     expect((await harness.ask('POST', '/v1/instances', { body: { ...wish, plan: plan.hash } })).status).toBe(202);
   });
 
+  it('the plan of a rebuild is good for what it was asked for, also where that says that nothing is kept', async () => {
+    const harness = new Harness();
+    await harness.image();
+    await harness.inUse(1);
+    for (const preserveEphemeral of [false, true]) {
+      const { json } = await harness.ask('POST', '/v1/plan', { body: { verb: 'rebuild', node: 'bm-1', preserveEphemeral } });
+      const rebuild = await harness.ask('POST', '/v1/nodes/bm-1/rebuild', { body: { preserveEphemeral, plan: json.hash } });
+      expect([rebuild.status, rebuild.json.error?.code]).toEqual([202, undefined]);
+      await harness.change(rebuild.json.node.uuid, (node) => ({ ...node, request: undefined }));
+    }
+  });
+
   it('a plan is stale when the disk is another one by then', async () => {
     const harness = new Harness();
     await harness.image();
