@@ -274,6 +274,17 @@ describe('the life of a machine', () => {
     await world.close();
   });
 
+  it('N11: what a cleanup meets is one printable line each of bounded length, as every reason', async () => {
+    const { world, machine } = await site({ knobs: { ramdisk: 'reports error', failures: { detach: Infinity } } });
+    const error = `\u001b[2J\n${'x'.repeat(2_000)}`;
+    world.noise.detach = error;
+    await world.spawn(machine);
+    const node = await world.until(machine, 'error');
+    for (const [line = ''] of [node.cleanup?.errors ?? [], node.lastFailure?.cleanupErrors ?? []])
+      expect(line).toMatch(/^detach volumes: detach failed[\x20-\x7e]{1,480}\.\.\.$/);
+    await world.close();
+  });
+
   it('N11: a cleanup step that hangs costs the others nothing', async () => {
     const { world, machine } = await site({ knobs: { ramdisk: 'reports error', hangs: new Set(['release']) } });
     await world.spawn(machine);

@@ -176,6 +176,8 @@ export class World {
   /** Old faults put back, for the proof that these tests would notice. */
   faults: Faults = {};
   daemons: Daemon[] = [];
+  /** What else the failures of a call say. */
+  readonly noise: Partial<Record<Call, string>> = {};
   writing = 0;
   mostWriting = 0;
 
@@ -573,7 +575,10 @@ export class World {
     if (left > 0) {
       this.knobs.failures[call] = left - 1;
       const leaked = this.knobs.leaks ? [...this.knownSecrets].filter((secret) => secret !== BMC_PASSWORD).join(' ') : '';
-      throw Object.assign(new Error(`${call} failed${leaked && ` with ${leaked}`}`), this.knobs.permanent.has(call) ? PERMANENT : {});
+      throw Object.assign(
+        new Error(`${call} failed${leaked && ` with ${leaked}`}${this.noise[call] ?? ''}`),
+        this.knobs.permanent.has(call) ? PERMANENT : {},
+      );
     }
   }
 

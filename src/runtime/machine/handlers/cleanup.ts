@@ -6,6 +6,7 @@ import type { NodeRecord } from '../node-record.ts';
 import { phoneHomeName } from '../phone-home.ts';
 import { reasonOf } from '../reason-of.ts';
 import { done, proceed, retry } from '../results.ts';
+import { cleanText } from '../transition.ts';
 import { withoutRamdisk } from './ramdisk-work.ts';
 
 type CleanupStep = (context: HandlerContext, signal: AbortSignal) => Promise<unknown>;
@@ -36,7 +37,7 @@ export const cleanup: Handler = async (context) => {
       await withDeadline(clock, settings.cleanupStepMs, tooLong, (stepSignal) => run(context, stepSignal), signal);
     } catch (error) {
       if (signal.aborted) throw error;
-      errors.push(`${name}: ${reasonOf(error)}`);
+      errors.push(cleanText(`${name}: ${reasonOf(error)}`));
     }
   }
   if (errors.length === 0) {
