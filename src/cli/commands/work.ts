@@ -147,7 +147,10 @@ export function registerWork(program: Command, context: Context): void {
     .command('rescue')
     .description('boots a machine in use into the ramdisk; its disk is not touched')
     .argument('<node>', NODE)
-    .option('--key <public key...>', 'SSH public keys that may log in')
+    .option(
+      '--key <public key...>',
+      'SSH public keys, for a ramdisk with an SSH server; the one of this project opens a shell on its console',
+    )
     .action((node: string, { key }: { key?: string[] }) =>
       told(({ api }) => api.ask('rescueNode', { node }, { body: key ? { authorizedKeys: key } : {} })),
     );
