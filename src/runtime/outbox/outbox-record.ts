@@ -68,9 +68,11 @@ export function withNews(record: OutboxRecord, node: NodeRecord, since: number, 
   if (last === undefined) return undefined;
   let { sequence, instanceUuid } = record;
   const added: OutboxRecord['pending'][number][] = [];
-  for (const transition of news) {
+  // The instance on the record came after the machine was free last: what was before that is the end of the one before.
+  const freeAt = news.findLastIndex(({ to }) => to === 'available');
+  for (const [index, transition] of news.entries()) {
     if (transition.to === 'available') instanceUuid = undefined;
-    else instanceUuid = node.instance?.uuid ?? instanceUuid;
+    else if (index > freeAt) instanceUuid = node.instance?.uuid ?? instanceUuid;
     if (TRANSIENT.has(transition.to)) continue;
     sequence += 1;
     added.push({ notification: told(node, transition, instanceUuid, sequence), attempts: 0, nextAttemptAt: now });

@@ -32,3 +32,23 @@ describe('the cursor of an outbox', () => {
     expect(reasons(withNews({ ...emptyOutbox, cursor: told?.cursor }, node([one, two]), 0, 1_001))).toEqual(['step 2']);
   });
 });
+
+describe('the task of a notification', () => {
+  it('is that of the instance which ended, also when the next one has begun by the time that its end is looked at', () => {
+    const way = (...states: NodeRecord['state'][]): Transition[] =>
+      states.slice(1).map((to, index) => ({ from: states[index] ?? to, to, reason: to, at: index, durationMs: 0 }));
+    const carrying = (uuid: string, history: Transition[]): NodeRecord => ({
+      ...node(history),
+      instance: { uuid, name: uuid, imageId: 'i', vifs: [], volumes: [], at: 0 },
+    });
+    const states: NodeRecord['state'][] = ['available', 'building', 'active'];
+    const first = withNews(emptyOutbox, carrying('a', way(...states)), 0, 10);
+    const next: NodeRecord['state'][] = ['deleting', 'deleted', 'available', 'building', 'active'];
+    const second = withNews({ ...emptyOutbox, ...first, pending: [] }, carrying('b', way(...states, ...next)), 0, 20);
+    expect(second?.pending.map(({ notification: { state, instance_uuid: uuid } }) => [state, uuid])).toEqual([
+      ['deleted', 'a'],
+      ['available', null],
+      ['active', 'b'],
+    ]);
+  });
+});
