@@ -50,10 +50,12 @@ const novaInterface = z.object({
   datapath_id: z.unknown().optional(),
   port_no: z.unknown().optional(),
 });
-export const novaAction = z.union([
-  z.object({ add_interface: novaInterface.extend({ address: z.string() }) }),
-  z.object({ remove_interface: novaInterface }),
-]);
+const addedInterface = novaInterface.extend({
+  address: z.string(),
+  datapath_id: z.string().max(64).nullish().describe('The switch that its cable ends at; with port_no, for plugging virtual interfaces'),
+  port_no: number.nullish(),
+});
+export const novaAction = z.union([z.object({ add_interface: addedInterface }), z.object({ remove_interface: novaInterface })]);
 export const novaInterfaceShow = z.object({ interface: interfaceView });
 
 export type NovaNode = z.infer<typeof novaNode>;

@@ -17,10 +17,10 @@ export const DEPLOYING: ReadonlySet<string> = new Set(['building', 'prepared', '
 export async function addInterface(
   { store, clock }: Context,
   nodeId: string,
-  given: { readonly mac: string; readonly address?: string | undefined },
+  given: { readonly mac: string; readonly address?: string | undefined; readonly datapathId?: string; readonly portNo?: number },
 ): Promise<Stored<NodeRecord>> {
   const mac = macOf(given.mac);
-  const { address } = given;
+  const { mac: _text, address, ...cable } = given;
   const taken: string[] = [];
   const take = async (what: string, value: string): Promise<void> => {
     if (await reserve({ store, clock }, what, value, nodeId)) taken.push(`${what}.${value}`);
@@ -32,7 +32,7 @@ export async function addInterface(
       const refuse = (what: string, value: string) => machineErrors.MACHINE_TAKEN({ what, value, by: node.name });
       if (node.interfaces.some((known) => known.mac === mac)) throw refuse('mac', mac);
       if (address !== undefined && node.interfaces.some((known) => known.address === address)) throw refuse('address', address);
-      return { ...node, interfaces: [...node.interfaces, { mac, ...(address !== undefined && { address }) }] };
+      return { ...node, interfaces: [...node.interfaces, { ...cable, mac, ...(address !== undefined && { address }) }] };
     });
   } catch (error) {
     for (const id of taken) await release(store, id, nodeId);

@@ -299,6 +299,22 @@ describe('002-9: enrolment over the API', () => {
     expect((await harness.ask('POST', '/v1/nodes/bm-2/interfaces', { body: { mac: '52:54:00:00:01:01' } })).status).toBe(201);
   });
 
+  it.each([
+    ['as nova wrote it', 'sw-7', '12', ['sw-7', 12]],
+    ['as a number', 'sw-7', 12, ['sw-7', 12]],
+    ['without a port', 'sw-7', null, [null, null]],
+    ['of which nothing is said', undefined, undefined, [null, null]],
+  ])('interfaces: the switch port of one that is added over nova, %s, is known from then on', async (_way, datapath_id, port_no, told) => {
+    const harness = new Harness();
+    await harness.machine(1);
+    const at = '/v2/t/os-baremetal-nodes/1';
+    const body = { add_interface: { address: '52:54:00:00:01:01', datapath_id, port_no } };
+    const { json } = await harness.ask('POST', `${at}/action`, { body });
+    expect([json.interface.datapath_id, json.interface.port_no]).toEqual(told);
+    const shown = (await harness.ask('GET', at)).json.node.interfaces.at(-1);
+    expect([shown.address, shown.datapath_id, shown.port_no]).toEqual(['52:54:00:00:01:01', ...told]);
+  });
+
   it('interfaces: what an enrolment that died had reserved is to be had after a minute', async () => {
     const harness = new Harness();
     await harness.machine(1);

@@ -43,7 +43,11 @@ export function novaHandlers(context: HandlerContext): HandlersOf<NovaOperation>
     novaAction: async ({ parameters, body }) => {
       const { id } = await nodeOf(store, parameters.node);
       if ('add_interface' in body) {
-        const { value } = await addInterface({ store, clock }, id, { mac: body.add_interface.address });
+        const { address: mac, datapath_id: datapathId, port_no: portNo } = body.add_interface;
+        const { value } = await addInterface({ store, clock }, id, {
+          mac,
+          ...(datapathId && typeof portNo === 'number' && { datapathId, portNo }),
+        });
         const added = novaNode(value).interfaces.at(-1);
         return { answer: added ? { interface: added } : {} };
       }
@@ -76,6 +80,11 @@ function novaNode(node: NodeRecord): NovaNode {
     task_state: node.state,
     updated_at: isoTime(node.stateSince),
     pxe_config_path: null,
-    interfaces: node.interfaces.map(({ mac }, index) => ({ id: index + 1, address: mac, datapath_id: null, port_no: null })),
+    interfaces: node.interfaces.map(({ mac: address, datapathId, portNo }, index) => ({
+      id: index + 1,
+      address,
+      datapath_id: datapathId ?? null,
+      port_no: portNo ?? null,
+    })),
   };
 }
