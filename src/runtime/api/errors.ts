@@ -58,6 +58,10 @@ export const apiErrors = defineErrors('The API', {
     message: ({ node, state }) => `${node} is ${state}: its interfaces are in use`,
     cure: 'Wait until its deployment has ended',
   }),
+  API_PLUGGED: entry<{ node: string; mac: string; vif: string }>({
+    message: ({ node, mac, vif }) => `the virtual interface ${vif} is plugged into ${mac} of ${node}: its switch port would stay connected`,
+    cure: ({ node }) => `Plug the others without it first (bmctl vif plug ${node} …), or destroy the instance`,
+  }),
   API_NETWORK: entry<{ reason: string }>({
     message: ({ reason }) => reason,
     cure: 'Choose a machine that has them, add what it lacks (bmctl interface add), or correct the network',

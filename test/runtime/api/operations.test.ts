@@ -315,6 +315,26 @@ describe('002-9: enrolment over the API', () => {
     expect([shown.address, shown.datapath_id, shown.port_no]).toEqual(['52:54:00:00:01:01', ...told]);
   });
 
+  it('interfaces: one that an instance is plugged into stays, since nothing else says which switch port is to be cleared after it', async () => {
+    const harness = new Harness();
+    await harness.image();
+    const { uuid } = await harness.inUse(1);
+    const mac = '52:54:00:00:01:01';
+    const plug = (vif: string | undefined) =>
+      harness.change(uuid, ({ interfaces: [first], ...node }) => ({
+        ...node,
+        interfaces: [...(first ? [first] : []), { mac, datapathId: 'sw-7', portNo: 12, ...(vif !== undefined && { vif }) }],
+      }));
+    await plug('blue');
+    const remove = () => harness.ask('DELETE', `/v1/nodes/bm-1/interfaces/${mac}`);
+    expect(await remove()).toMatchObject({
+      status: 409,
+      json: { error: { code: 'API_PLUGGED', message: expect.stringContaining('blue') } },
+    });
+    await plug(undefined);
+    expect((await remove()).status).toBe(204);
+  });
+
   it('interfaces: what an enrolment that died had reserved is to be had after a minute', async () => {
     const harness = new Harness();
     await harness.machine(1);
