@@ -310,6 +310,20 @@ describe('the life of a machine', () => {
     },
   );
 
+  it('002-1: a BMC that is busy for a moment does not cut the power of a machine in the middle of its soft reboot', async () => {
+    const { world, machine } = await site();
+    await world.spawn(machine);
+    await world.until(machine, 'active');
+    world.calls.length = 0;
+    world.knobs.failures.softOff = 1;
+    await ask(world, machine.uuid, 'reboot');
+    await world.clock.runFor(3_000);
+    world.knobs.failures.status = 1;
+    await world.clock.runFor(200_000);
+    const looks = ['status', 'softOff', 'status', 'softOff', 'status', 'status', 'status'];
+    expect(world.calls).toEqual([...looks, 'ensureOff', 'ensureOn']);
+  });
+
   it('002-1: reboot, power off and power on act on a machine in use and leave it active', async () => {
     const { world, machine } = await site();
     await expect(ask(world, machine.uuid, 'reboot')).rejects.toMatchObject({ code: 'MACHINE_WRONG_STATE' });
@@ -327,7 +341,9 @@ describe('the life of a machine', () => {
     world.knobs.listensToSoftOff = false;
     expect((await act('reboot'))[0]).toEqual(['status', 'softOff', ...Array(58).fill('status'), 'ensureOff', 'ensureOn']);
     world.knobs.failures.softOff = 1;
+    world.knobs.permanent.add('softOff');
     expect((await act('reboot'))[0]).toEqual(['status', 'softOff', 'ensureOff', 'ensureOn']);
+    world.knobs.permanent.clear();
     expect(await act('power off')).toEqual([['ensureOff'], 'off', 'nothing', 'active']);
     expect((await world.node(machine)).power?.state).toBe('off');
     expect(await act('power on')).toEqual([['ensureOn'], 'on', 'instance', 'active']);

@@ -2,6 +2,7 @@ import { sleep, withDeadline } from '../../core/clock.ts';
 import { machineErrors } from '../errors.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
 import type { NodeRecord, Verb } from '../node-record.ts';
+import { isPermanent } from '../ports.ts';
 import { reasonOf } from '../reason-of.ts';
 import { type Change, failed, proceed, type StepResult, waitFor } from '../results.ts';
 
@@ -79,8 +80,7 @@ export const active: Handler = async (context) => {
 
 /** Half an export is withdrawn before the failure is told; while it cannot be, the volume stays on the list for the next detach or the cleanup. */
 async function giveUpAttaching({ node, ports, signal, settings }: HandlerContext, error: unknown): Promise<StepResult> {
-  const permanent = typeof error === 'object' && error !== null && 'permanent' in error && error.permanent === true;
-  if (!permanent && node.attempts + 1 < settings.maxAttempts) throw error;
+  if (!isPermanent(error) && node.attempts + 1 < settings.maxAttempts) throw error;
   const volume = volumeOf(node);
   await ports.volumes.detachVolume(node, volume, signal);
   const reason = `attach volume: ${reasonOf(error)}`;
@@ -91,24 +91,28 @@ async function giveUpAttaching({ node, ports, signal, settings }: HandlerContext
   );
 }
 
-/** Asks the operating system, and waits as long as it may take. That it did not listen is no failure: the power is cut next. */
+/**
+ * Asks the operating system, and waits as long as it may take. That it did not listen is no failure: the power is cut next. Not before: a BMC that is busy for a
+ * moment says nothing of a system that writes its disks. Only what cannot be asked at all is not waited for.
+ */
 async function shutDown({ node, ports, clock, settings, logger }: HandlerContext, signal: AbortSignal): Promise<void> {
   const until = clock.monotonic() + settings.softOffMs;
-  try {
-    if ((await ports.power.status(node, signal)) === 'off') return;
-    await ports.power.softOff(node, signal);
-    while (clock.monotonic() < until) {
-      await sleep(clock, SOFT_LOOK_MS, signal);
+  let asked = false;
+  for (;;) {
+    try {
       if ((await ports.power.status(node, signal)) === 'off') return;
+      if (!asked) await ports.power.softOff(node, signal);
+      asked = true;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const message = asked ? 'the power state could not be read' : 'the operating system could not be asked';
+      logger.warn({ error: error instanceof Error ? error.message : String(error) }, message);
+      if (isPermanent(error)) return;
     }
-    logger.warn('the operating system did not shut down in time; cutting the power');
-  } catch (error) {
-    if (signal.aborted) throw error;
-    logger.warn(
-      { error: error instanceof Error ? error.message : String(error) },
-      'the operating system could not be asked; cutting the power',
-    );
+    if (clock.monotonic() >= until) break;
+    await sleep(clock, SOFT_LOOK_MS, signal);
   }
+  logger.warn('the operating system did not shut down in time; cutting the power');
 }
 
 function powered(state: 'on' | 'off', at: number): Change {
