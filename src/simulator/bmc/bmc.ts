@@ -14,6 +14,7 @@ import {
 import {
   type BootFlags,
   CIPHER_SUITES,
+  Command,
   CompletionCode,
   decodeOpenSessionRequest,
   decodePacket,
@@ -48,6 +49,9 @@ import { type BmcFaults, noFaults, strike } from './faults.ts';
 import { type SimulatedSensor, sdrRepository, serverSensors } from './sensor-model.ts';
 import { SerialOverLan, type SerialPort } from './serial-over-lan.ts';
 import { type BmcUser, BmcUsers } from './users.ts';
+
+/** Of application commands, those on the session itself. */
+const MANAGING: ReadonlySet<number> = new Set([Command.setSessionPrivilege, Command.closeSession]);
 
 export interface SimulatedBmcOptions {
   readonly clock: Clock;
@@ -299,7 +303,7 @@ export class SimulatedBmc {
   #answer(request: IpmiRequest, session: ActiveSession | undefined, sequence = request.sequence): Buffer {
     const { netFn, command, lun = 0 } = request;
     // session management is never busy: a client could not even leave
-    const busy = session && netFn === NetFn.chassis && strike(this.faults, 'busy');
+    const busy = session && !(netFn === NetFn.app && MANAGING.has(command)) && strike(this.faults, 'busy');
     const answer = busy ? { code: CompletionCode.nodeBusy } : answerCommand(request, this.#contextOf(session));
     if (session && !busy) {
       const key = (netFn << 8) | command;

@@ -1,7 +1,7 @@
 /** The session with one BMC that is kept for all commands: logging in (one at a time, as the stop allows), keep-alive, ending it when nobody needs it. Part of a line. */
 import type { Clock, Timer } from '../../core/clock.ts';
 import type { Logger } from '../../core/logger.ts';
-import { codeOf, isAuthenticationFailure, powerErrors } from '../errors.ts';
+import { codeOf, isAuthenticationFailure } from '../errors.ts';
 import { type CheckedAccess, sameSession } from './access.ts';
 import type { StopGuard } from './bmc-stop.ts';
 import type { CipherSuite } from './cipher-suite.ts';
@@ -196,7 +196,9 @@ export class KeptSession {
         this.lastTrafficMs = clock.monotonic();
       } catch (error) {
         logger.debug({ bmc: this.#access.bmc, error: String(error) }, 'keep-alive failed');
-        this.lost(session, error instanceof Error ? error : powerErrors.POWER_GATEWAY_CLOSED({ bmc: this.#access.bmc }));
+        // busy, or refused: it is there, and so is its session
+        if (codeOf(error) === 'IPMI_NO_ANSWER') this.lost(session, error as Error);
+        else this.lastTrafficMs = clock.monotonic();
       } finally {
         this.#queue.leave();
       }

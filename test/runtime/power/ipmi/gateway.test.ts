@@ -286,6 +286,18 @@ describe('the gateway', () => {
     await lab.close();
   });
 
+  it('002-2: a BMC that is too busy for a keep-alive has answered: its session is kept, and leaves it no dead one', async () => {
+    const lab = await makeLab();
+    const power = new IpmiPower(lab.gateway, lab.access());
+    await lab.clock.until(power.status());
+    lab.bmc.faults.busy = 4;
+    await lab.clock.advance(40_000);
+    expect(lab.bmc.faults.busy).toBe(0);
+    expect(await lab.clock.until(power.status())).toBe('off');
+    expect(lab.bmc.sessions).toMatchObject({ active: 1, logIns: 1 });
+    await lab.close();
+  });
+
   it('002-2: other credentials end the old session', async () => {
     const lab = await makeLab();
     await lab.clock.until(new IpmiPower(lab.gateway, lab.access()).status());
