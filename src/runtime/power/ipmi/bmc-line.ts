@@ -169,6 +169,7 @@ export class BmcLine {
       if (codeOf(error) !== 'IPMI_NO_ANSWER') throw error;
       // a BMC that restarted, or ended the session by itself, is silent to its packets
       this.#kept.lost(session, error as Error);
+      if (command.once) throw error;
       return this.#inNewSession(command, signal);
     });
   }

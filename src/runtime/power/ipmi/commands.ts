@@ -14,6 +14,8 @@ export interface IpmiCommand<T> {
   readonly shared?: true;
   /** Enough for it is the level that every session starts with (Appendix G): no raise of privilege goes before it. */
   readonly userLevel?: true;
+  /** Does more the second time: it goes out once, also when the answer is late or lost. */
+  readonly once?: true;
   /** `data` without the completion code. */
   parse(data: Buffer): T;
 }
@@ -253,6 +255,7 @@ export const getChassisStatus: IpmiCommand<ChassisStatus> = {
 /** Table 28-4. `cycle`, `reset` and `diagnosticInterrupt` are for a person at bmctl: a PowerManager sends absolute commands only. */
 export const ChassisAction = { off: 0, on: 1, cycle: 2, reset: 3, diagnosticInterrupt: 4, softOff: 5 } as const;
 export type ChassisActionName = keyof typeof ChassisAction;
+const RELATIVE: ReadonlySet<ChassisActionName> = new Set(['cycle', 'reset', 'diagnosticInterrupt']);
 
 export function chassisControl(action: ChassisActionName): IpmiCommand<void> {
   return {
@@ -260,6 +263,7 @@ export function chassisControl(action: ChassisActionName): IpmiCommand<void> {
     netFn: NetFn.chassis,
     command: Command.chassisControl,
     data: Uint8Array.of(ChassisAction[action]),
+    ...(RELATIVE.has(action) && { once: true }),
     parse: () => undefined,
   };
 }

@@ -90,7 +90,7 @@ export class IpmiSession {
 
   /**
    * Runs one command; several may run at once, up to 64. Resends when no answer comes: a BMC may then execute a command twice,
-   * which is harmless since all of ours are absolute. Throws IPMI_NO_ANSWER, IPMI_COMPLETION, IPMI_PRIVILEGE_REFUSED, IPMI_BAD_ANSWER.
+   * which is harmless to absolute ones; a command that says `once` has the same time, and one packet. Throws IPMI_NO_ANSWER, IPMI_COMPLETION, IPMI_PRIVILEGE_REFUSED, IPMI_BAD_ANSWER.
    */
   async run<T>(command: IpmiCommand<T>, signal?: AbortSignal): Promise<T> {
     const { bmc, privilegeLevel } = this.#access;
@@ -98,12 +98,12 @@ export class IpmiSession {
       this.#raising ??= this.#raise();
       await unlessAborted(this.#raising, signal);
     }
-    let response = await this.#exchange(command, this.#schedule(this.#random), signal);
+    let response = await this.#exchange(command, this.#waits(command), signal);
     for (let busy = 0; isBusy(response.completionCode) && busy < BUSY_WAITS_MS.length; busy++) {
       this.#patience ??= new AbortController();
       const until = signal ? AbortSignal.any([signal, this.#patience.signal]) : this.#patience.signal;
       await sleep(this.#clock, BUSY_WAITS_MS[busy] ?? 0, until);
-      response = await this.#exchange(command, this.#schedule(this.#random), signal);
+      response = await this.#exchange(command, this.#waits(command), signal);
     }
     if (response.completionCode !== CompletionCode.ok) throw this.#completionError(command, response.completionCode);
     try {
@@ -112,6 +112,11 @@ export class IpmiSession {
       if (!(error instanceof MalformedPacket)) throw error;
       throw powerErrors.IPMI_BAD_ANSWER({ bmc, command: command.name, problem: error.message }, { cause: error });
     }
+  }
+
+  #waits({ once }: IpmiCommand<unknown>): readonly number[] {
+    const waits = this.#schedule(this.#random);
+    return once ? [waits.reduce((sum, wait) => sum + wait, 0)] : waits;
   }
 
   /** Another payload than commands, e.g. serial over LAN: sealed in the same session. */

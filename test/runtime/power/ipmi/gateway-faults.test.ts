@@ -1,9 +1,9 @@
 /** Ways by which a gateway could do harm or stop for ever. */
 import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { IpmiPower, PowerDrivers, Secret } from 'cdk8s-baremetal-runtime/power/index';
-import { checkAccess, getBootOption, MemoryStopKeeper } from 'cdk8s-baremetal-runtime/power/ipmi/index';
+import { chassisControl, checkAccess, getBootOption, MemoryStopKeeper } from 'cdk8s-baremetal-runtime/power/ipmi/index';
 import { describe, expect, it, vi } from 'vitest';
-import { failure, makeLab, seededRandom } from '../support.ts';
+import { failure, makeLab, seededRandom, TestChassis } from '../support.ts';
 
 describe('what must not happen', () => {
   it('002-2: who gives up in the middle of setting the boot device does not leave the boot options claimed', async () => {
@@ -18,6 +18,29 @@ describe('what must not happen', () => {
     await lab.clock.advance(100);
     const claim = await lab.clock.until(lab.gateway.run(lab.access(), getBootOption(0)));
     expect(claim[0]).toBe(0);
+    await lab.close();
+  });
+
+  it.each(['reset', 'diagnosticInterrupt'] as const)(
+    '002-2: %s, which does more the second time, is not sent twice to a slow BMC',
+    async (action) => {
+      const diagnosticInterrupt = vi.fn();
+      const chassis = Object.assign(new TestChassis(), { diagnosticInterrupt });
+      const lab = await makeLab({ bmc: { chassis } });
+      await lab.clock.until(new IpmiPower(lab.gateway, lab.access()).on());
+      lab.bmc.faults.replyDelayMs = 3_000;
+      await lab.clock.until(lab.gateway.run(lab.access(), chassisControl(action)));
+      expect(chassis.events.filter((event) => event.startsWith('reset')).length + diagnosticInterrupt.mock.calls.length).toBe(1);
+      await lab.close();
+    },
+  );
+
+  it('002-2: one whose answer to a reset is lost is not reset again in another session', async () => {
+    const lab = await makeLab();
+    await lab.clock.until(new IpmiPower(lab.gateway, lab.access()).on());
+    lab.bmc.faults.dropReplies = 1;
+    expect(await failure(lab, lab.gateway.run(lab.access(), chassisControl('reset')))).toBe('IPMI_NO_ANSWER');
+    expect(lab.chassis.events.filter((event) => event.startsWith('reset'))).toHaveLength(1);
     await lab.close();
   });
 
