@@ -128,7 +128,8 @@ export class RedfishClient {
   }
 
   async #askLoggedIn(request: RedfishRequest, signal: AbortSignal | undefined): Promise<Answer> {
-    const { method, path, body, etag } = request;
+    const { method, body, etag } = request;
+    const path = this.#pathOf(request.path);
     const headers: Readonly<Record<string, string>> = etag === undefined ? {} : { 'if-match': etag };
     const fresh = this.#login === undefined;
     this.#login ??= await this.#logIn(signal);

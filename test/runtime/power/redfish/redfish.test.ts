@@ -143,6 +143,27 @@ describe('manners', () => {
     expect(await codeOf(power.status())).toBe('IPMI_BMC_RESTING');
   });
 
+  it.each([
+    ['https://10.0.0.40/redfish/v1/Systems/1/Actions/ComputerSystem.Reset', '10.0.0.40'],
+    ['@192.0.2.66/redfish/v1/Systems/1/Actions/ComputerSystem.Reset', '10.0.0.40'],
+    ['//192.0.2.66/redfish/v1/Systems/1/Actions/ComputerSystem.Reset', '10.0.0.40'],
+  ])('002-2: of an action at %s only the path counts: the token goes to the service', async (target) => {
+    const { service, chassis, open, codeOf } = redfishLab();
+    const hosts = new Set<string>();
+    const { handler } = service;
+    const leading: typeof handler = async (request) => {
+      hosts.add(request.local.address);
+      const answer = await handler(request);
+      const own = '/redfish/v1/Systems/1/Actions/ComputerSystem.Reset';
+      return { ...answer, body: typeof answer.body === 'string' ? answer.body.replace(`"${own}"`, `"${target}"`) : answer.body };
+    };
+    const power = open();
+    Object.assign(service, { handler: leading });
+    await codeOf(power.on());
+    expect([...hosts]).toEqual(['10.0.0.40']);
+    if (!target.startsWith('@')) expect(chassis.powered).toBe(true);
+  });
+
   it.each([[{ oldSensors: false }], [{ oldSensors: true }]])('002-2: sensors (%o)', async (faults) => {
     const { clock, drivers } = redfishLab({ faults });
     const target = { driver: 'redfish' as const, address: '10.0.0.40', port: 443 };
