@@ -119,6 +119,10 @@ export class RedfishClient {
   async close(): Promise<void> {
     const login = this.#login;
     this.#login = undefined;
+    await this.#end(login);
+  }
+
+  async #end(login: Login | undefined): Promise<void> {
     if (login === undefined || login === 'basic' || login.path === undefined) return;
     try {
       await this.#send('DELETE', login.path, { 'x-auth-token': login.token }, undefined, undefined, CLOSE_MS);
@@ -136,9 +140,12 @@ export class RedfishClient {
     let answer = await this.#send(method, path, { ...this.#authorization(), ...headers }, body, signal);
     if (answer.status === 401 && this.#login !== 'basic' && !fresh) {
       // a token runs out after some minutes without use (SessionTimeout): one log-in, with the credentials that worked
+      const before = this.#login;
       this.#login = undefined;
       this.#login = await this.#logIn(signal);
       answer = await this.#send(method, path, { ...this.#authorization(), ...headers }, body, signal);
+      // it was no matter of the token, which is good still: a service has room for a few sessions
+      if (answer.status === 401) await this.#end(before);
     }
     if (answer.status === 401 && this.#login === 'basic') {
       this.#login = undefined;

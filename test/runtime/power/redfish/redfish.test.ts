@@ -164,6 +164,18 @@ describe('manners', () => {
     if (!target.startsWith('@')) expect(chassis.powered).toBe(true);
   });
 
+  it('002-2: a service that says 401 where it means 403 is not filled with sessions', async () => {
+    const { service, open, codeOf } = redfishLab();
+    const { handler } = service;
+    const power = open();
+    await codeOf(power.status());
+    const strict: typeof handler = async (request) =>
+      request.method === 'POST' && request.path.includes('Reset') ? { status: 401 } : handler(request);
+    Object.assign(service, { handler: strict });
+    for (let i = 0; i < 4; i++) expect(await codeOf(power.on())).toBe('REDFISH_PRIVILEGE');
+    expect(service.sessions).toBe(1);
+  });
+
   it.each([[{ oldSensors: false }], [{ oldSensors: true }]])('002-2: sensors (%o)', async (faults) => {
     const { clock, drivers } = redfishLab({ faults });
     const target = { driver: 'redfish' as const, address: '10.0.0.40', port: 443 };
