@@ -79,15 +79,16 @@ export async function handshake(context: HandshakeContext, signal?: AbortSignal)
   const { access, logger, knownSuite } = context;
   if (!knownSuite) await checkVersion(context, signal);
   const suites = await inOrder(context, signal);
+  const tags = new Tags(context);
   try {
-    return await logIn(context, suites, signal);
+    return await logIn(context, suites, tags, signal);
   } catch (error) {
     if (!(error instanceof Desynchronised)) throw error;
     logger.debug({ bmc: access.bmc, reason: error.message }, 'logging in once more');
   }
   // Once only: a refusal at RAKP 4 may have been counted as a bad password.
   try {
-    return await logIn(context, suites, signal);
+    return await logIn(context, suites, tags, signal);
   } catch (error) {
     if (!(error instanceof Desynchronised)) throw error;
     if (error.status === RakpStatus.invalidIntegrityCheck)
@@ -157,14 +158,19 @@ async function checkVersion(context: HandshakeContext, signal: AbortSignal | und
   throw powerErrors.IPMI_NO_RMCP_PLUS({ bmc: access.bmc });
 }
 
-async function logIn(context: HandshakeContext, suites: readonly CipherSuite[], signal: AbortSignal | undefined): Promise<Established> {
+async function logIn(
+  context: HandshakeContext,
+  suites: readonly CipherSuite[],
+  tags: Tags,
+  signal: AbortSignal | undefined,
+): Promise<Established> {
   const { access, channel, random } = context;
   const { bmc } = access;
   const user = access.username;
-  const { suite, bmcSessionId } = await openSession(context, suites, signal);
+  const { suite, bmcSessionId } = await openSession(context, suites, tags, signal);
 
   const { consoleSessionId } = channel;
-  const tag = randomTag(context);
+  const tag = tags.next();
   const role = NAME_ONLY_LOOKUP | access.privilegeLevel;
   const username = Buffer.from(user);
   const consoleRandom = random.bytes(RAKP_RANDOM_BYTES);
@@ -205,9 +211,22 @@ async function logIn(context: HandshakeContext, suites: readonly CipherSuite[], 
   return { keys: sessionKeys(suite, sik), bmcSessionId };
 }
 
-/** Tells the answers to different questions apart; unpredictable, since cut-down error answers carry nothing else of ours. */
-function randomTag({ random }: HandshakeContext): number {
-  return random.bytes(1)[0] ?? 0;
+/**
+ * Tell the answers to different questions apart: none comes twice in a handshake, since what comes late may look like a refusal. The first is unpredictable, since
+ * cut-down error answers carry nothing else of ours.
+ */
+class Tags {
+  #next: number;
+
+  constructor({ random }: HandshakeContext) {
+    this.#next = random.bytes(1)[0] ?? 0;
+  }
+
+  next(): number {
+    const tag = this.#next;
+    this.#next = (tag + 1) & 0xff;
+    return tag;
+  }
 }
 
 const SUITE_STATUSES: ReadonlySet<number> = new Set([
@@ -223,13 +242,14 @@ const SUITE_STATUSES: ReadonlySet<number> = new Set([
 async function openSession(
   context: HandshakeContext,
   suites: readonly CipherSuite[],
+  tags: Tags,
   signal: AbortSignal | undefined,
 ): Promise<{ suite: CipherSuite; bmcSessionId: number }> {
   const { access, channel } = context;
   for (const suite of suites) {
     const { authentication, integrity, confidentiality } = suite;
     const { consoleSessionId } = channel;
-    const tag = randomTag(context);
+    const tag = tags.next();
     const request = encodeOpenSessionRequest({ tag, maxPrivilege: 0, consoleSessionId, authentication, integrity, confidentiality });
     const packet = encodeUnsealed(PayloadType.openSessionRequest, request);
     const answer = await ask<OpenSessionResponse>(context, signal, 'Open Session', packet, (received) =>
