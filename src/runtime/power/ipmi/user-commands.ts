@@ -2,7 +2,7 @@
 import { codeOf, powerErrors } from '../errors.ts';
 import { ByteReader } from './bytes.ts';
 import { Command, type IpmiCommand } from './commands.ts';
-import { completionCodeOf } from './completion-code.ts';
+import { CompletionCode, completionCodeOf } from './completion-code.ts';
 import { NetFn } from './message.ts';
 import { MAX_PASSWORD_BYTES, MAX_USERNAME_BYTES } from './rakp.ts';
 import type { RunCommand } from './sensors.ts';
@@ -120,14 +120,16 @@ export async function readUsers(run: RunCommand, signal?: AbortSignal): Promise<
 /** How a password must be tested: the size it was set with is part of the comparison. Undefined: it is another password. */
 export async function testPassword(run: RunCommand, id: number, text: string, signal?: AbortSignal): Promise<PasswordBytes | undefined> {
   checkPassword(text);
+  const least = Buffer.byteLength(text) > 16 ? 20 : 16;
   for (const bytes of [20, 16] as const) {
-    if (Buffer.byteLength(text) > bytes) continue;
+    if (bytes < least) continue;
     try {
       await run(userPassword(id, 'test', { text, bytes }), signal);
       return bytes;
     } catch (error) {
       const code = completionCodeOf(error);
-      if (code !== 0x80 && code !== 0x81) throw error;
+      const unknownSize = code === CompletionCode.dataLengthInvalid || code === CompletionCode.invalidDataField;
+      if (code !== 0x80 && code !== 0x81 && !(unknownSize && bytes > least)) throw error;
     }
   }
   return undefined;

@@ -182,6 +182,18 @@ describe('users and LAN parameters', () => {
     await lab.close();
   });
 
+  it.each([0xc7, 0xcc])('002-2: a BMC that keeps 16 bytes only and answers 20 with %i is tested with 16', async (completionCode) => {
+    const sizes: number[] = [];
+    const run: RunCommand = async ({ data, parse }) => {
+      sizes.push(data.length - 2);
+      if (data.length > 18) throw Object.assign(new Error('IPMI_COMPLETION'), { completionCode });
+      return parse(Buffer.alloc(0));
+    };
+    expect(await testPassword(run, 3, 'operate')).toBe(16);
+    expect(sizes).toEqual([20, 16]);
+    await expect(testPassword(run, 3, 'seventeen-bytes-!')).rejects.toMatchObject({ completionCode });
+  });
+
   it('002-2: a user may not change users; a session is not raised for looks', async () => {
     const lab = await makeLab();
     const viewer = { ...lab.access({ username: 'viewer', password: 'look' }), privilege: 'user' as const };
