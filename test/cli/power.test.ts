@@ -175,6 +175,10 @@ describe('bmctl bmc', () => {
     expect((await bmctl('bmc', 'users', url)).out).toMatch(/^3\s+op\s+yes\s+yes\s+operator$/m);
     const next = { ...ENV, BMCTL_NEW_PASSWORD: 'a-password-of-twenty' };
     expect(await runBmctl(['bmc', 'password', 'test', url, '3'], next)).toMatchObject({ code: 4 });
+    const entered: Terminal = { raw: () => () => undefined, write: () => undefined, askHidden: async () => '' };
+    for (const nothing of [{ ...ENV, BMCTL_NEW_PASSWORD: '' }, ENV])
+      expect(await runBmctl(['bmc', 'password', 'set', url, '3'], nothing, '', { terminal: entered })).toMatchObject({ code: 2 });
+    expect(await runBmctl(['bmc', 'password', 'test', url, '3'], { ...ENV, BMCTL_NEW_PASSWORD: 'operate' })).toMatchObject({ code: 0 });
     expect((await runBmctl(['bmc', 'password', 'set', url, '3'], next)).out).toBe('User 3 has it now, kept in 20 bytes.');
     expect((await runBmctl(['power', 'status', url, '--user', 'op'], { BMCTL_BMC_PASSWORD: 'a-password-of-twenty' })).out).toBe('off');
     expect((await bmctl('bmc', 'reset', url)).code).toBe(6);

@@ -146,7 +146,8 @@ export function registerBmc(program: Command, world: Surroundings, context: () =
         const given =
           (await readSecret(world, flags.newPasswordFile, 'BMCTL_NEW_PASSWORD')) ??
           (world.terminal && { reveal: await hidden(world, `Password to ${word}: `) });
-        if (given === undefined)
+        // an empty one is a key that was hit, or a variable that was not set: everybody could log in with it
+        if (given === undefined || (word === 'set' && given.reveal() === ''))
           throw secretErrors.BMCTL_SECRET({ what: `the password to ${word}`, file: '--new-password-file', env: 'BMCTL_NEW_PASSWORD' });
         const text = given.reveal();
         const bytes = await withIpmi(world, { url, flags, privilege: 'administrator', what: 'bmc password' }, async ({ run }) => {
