@@ -89,7 +89,9 @@ export class StopGuard {
   #unwritten: BmcStop | undefined;
   #wakeReadMs = Number.NEGATIVE_INFINITY;
   /** What was asked for before this guard began is over. */
-  #wokenMs: number;
+  readonly #beganMs: number;
+  /** The last look at it. */
+  #woken: { readonly atMs: number | undefined } | undefined;
 
   constructor(
     private readonly options: {
@@ -101,7 +103,7 @@ export class StopGuard {
       readonly onKeeperFailure: (error: unknown) => void;
     },
   ) {
-    this.#wokenMs = options.clock.now();
+    this.#beganMs = options.clock.now();
   }
 
   /** As last read. */
@@ -161,9 +163,10 @@ export class StopGuard {
     if (clock.monotonic() - this.#wakeReadMs < WAKE_EVERY_MS) return false;
     this.#wakeReadMs = clock.monotonic();
     try {
-      const at = (await keeper.wokenAt?.(bmc)) ?? this.#wokenMs;
-      const anew = at > this.#wokenMs;
-      this.#wokenMs = at;
+      const atMs = await keeper.wokenAt?.(bmc);
+      // which is later says nothing between two looks: it is the wall clock of whoever was asked
+      const anew = atMs !== undefined && (this.#woken ? atMs !== this.#woken.atMs : atMs > this.#beganMs);
+      this.#woken = { atMs };
       return anew;
     } catch {
       return false; // the store is away: the rest ends by itself
@@ -186,11 +189,22 @@ export class StopGuard {
       this.options.onKeeperFailure(error); // the last known stop counts
       return this.#known;
     }
-    if (this.#unwritten) {
+    if (this.#unwritten && !(await this.#liftedSince(this.#unwritten.atMs))) {
       const both = together(this.#known, this.#unwritten);
       if (!(await this.#swap(this.#known, both))) this.#known = both;
     }
     return this.#known;
+  }
+
+  /** Whoever lifted it elsewhere found nothing to remove. */
+  async #liftedSince(atMs: number): Promise<boolean> {
+    try {
+      const lifted = ((await this.options.keeper.wokenAt?.(this.options.bmc)) ?? 0) > atMs;
+      if (lifted) this.#unwritten = undefined;
+      return lifted;
+    } catch {
+      return false; // not known
+    }
   }
 
   async #swap(before: BmcStop | undefined, next: BmcStop | undefined): Promise<boolean> {

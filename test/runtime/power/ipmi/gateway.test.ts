@@ -179,6 +179,51 @@ describe('a store that reads and does not write', () => {
   });
 });
 
+describe('what a person lifts on another replica', () => {
+  it('002-2: is not written again by one whose store took no writes when the BMC refused', async () => {
+    const stops = new MemoryStopKeeper();
+    let full = true;
+    const own = Object.assign(Object.create(stops) as MemoryStopKeeper, {
+      read: (bmc: string) => stops.read(bmc),
+      wokenAt: (bmc: string) => stops.wokenAt(bmc),
+      swap: (...change: Parameters<MemoryStopKeeper['swap']>) =>
+        full ? Promise.reject(new Error('no space left on device')) : stops.swap(...change),
+    });
+    const lab = await makeLab({ gateway: { stops: own } });
+    const power = new IpmiPower(lab.gateway, lab.access({ password: 'stale' }));
+    expect(await failure(lab, power.status())).toBe('IPMI_WRONG_PASSWORD');
+    const replica = new IpmiGateway({ clock: lab.clock, network: lab.network, logger: silentLogger, random: seededRandom(77), stops });
+    await lab.clock.advance(1_000);
+    await lab.clock.until(replica.retry('10.0.0.20:623'));
+    full = false;
+    expect(await failure(lab, power.status())).toBe('IPMI_WRONG_PASSWORD'); // asked anew, not held
+    expect(await failure(lab, power.status())).toBe('IPMI_AUTH_HELD');
+    await lab.clock.until(replica.close());
+    await lab.close();
+  });
+
+  it('002-2: is heard by one that began while its clock ran ahead', async () => {
+    const stops = new MemoryStopKeeper();
+    const lab = await makeLab({ gateway: { schedule: () => [100], stops } });
+    const now = lab.clock.now.bind(lab.clock);
+    lab.clock.now = () => now() + 3_600_000;
+    const power = new IpmiPower(lab.gateway, lab.access());
+    lab.bmc.faults.dead = true;
+    await failure(lab, power.status());
+    lab.clock.now = now;
+    for (let i = 0; i < 5; i++) {
+      await failure(lab, power.status());
+      await lab.clock.advance(20_000);
+    }
+    while ((await failure(lab, power.status())) !== 'IPMI_BMC_RESTING');
+    lab.bmc.faults.dead = false;
+    await stops.wake('10.0.0.20:623', now());
+    await lab.clock.advance(5_100);
+    expect(await lab.clock.until(power.status())).toBe('off');
+    await lab.close();
+  });
+});
+
 describe('replicas that change a stop at the same moment', () => {
   /** Another replica writes between this one's look and its removal, once. */
   class ContestedStops extends MemoryStopKeeper {
