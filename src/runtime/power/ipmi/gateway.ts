@@ -104,10 +104,9 @@ export class IpmiGateway {
     return [...this.#lines.values()].map((line) => line.status);
   }
 
-  /** Lifts the stop of a BMC that refused credentials, on every replica, and ends its rest: at once on this one's line, within seconds elsewhere. */
+  /** Lifts the stop of a BMC (`host:port`) that refused credentials, on every replica, and ends its rest: at once on this one's line, within seconds elsewhere. */
   async retry(bmc: string): Promise<void> {
-    const lines = [...this.#lines].filter(([name]) => (this.#lines.has(bmc) ? name === bmc : sameHost(name, bmc)));
-    await Promise.all(lines.map(([, line]) => line.retry()));
+    await this.#lines.get(bmc)?.retry();
     await this.guard(bmc).lift();
     await this.#stops.wake?.(bmc, this.#options.clock.now());
   }
@@ -201,9 +200,4 @@ export class IpmiGateway {
     for (const line of this.#lines.values()) if (line.evictable && (!oldest || line.lastUseMs < oldest.lastUseMs)) oldest = line;
     await oldest?.drop();
   }
-}
-
-/** A record may leave out the port that its line has. */
-function sameHost(a: string, b: string): boolean {
-  return a.replace(/:\d+$/, '') === b.replace(/:\d+$/, '');
 }

@@ -70,6 +70,17 @@ describe('what must not happen', () => {
     await lab.close();
   });
 
+  it('002-2: "try again" for one BMC does not lift the stop of another behind the same address, as with forwarded ports', async () => {
+    const lab = await makeLab();
+    const stale = new IpmiPower(lab.gateway, lab.access({ password: 'stale' }));
+    expect(await failure(lab, stale.status())).toBe('IPMI_WRONG_PASSWORD');
+    await lab.clock.until(lab.gateway.retry('10.0.0.20:6230')); // no line to it here: another replica has its machine
+    expect(await failure(lab, stale.status())).toBe('IPMI_AUTH_HELD');
+    await lab.clock.until(lab.gateway.retry('10.0.0.20:623'));
+    expect(await failure(lab, stale.status())).toBe('IPMI_WRONG_PASSWORD');
+    await lab.close();
+  });
+
   it('002-2: a probe that a stop holds back leaves the breaker free for the next', async () => {
     const stops = new MemoryStopKeeper();
     const lab = await makeLab({ gateway: { schedule: () => [100], stops } });
