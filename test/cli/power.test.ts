@@ -5,7 +5,7 @@ import { type Clock, silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeClock } from 'cdk8s-baremetal-runtime/core/node-clock';
 import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { nodeRandom } from 'cdk8s-baremetal-runtime/core/node-random';
-import { type SerialPort, SimulatedBmc } from 'cdk8s-baremetal-simulator/bmc/index';
+import { analogSensor, type SerialPort, SimulatedBmc } from 'cdk8s-baremetal-simulator/bmc/index';
 import { SimulatedRedfish } from 'cdk8s-baremetal-simulator/redfish/index';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConsoleKeys } from '../../src/cli/console-keys.ts';
@@ -142,6 +142,16 @@ describe.skipIf(tls === undefined)('bmctl by Redfish', () => {
 });
 
 describe('bmctl sensors and sel', () => {
+  it('002-2: a name that a BMC gives a sensor does not drive the terminal', async () => {
+    const deps = { clock: nodeClock, network: nodeNetwork, random: nodeRandom, logger: silentLogger };
+    const fan = analogSensor({ number: 1, analog: {}, name: 'Fan\x1b[2J\x9b1m\nok', sensorType: 4 }, () => 40);
+    const strange = await SimulatedBmc.start({ ...deps, address: '127.0.0.1', port: 0, users: USERS, chassis, sensors: [fan] });
+    const { out } = await bmctl('sensors', `ipmi://127.0.0.1:${strange.local.port}`);
+    await strange.close();
+    expect(out.split('\n')).toHaveLength(2);
+    expect(out).toContain('Fan [2J 1m ok  fan');
+  });
+
   it('002-2: readings for people and as JSON; only problems', async () => {
     const { out } = await bmctl('sensors', url);
     expect(out).toMatch(/^Inlet Temp\s+temperature\s+23 °C\s+ok\s+≤!-5, ≥38, ≥!42$/m);
