@@ -115,6 +115,10 @@ export const powerErrors = defineErrors('POWER', {
     message: ({ bmc, asked, found }) => `the Redfish service ${bmc} accepted the boot device ${asked} and reads back ${found}`,
     cure: "Update the BMC's firmware, or set the boot order in the machine's own setup",
   }),
+  REDFISH_POWER_CHANGING: entry<Bmc & { state: string }>({
+    message: ({ bmc, state }) => `the machine of the Redfish service ${bmc} is neither on nor off: ${state}`,
+    cure: 'Look again in some seconds; a machine that stays so has a fault, or a BMC that needs a reset',
+  }),
   REDFISH_SYSTEM: entry<Bmc & { systems: readonly string[] }>({
     message: ({ bmc, systems }) => `the Redfish service ${bmc} has ${systems.length} systems: ${systems.join(', ') || 'none'}`,
     cure: 'Name one in the address: redfish://HOST/redfish/v1/Systems/ID',

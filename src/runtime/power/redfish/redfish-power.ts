@@ -38,18 +38,21 @@ export class RedfishPower implements PowerManager {
     private readonly onClose: () => Promise<void>,
   ) {}
 
+  /** Throws REDFISH_POWER_CHANGING between the two: whoever waits for the state that it is leaving would have it, and lose it. */
   async status(signal?: AbortSignal): Promise<PowerState> {
     const { json } = await this.#read(signal);
+    const { bmc } = this.client;
     switch (json.PowerState) {
       case 'On':
       case 'Paused':
-      case 'PoweringOff':
         return 'on';
       case 'Off':
-      case 'PoweringOn': // not there yet
         return 'off';
+      case 'PoweringOn':
+      case 'PoweringOff':
+        throw powerErrors.REDFISH_POWER_CHANGING({ bmc, state: json.PowerState });
       default:
-        throw powerErrors.REDFISH_BAD_ANSWER({ bmc: this.client.bmc, problem: `the power state ${String(json.PowerState)}` });
+        throw powerErrors.REDFISH_BAD_ANSWER({ bmc, problem: `the power state ${String(json.PowerState)}` });
     }
   }
 

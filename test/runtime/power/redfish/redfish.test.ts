@@ -38,6 +38,27 @@ describe('power', () => {
     expect(outcome).toMatchObject({ state: 'error' });
   });
 
+  it.each([
+    ['PoweringOn', true, powerOff, { state: 'deleted' }, ['off']],
+    ['PoweringOff', false, powerOn, { state: 'active' }, ['on none']],
+  ] as const)(
+    '002-2: a machine that is %s is neither on nor off: nobody takes where it comes from for its end',
+    async (changing, powered, verb, outcome, events) => {
+      const { clock, chassis, service, open } = redfishLab();
+      chassis.powered = powered;
+      const { handler } = service;
+      let looks = 0;
+      const slow: typeof handler = async (request) => {
+        const answer = await handler(request);
+        if (typeof answer.body !== 'string' || !answer.body.includes('"PowerState"') || ++looks > 1) return answer;
+        return { ...answer, body: answer.body.replace(/"PowerState": *"\w+"/, `"PowerState":"${changing}"`) };
+      };
+      Object.assign(service, { handler: slow });
+      expect(await clock.until(verb(open(), { clock, logger: silentLogger }))).toMatchObject(outcome);
+      expect(chassis.events).toEqual(events);
+    },
+  );
+
   it('002-2: a task that fails says why; a type that is not offered is not sent', async () => {
     const failing = redfishLab({ faults: { taskMs: 1_000, taskFails: true } });
     await expect(failing.clock.until(failing.open().on())).rejects.toMatchObject({
