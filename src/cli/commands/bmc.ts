@@ -31,7 +31,7 @@ export function registerBmc(program: Command, world: Surroundings, context: () =
 
   bmc
     .command('status')
-    .description('how it stands with every BMC that bms-core has asked')
+    .description('how it stands with every BMC that bms-core has asked by IPMI')
     .option('--problems', 'only those that do not answer')
     .action(async ({ problems }: { problems?: boolean }) => {
       const { api } = await context();

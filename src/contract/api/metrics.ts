@@ -38,7 +38,7 @@ export const metrics = {
   bms_notifications_pending: { type: 'gauge', help: 'Notifications to bms_control that wait' },
   bms_notifications_dead: { type: 'gauge', help: 'Notifications that were given up and are kept' },
   bms_notification_deliveries_total: { type: 'counter', help: 'Tries to deliver a notification', labels: ['result'] },
-  bms_bmcs: { type: 'gauge', help: 'BMCs that this replica has asked, by how it stands with them', labels: ['state'] },
+  bms_bmcs: { type: 'gauge', help: 'BMCs that this replica has asked by IPMI, by how it stands with them', labels: ['state'] },
   bms_bmc_sessions: { type: 'gauge', help: 'IPMI sessions that are open' },
   bms_bmc_commands_total: { type: 'counter', help: 'IPMI commands by result: ok, or the code of the error', labels: ['result'] },
   bms_nodes_faulty: {

@@ -9,7 +9,7 @@ export const bmcsOperations = {
     path: '/v1/bmcs',
     role: 'reader',
     tag: 'nodes',
-    summary: 'How it stands with each BMC that this replica has asked',
+    summary: 'How it stands with each BMC that this replica has asked by IPMI',
     status: 200,
     answer: bmcList,
     refusals: [],
