@@ -235,6 +235,17 @@ describe('VirtualPower', () => {
     await expect(power.off()).rejects.toMatchObject({ code: 'VIRTUAL_FAILED', message: expect.stringContaining('Connection refused') });
   });
 
+  it.each([
+    ['poweroff', 'off'],
+    ['aborted-saved', 'off'],
+    ['teleported', 'off'],
+    ['running', 'on'],
+  ])('002-2: a VirtualBox machine that is %s is %s', async (state, power) => {
+    const stdout = `name="web-1"\nVMState="${state}"\nVMStateChangeTime="2026-01-01"\n`;
+    const processes: Processes = { run: async () => ({ exitCode: 0, stdout, stderr: '' }) };
+    expect(await drivers({ processes }).open('virtual+exec:///web-1?type=vbox', credentials).status()).toBe(power);
+  });
+
   it('002-2: a program has to be allowed, and is really run', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'virtual-'));
     const program = join(directory, 'lab-power');

@@ -52,9 +52,9 @@ const DIALECTS: Readonly<Record<VirtualType, Dialect>> = {
     off: (machine) => ['controlvm', machine, 'poweroff'],
     soft: (machine) => ['controlvm', machine, 'acpipowerbutton'],
     parse(stdout) {
-      const state = /^VMState="([a-z]+)"/m.exec(stdout)?.[1];
+      const state = /^VMState="([a-z-]+)"/m.exec(stdout)?.[1];
       if (state === undefined) return undefined;
-      return ['poweroff', 'aborted', 'saved'].includes(state) ? 'off' : 'on';
+      return ['poweroff', 'aborted', 'aborted-saved', 'saved', 'teleported'].includes(state) ? 'off' : 'on';
     },
     unknown: /Could not find a registered machine/i,
   },
