@@ -189,6 +189,11 @@ export function isPermanent(error: unknown): boolean {
   return PERMANENT_CODES.has(codeOf(error));
 }
 
+/** On its way from on to off or back, as it was asked: no failure, and the next look tells. */
+export function isChanging(error: unknown): boolean {
+  return codeOf(error) === 'REDFISH_POWER_CHANGING';
+}
+
 /** How long trying again is useless, in ms; 0 when nothing is known. */
 export function retryAfterMsOf(error: unknown): number {
   return error instanceof Error && 'retryAfterMs' in error && typeof error.retryAfterMs === 'number' ? error.retryAfterMs : 0;

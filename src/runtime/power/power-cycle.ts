@@ -10,7 +10,7 @@
 import type { Clock } from '../core/clock.ts';
 import { sleep } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
-import { isPermanent, retryAfterMsOf } from './errors.ts';
+import { isChanging, isPermanent, retryAfterMsOf } from './errors.ts';
 import type { BootDeviceOptions, PowerManager, PowerState } from './power-manager.ts';
 
 /** nova's names: `active` after a power-on, `deleted` after a power-off. */
@@ -67,7 +67,8 @@ export async function softPowerOff(power: PowerManager, options: SoftOffOptions)
       asked = true;
     } catch (error) {
       if (signal?.aborted || isPermanent(error)) throw error;
-      logger.warn({ error: String(error) }, asked ? 'the power state could not be read' : 'the shutdown could not be asked for yet');
+      const doing = asked ? 'the power state could not be read' : 'the shutdown could not be asked for yet';
+      logger[isChanging(error) ? 'debug' : 'warn']({ error: String(error) }, doing);
     }
     if (clock.monotonic() >= endMs) break;
     await sleep(clock, intervalMs, signal);
@@ -119,7 +120,7 @@ async function reach(power: PowerManager, wanted: PowerState, options: PowerCycl
     if (signal?.aborted || isPermanent(error)) throw error;
     lastError = error;
     restMs = retryAfterMsOf(error);
-    logger.warn({ error: String(error), retries }, doing);
+    logger[isChanging(error) ? 'debug' : 'warn']({ error: String(error), retries }, doing);
   };
   const outcome = (state: PowerOutcomeState): PowerOutcome => ({ state, retries, ...(lastError !== undefined && { lastError }) });
 

@@ -98,6 +98,7 @@ async function giveUpAttaching({ node, ports, signal, settings }: HandlerContext
 async function shutDown({ node, ports, clock, settings, logger }: HandlerContext, signal: AbortSignal): Promise<void> {
   const until = clock.monotonic() + settings.softOffMs;
   let asked = false;
+  let told: string | undefined;
   for (;;) {
     try {
       if ((await ports.power.status(node, signal)) === 'off') return;
@@ -105,8 +106,10 @@ async function shutDown({ node, ports, clock, settings, logger }: HandlerContext
       asked = true;
     } catch (error) {
       if (signal.aborted) throw error;
-      const message = asked ? 'the power state could not be read' : 'the operating system could not be asked';
-      logger.warn({ error: error instanceof Error ? error.message : String(error) }, message);
+      const why = error instanceof Error ? error.message : String(error);
+      if (why !== told)
+        logger.warn({ error: why }, asked ? 'the power state could not be read' : 'the operating system could not be asked');
+      told = why;
       if (isPermanent(error)) return;
     }
     if (clock.monotonic() >= until) break;
