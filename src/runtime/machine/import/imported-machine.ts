@@ -39,22 +39,27 @@ export function bmcOf(text: string): { driver: 'ipmi' | 'redfish'; address: stri
   return { driver, address, ...(port !== undefined && { port }), ...(path !== undefined && { path }) };
 }
 
-/** As it is enrolled: of a Redfish service with the path of the system where that is told, since it may have several machines. */
+/** As it is enrolled: of a Redfish service as a URL where it has a host's name, or where the path of the system is told, since it may have several machines. */
 export function recordedAs({ driver, address, port, path }: NonNullable<ReturnType<typeof bmcOf>>): {
   driver: 'ipmi' | 'redfish';
   address: string;
   port?: number;
 } {
   const where = { driver, address, ...(port !== undefined && { port }) };
-  if (driver !== 'redfish' || path === undefined) return where;
+  if (driver !== 'redfish') return where;
   const host = address.includes(':') ? `[${address}]` : address;
-  const url = `redfish://${host}${port === undefined ? '' : `:${port}`}${path}`;
+  const service = `redfish://${host}${port === undefined ? '' : `:${port}`}`;
+  if (path !== undefined && isPathOfSystem(`${service}${path}`)) return { driver, address: `${service}${path}` };
+  return /^[\d.]+$|:/.test(address) ? where : { driver, address: service };
+}
+
+function isPathOfSystem(url: string): boolean {
   try {
     parsePowerUrl(url);
+    return true;
   } catch {
-    return where; // no path of a system
+    return false;
   }
-  return { driver, address: url };
 }
 
 /** A positive whole number of whatever an export wrote: a number, digits in a string. */

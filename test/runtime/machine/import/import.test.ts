@@ -145,7 +145,7 @@ describe('from Ironic', () => {
       enrol: {
         name: 'rack1-u13',
         target: 'available',
-        bmc: { driver: 'redfish', address: 'bmc-13.example', port: 8443, username: 'admin' },
+        bmc: { driver: 'redfish', address: 'redfish://bmc-13.example:8443', username: 'admin' },
       },
       maintenance: 'new DIMM',
       warnings: ['its cpu_arch is not known; x86_64 is assumed'],
@@ -173,7 +173,7 @@ describe('from Ironic', () => {
     const { machines } = fromIronic({ nodes: { nodes: [node] }, ports: { ports: PORTS } });
     expect(machines[0]?.enrol).toMatchObject({
       properties: { cpus: 32, memoryMb: 131_072, capabilities: { rack: 'r1' } },
-      bmc: { address: 'bmc-13.example', username: 'admin' },
+      bmc: { address: 'redfish://bmc-13.example:8443', username: 'admin' },
     });
   });
 
