@@ -1,12 +1,15 @@
 /** `kolla_set_configs --check`: is the container as its config wants it? Reads only. */
 import { closeSync, openSync, readFileSync, readSync, type Stats, statSync } from 'node:fs';
 import { posix } from 'node:path';
+import type { Accounts, Owner } from './accounts.ts';
 import { reasonOf } from './attributes.ts';
+import type { Permission } from './config.ts';
 import { type Placement, placements, sourceNames } from './copy.ts';
 import { readState } from './defaults.ts';
 import { launchErrors } from './errors.ts';
 import { directoryMode, formatMode } from './file-mode.ts';
 import { RUN_COMMAND, RUN_COMMAND_ARGV } from './paths.ts';
+import { permitted } from './permitted.ts';
 import { prepare, type SetConfigsOptions } from './set-configs.ts';
 import { argvFragment } from './shell-words.ts';
 
@@ -26,7 +29,7 @@ export function checkConfigs(options: SetConfigsOptions): void {
   const named = new Set(all.map(({ final }) => final));
   const dests = [...readState(root).saved.keys()].filter((dest) => !named.has(dest));
   if (dests.length > 0) throw launchErrors.LAUNCH_CHANGED_STATE({ dests });
-  const files = differences(wantedFiles(all, root), root);
+  const files = differences(wantedFiles(all, root), laterPermissions(config.permissions, accounts, root), root);
   if (files.length > 0) throw launchErrors.LAUNCH_CHANGED_FILES({ files });
 }
 
@@ -54,8 +57,28 @@ function wantedFiles(all: readonly Placement[], root: string): ReadonlyMap<strin
   return wanted;
 }
 
-/** Everything that is not as its source and its entry's attributes say, one phrase each. What lies below something missing is not told. */
-function differences(all: ReadonlyMap<string, Wanted>, root: string): string[] {
+interface Later {
+  readonly owner: Owner;
+  readonly mode: number | undefined;
+}
+
+/** What a start sets after the copying, by its place. A symlink's own owner is no matter of what it points to. */
+function laterPermissions(permissions: readonly Permission[], accounts: Accounts, root: string): ReadonlyMap<string, Later> {
+  const later = new Map<string, Later>();
+  for (const permission of permissions) {
+    const owner = accounts.owner(permission.owner);
+    permitted(permission, root, {
+      found: (target, stats) => {
+        if (!stats.isSymbolicLink()) later.set(target, { owner, mode: permission.mode ?? later.get(target)?.mode });
+      },
+      absent: () => undefined,
+    });
+  }
+  return later;
+}
+
+/** Everything that is not as its source and its attributes say, one phrase each. What lies below something missing is not told. */
+function differences(all: ReadonlyMap<string, Wanted>, later: ReadonlyMap<string, Later>, root: string): string[] {
   const found: string[] = [];
   const missing: string[] = [];
   for (const [final, { placement, source, stats: wanted }] of all) {
@@ -67,17 +90,18 @@ function differences(all: ReadonlyMap<string, Wanted>, root: string): string[] {
       continue;
     }
     if (!wanted.isDirectory() && !sameContent(root + source, root + final, wanted, actual)) found.push(`${final} has another content`);
-    found.push(...attributeDifferences(placement, wanted, actual, final));
+    found.push(...attributeDifferences(placement, later.get(final), wanted, actual, final));
   }
   return found;
 }
 
-function attributeDifferences({ attributes }: Placement, wanted: Stats, actual: Stats, final: string): string[] {
+function attributeDifferences({ attributes }: Placement, later: Later | undefined, wanted: Stats, actual: Stats, final: string): string[] {
   const found: string[] = [];
-  const set = attributes.kind === 'set';
-  const mode = !set ? wanted.mode & 0o7777 : actual.isDirectory() ? directoryMode(attributes.mode) : attributes.mode;
+  const set = attributes.kind === 'set' ? attributes : undefined;
+  const asked = later?.mode ?? set?.mode;
+  const mode = asked === undefined ? wanted.mode & 0o7777 : actual.isDirectory() ? directoryMode(asked) : asked;
   if ((actual.mode & 0o7777) !== mode) found.push(`${final} has mode ${formatMode(actual.mode)}, not ${formatMode(mode)}`);
-  const { uid, gid } = set ? attributes.owner : wanted;
+  const { uid, gid } = later?.owner ?? set?.owner ?? wanted;
   if (actual.uid !== uid || actual.gid !== gid) found.push(`${final} belongs to ${actual.uid}:${actual.gid}, not ${uid}:${gid}`);
   return found;
 }

@@ -2,7 +2,7 @@
  * The drop-in for kolla_set_configs: brings the files that a container's config names to their places, with owner and
  * mode, and leaves the command to run. Synchronous from end to end: nothing else happens in this process.
  */
-import { lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { lstatSync, mkdirSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import type { Logger } from '../core/logger.ts';
 import { type Accounts, fileAccounts } from './accounts.ts';
@@ -11,8 +11,8 @@ import { type LaunchConfig, loadConfig, type OwnedPath, type Permission, type Te
 import { type Placement, placements, stagePlacement } from './copy.ts';
 import { type DefaultsState, dropCopies, readState, saveDefaults, stageRestore, stageState } from './defaults.ts';
 import { launchErrors } from './errors.ts';
-import { glob, isGlob } from './glob.ts';
 import { CONFIGURED, RUN_COMMAND, RUN_COMMAND_ARGV } from './paths.ts';
+import { permitted } from './permitted.ts';
 import { argvFragment } from './shell-words.ts';
 import { Staging } from './staging.ts';
 import { kindOf, statOf } from './stat-of.ts';
@@ -157,31 +157,11 @@ function createFile({ path, owner, mode }: OwnedPath, root: string, accounts: Ac
 }
 
 function setPermission(permission: Permission, root: string, accounts: Accounts, policy: PermissionPolicy, log: Logger): void {
-  const { path, mode, recurse, exclude } = permission;
   const owner = accounts.owner(permission.owner);
-  // A path that the config spells out may be a symlink. One that a pattern or the walk meets is not followed: the
-  // service's user could have put it there to be given the file behind it.
-  const visit = (target: string, follow: boolean): void => {
-    const stats = follow ? followedOrSame(root + target) : statOf(root + target);
-    if (!stats) {
-      log.warn(`${target} does not exist`);
-      return;
-    }
-    if (!exclude.some((pattern) => pattern.test(target))) adjust(root + target, target, stats, owner, mode, follow, policy);
-    if (!recurse || !stats.isDirectory()) return;
-    for (const name of readdirSync(root + target)) visit(`${target === '/' ? '' : target}/${name}`, false);
-  };
-  const found = glob(path, root);
-  if (found.length === 0) log.warn(`${path} does not exist`);
-  for (const target of found) visit(target, !isGlob(path));
-}
-
-function followedOrSame(path: string): ReturnType<typeof statOf> {
-  try {
-    return statSync(path);
-  } catch {
-    return undefined; // a dangling symlink
-  }
+  permitted(permission, root, {
+    found: (target, stats, follow) => adjust(root + target, target, stats, owner, permission.mode, follow, policy),
+    absent: (target) => log.warn(`${target} does not exist`),
+  });
 }
 
 function policyOf(environment: SetConfigsOptions['environment'], log: Logger): PermissionPolicy {

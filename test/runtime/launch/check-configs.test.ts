@@ -1,6 +1,6 @@
 import { chmodSync, chownSync, rmSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { entry, isRoot, Sandbox } from './sandbox.ts';
+import { entry, isRoot, NOVA, Sandbox } from './sandbox.ts';
 
 let box: Sandbox;
 beforeEach(() => {
@@ -47,6 +47,21 @@ describe('--check', () => {
     expect(box.check()).toEqual({ exitCode: 0, log: '' });
     box.write(entries[0]?.dest === '/etc/f' ? '/etc/f' : '/etc/tree/sub/a', 'edited');
     expect(box.check().exitCode).toBe(1);
+  });
+  it.skipIf(!isRoot)('K3: what permissions changes after the copying is no difference, and is the measure', () => {
+    const permissions = [
+      { path: '/etc/tree', owner: 'nova', perm: '0640', recurse: true, exclude: ['/sub/'] },
+      { path: '/etc/k*', owner: 'root:kolla', perm: '0400' },
+      { path: '/etc/f', owner: 'root' },
+      { path: '/etc/absent', owner: 'root' },
+    ];
+    box.source('tree/b', 'b');
+    all({ permissions });
+    expect(box.run().exitCode).toBe(0);
+    expect(box.check()).toEqual({ exitCode: 0, log: '' });
+    chmodSync(box.at('/etc/tree/b'), 0o644); // as the entry says
+    chownSync(box.at('/etc/f'), NOVA.uid, NOVA.gid);
+    expect(box.check().log).toMatch(/\/etc\/f belongs to .*, not 0:0.*\/etc\/tree\/b has mode 0644, not 0640/);
   });
   it('001-7: needs no KOLLA_CONFIG_STRATEGY and changes nothing', () => {
     all();
