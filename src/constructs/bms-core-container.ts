@@ -40,6 +40,9 @@ export function contractVersionVariable(): k8s.EnvVar {
   return { name: environmentVariable.contractVersion, value: CONTRACT_VERSION };
 }
 
+/** Of the probe at the start. */
+const PROBE_SECONDS = 2;
+
 const EVERYWHERE = ['0.0.0.0', '::'];
 
 export interface MainContainerOptions {
@@ -52,6 +55,8 @@ export interface MainContainerOptions {
   /** With hostNetwork the kubelet sets hostPort by itself; the original's manifest names it. */
   readonly hostPort?: boolean;
   readonly env?: readonly k8s.EnvVar[];
+  /** How long the start may take before the kubelet tries another. @default 120 */
+  readonly startSeconds?: number;
 }
 
 export function mainContainer({
@@ -62,6 +67,7 @@ export function mainContainer({
   volumeMounts,
   hostPort,
   env = [],
+  startSeconds = 120,
 }: MainContainerOptions): k8s.Container {
   const { resources } = site.bmsCore;
   const { Quantity, IntOrString } = objects;
@@ -89,7 +95,7 @@ export function mainContainer({
       limits: { memory: Quantity.fromString(resources.memoryLimit) },
     },
     ...(api.enabled && {
-      startupProbe: { ...probe('/healthz'), periodSeconds: 2, failureThreshold: 60 }, // mounting NFS can take its time
+      startupProbe: { ...probe('/healthz'), periodSeconds: PROBE_SECONDS, failureThreshold: startSeconds / PROBE_SECONDS },
       livenessProbe: { ...probe('/healthz'), periodSeconds: 10, failureThreshold: 3 },
       readinessProbe: { ...probe('/readyz'), periodSeconds: 5, failureThreshold: 2 },
     }),

@@ -43,6 +43,12 @@ export interface BmsCoreSeedDaemonSetProps {
 /** A site without pods has no configuration yet, and no node that could start one. */
 const NO_PODS = '[sw_coordination]\nbackend_url = memory://\n';
 
+/**
+ * mount.nfs tries for 2 min, and ends its last try (nfs(5), `retry`): 122 to 130 s where nobody answers. A container that is killed before that never
+ * says what it could not mount.
+ */
+const MOUNT_SECONDS = 300;
+
 /** A projected token lives this long; the init container needs seconds. The API server's minimum. */
 const TOKEN_SECONDS = 600;
 
@@ -130,6 +136,7 @@ function daemonSetSpec(site: Site, configs: readonly PodConfig[]): k8s.DaemonSet
             site: spec,
             config: firstPod ? podConfig(spec, firstPod) : bmsCoreConfig.parse(NO_PODS),
             hostPort: true,
+            ...(!usesHostFolder && { startSeconds: MOUNT_SECONDS }),
             env: usesHostFolder ? [{ name: environmentVariable.tftpboot, value: 'volume' }] : [],
             command: ['node', '/app/start.cjs', 'node', '/app/bms-core.cjs', '--config', path.configFile],
             // mounting NFS inside the container takes CAP_SYS_ADMIN and no AppArmor or seccomp profile in the way: privileged

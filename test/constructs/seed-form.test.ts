@@ -118,6 +118,14 @@ describe("the original's DaemonSet", () => {
     expect(host.containers[0].env).toContainEqual({ name: 'BMS_TFTPBOOT', value: 'volume' });
   });
 
+  it('000-13: the kubelet waits for the mount to give up, so that its error is said: mount.nfs takes up to 130 s where nobody answers', () => {
+    const limit = ({ startupProbe }: { startupProbe: { periodSeconds: number; failureThreshold: number } }): number =>
+      startupProbe.periodSeconds * startupProbe.failureThreshold;
+    expect(limit(main)).toBeGreaterThan(130);
+    const host = find(seedForm({ bmsCore: { form: 'seed', tftpboot: 'host' } }), 'DaemonSet', 'bms-core').spec.template.spec;
+    expect(limit(host.containers[0])).toBe(120); // mounts nothing
+  });
+
   it('every field is known to Kubernetes 1.36', () => {
     expect(manifests.flatMap(schemaProblems)).toEqual([]);
   });
