@@ -40,7 +40,7 @@ const REDIS: Readonly<Record<string, Check>> = {
   enabled: boolean,
   hosts,
   key: text,
-  password: (value) => /^\$\{[A-Z_]+\}$/.test(String(value)), // from the environment, never a value
+  password: (value) => /^'?\$\{[A-Z_]+\}'?$/.test(String(value)), // from the environment, never a value
   db: Number.isInteger,
   datatype: oneOf('list', 'channel'),
   timeout: duration,

@@ -47,12 +47,7 @@ export class Tailer {
   constructor(private readonly options: TailerOptions) {
     const problems = filebeatProblems(options.config);
     if (problems.length > 0) throw new Error(`filebeat would refuse or ignore: ${problems.join('; ')}`);
-    const expanded = options.config.replaceAll(/\$\{(\w+)\}/g, (_, name: string) => {
-      const value = options.environment[name];
-      if (value === undefined) throw new Error(`missing environment variable ${name}`);
-      return value;
-    });
-    const config = parse(expanded) as Record<string, unknown>;
+    const config = expanded(parse(options.config), options.environment) as Record<string, unknown>;
     this.inputs = config['filebeat.inputs'] as Input[];
     this.redis = config['output.redis'] as Tailer['redis'];
   }
@@ -139,4 +134,25 @@ function eventOf({ tags }: Input, path: string, { lines, offset }: { lines: stri
     host: { name: hostname() },
     agent: { type: 'filebeat', version: '9.2.1', name: hostname() },
   };
+}
+
+/** Variables in every text of a configuration, as go-ucfg has them: what comes out of an expansion is parsed, and only quotes keep it a text. */
+function expanded(value: unknown, environment: TailerOptions['environment']): unknown {
+  if (Array.isArray(value)) return value.map((one) => expanded(one, environment));
+  if (typeof value === 'object' && value !== null)
+    return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, expanded(one, environment)]));
+  if (typeof value !== 'string' || !value.includes('${')) return value;
+  const text = value.replaceAll(/\$\{(\w+)\}/g, (_, name: string) => {
+    const found = environment[name];
+    if (found === undefined) throw new Error(`missing environment variable ${name}`);
+    return found;
+  });
+  if (text.startsWith("'")) {
+    if (text.indexOf("'", 1) !== text.length - 1) throw new Error("expected ','");
+    return text.slice(1, -1);
+  }
+  const bare = text.trim();
+  if (bare.includes(',')) return bare.split(',');
+  if (/^[[{"]/.test(bare)) throw new Error('a list, an object or a quoted text was expected');
+  return /^0[0-7]+$/.test(bare) ? Number.parseInt(bare, 8) : Number.isNaN(Number(bare)) ? bare : Number(bare);
 }

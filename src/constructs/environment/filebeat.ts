@@ -38,6 +38,8 @@ export interface FilebeatConfigOptions {
 /**
  * filebeat.yml, for filebeat 7.14 to 9. Files are known by inode or name and not by fingerprint, the default from 9 on: that passes
  * over files below 1,024 bytes, so a new service would be silent until its log has grown.
+ *
+ * What a variable holds is parsed: a comma makes a list, 0123 is 83. In quotes of its own it is the text that it is, but for a single quote.
  */
 export function filebeatConfig({ id, tags, hosts, key, hasPassword, fileIdentity }: FilebeatConfigOptions): string {
   return `filebeat.inputs:
@@ -58,7 +60,7 @@ filebeat.shutdown_timeout: 5s
 
 output.redis:
   hosts: ${hosts}
-${hasPassword ? `  password: "\${${PASSWORD_VARIABLE}}"\n` : ''}  key: ${key}
+${hasPassword ? `  password: "'\${${PASSWORD_VARIABLE}}'"\n` : ''}  key: ${key}
   datatype: list
 `;
 }

@@ -116,6 +116,25 @@ describe.skipIf(redisMissing !== undefined)('003-6 003-7: from a log file to its
     );
   });
 
+  it.each(['of,the,test', '[of', '{the', '0123', '1e5', ' of the test ', '"test"', 'a\\b'])(
+    'a password is taken as it is, though filebeat parses what variables hold: %s',
+    async (password) => {
+      log('[1] a\n');
+      const given: (string | undefined)[] = [];
+      const beat = new Tailer({
+        config: filebeatYml(),
+        environment: { REDIS_PASSWORD: password },
+        locate: (path) => folder.path(path),
+        connect: (host, port, used) => {
+          given.push(used);
+          return RedisClient.connect(host, port, PASSWORD);
+        },
+      });
+      expect(await beat.scan(true)).toBe(1);
+      expect(given).toEqual([password]);
+    },
+  );
+
   it("the original's configuration is refused", () => {
     const original =
       "filebeat.prospectors:\n- type: log\n  enable: true\n  paths:\n    - /log/*.log\noutput.redis:\n  hosts: '10.0.116.62'\n  port: 6379\n";
