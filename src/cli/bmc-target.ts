@@ -1,5 +1,4 @@
 /** One BMC by its URL, without any server: who asks, with which password, and what its errors end with. */
-import { readFileSync } from 'node:fs';
 import { CodedError } from 'cdk8s-baremetal-contract';
 import { Secret } from 'cdk8s-baremetal-contract/secret';
 import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
@@ -20,6 +19,7 @@ import { type CheckedAccess, checkAccess, type RunCommand } from 'cdk8s-baremeta
 import type { Command } from 'commander';
 import { commandErrors } from './errors.ts';
 import { ExitError, exitCode } from './exit-codes.ts';
+import { readNamedFile } from './named-file.ts';
 import { readSecret, secretErrors } from './secret-input.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -89,7 +89,7 @@ export async function withPower<T>(
 function driversOf(world: Surroundings, gateway: IpmiGateway, { bmcCa }: TargetFlags, privilege: Privilege): PowerDrivers {
   const { clock, network, random } = world;
   const processes = world.processes ?? nodeProcesses;
-  const redfishCa = bmcCa === undefined ? undefined : readFileSync(bmcCa, 'utf8');
+  const redfishCa = bmcCa === undefined ? undefined : readNamedFile(bmcCa);
   return new PowerDrivers({ gateway, clock, network, random, logger: silentLogger, processes, programs: 'any', privilege, redfishCa });
 }
 

@@ -18,6 +18,10 @@ export const commandErrors = defineErrors('bmctl commands', {
     message: ({ file }) => `there is no configuration ${file}`,
     cure: 'Name another with --config; of bmctl db, the store with --store',
   }),
+  BMCTL_FILE_NOT_WRITTEN: entry<{ path: string; why: string }>({
+    message: ({ path, why }) => `${path} cannot be written: ${why}`,
+    cure: 'Name a file in a folder that is there and that you may write to',
+  }),
   BMCTL_NETWORK: entry<{ path: string; why: string }>({
     message: ({ path, why }) => `${path} is no network of an instance: ${why}`,
     cure: 'docs/operate.md has an example',

@@ -40,6 +40,7 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof ExitError) return error.exitCode;
   if (!(error instanceof CodedError)) return exitCode.failed;
   if (error.code.startsWith('BMCTL_NO') || error.code.startsWith('BMCTL_CERTIFICATE')) return exitCode.noAnswer;
+  if (error.code === 'STORE_IMPORT_CONFLICT') return exitCode.refused;
   // what was named on the command line
-  return /^(BMCTL_SECRET|STORE_URL$|CONFIG_)/.test(error.code) ? exitCode.usage : exitCode.failed;
+  return /^(BMCTL_SECRET|STORE_URL$|STORE_IMPORT_LINE$|CONFIG_)/.test(error.code) ? exitCode.usage : exitCode.failed;
 }

@@ -1,5 +1,4 @@
 /** bmctl's commands, over whatever surroundings it is given. */
-import { readFileSync } from 'node:fs';
 import { CodedError } from 'cdk8s-baremetal-contract';
 import { Command, CommanderError } from 'commander';
 import { apiClient, clientErrors } from './api-client.ts';
@@ -18,6 +17,7 @@ import { registerUpdate } from './commands/update.ts';
 import { registerWatch } from './commands/watch.ts';
 import { registerWork } from './commands/work.ts';
 import { ExitError, exitCode, exitCodeOf } from './exit-codes.ts';
+import { readNamedFile } from './named-file.ts';
 import { bootReport, type CommandContext, explainMac, nodeDiagnose, nodeList, nodeShow, nodeTimeline } from './node-commands.ts';
 import { checkedToken, readSecret, secretErrors } from './secret-input.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -137,7 +137,7 @@ export async function runProgram(program: Command, argv: readonly string[], { no
 
 /** Node passes over a file of something else, and then trusts nobody. */
 function authorities(path: string): string {
-  const pem = readFileSync(path, 'utf8');
+  const pem = readNamedFile(path);
   if (!/^-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----/m.test(pem)) throw new ExitError(exitCode.usage, clientErrors.BMCTL_CA({ path }));
   return pem;
 }

@@ -351,6 +351,41 @@ describe('bmctl', () => {
     });
   });
 
+  it('a folder where a file is meant, and what cannot be written, are named', async () => {
+    const here = folder.path('');
+    const none = folder.path('none', 'dump');
+    const refused = (why: string) => ({ code: exitCode.usage, err: expect.stringContaining(why) });
+    const read = `BMCTL_SECRET_FILE: ${here} cannot be read: EISDIR`;
+    expect(await bmctl(['--ca', here, 'list'])).toMatchObject(refused(read));
+    expect(await bmctl(['preflight', '--config', here])).toMatchObject(refused(read));
+    expect(await bmctl(['db', 'sync', '--config', here])).toMatchObject(refused(read));
+    expect(await bmctl(['db', 'import', here, '--store', 'memory://'])).toMatchObject(refused(read));
+    expect(await bmctl(['token', 'create', 'x', '--role', 'reader', '--file', here])).toMatchObject(refused(read));
+    const unwritten = refused(`BMCTL_FILE_NOT_WRITTEN: ${none} cannot be written: ENOENT`);
+    expect(await bmctl(['db', 'export', '--store', 'memory://', '-o', none])).toMatchObject(unwritten);
+    expect(await bmctl(['token', 'create', 'x', '--role', 'reader', '--file', none])).toMatchObject(unwritten);
+  });
+
+  it('a backup that is none is a wrong input, and one that the store has moved on from is refused', async () => {
+    const store = `sqlite:///${folder.path('s.db')}`;
+    const backup = (value: number): string =>
+      `${[
+        { format: 'bms-records', version: 1, at: 'x' },
+        { kind: 'k', id: '1', value },
+        { end: true, records: 1 },
+      ]
+        .map((line) => JSON.stringify(line))
+        .join('\n')}\n`;
+    const restored = async (text: string) => {
+      writeFileSync(folder.path('dump'), text);
+      const { code, err } = await bmctl(['db', 'import', folder.path('dump'), '--store', store]);
+      return [code, err.split(':')[0]];
+    };
+    expect(await restored(backup(1))).toEqual([exitCode.done, '']);
+    expect(await restored(backup(2))).toEqual([exitCode.refused, 'STORE_IMPORT_CONFLICT']);
+    expect(await restored('{}\n')).toEqual([exitCode.usage, 'STORE_IMPORT_LINE']);
+  });
+
   it('completes commands, options and names of machines', async () => {
     await harness.machine(1);
     const complete = async (...words: string[]) => (await bmctl(['__complete', '--', ...words])).out.split('\n');

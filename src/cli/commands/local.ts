@@ -1,15 +1,15 @@
 /** What bmctl does without the API: tokens, the store's schema and backups. */
-import { createReadStream, existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { bmsCoreConfig, defineErrors, entry, path } from 'cdk8s-baremetal-contract';
 import { roles } from 'cdk8s-baremetal-contract/api/index';
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
 import { isTokenName, newToken, parseTokens, tokenLine } from 'cdk8s-baremetal-runtime/api/index';
-import { replaceFile } from 'cdk8s-baremetal-runtime/core/replace-file';
 import { exportRecords, importRecords, openStore, schemaVersion, syncSchema } from 'cdk8s-baremetal-runtime/store/index';
 import { type Command, Option } from 'commander';
 import { commandErrors } from '../errors.ts';
 import { ExitError, exitCode } from '../exit-codes.ts';
+import { readNamedFile, replaceNamedFile, streamNamedFile } from '../named-file.ts';
 import { readSecret } from '../secret-input.ts';
 import type { Surroundings } from '../surroundings.ts';
 
@@ -72,7 +72,7 @@ export function registerLocal(program: Command, world: Surroundings): void {
     const password = await readSecret(world, passwordFile, 'BMCTL_STORE_PASSWORD');
     if (store !== undefined) return { url: store, password };
     if (!existsSync(file)) throw new ExitError(exitCode.usage, commandErrors.BMCTL_NO_CONFIG({ file }));
-    const config = bmsCoreConfig.parse(readFileSync(file, 'utf8'), { file, env: world.env });
+    const config = bmsCoreConfig.parse(readNamedFile(file), { file, env: world.env });
     return { url: config.store.url, password: password ?? config.store.password };
   };
   withStore(db.command('sync').description('brings the schema up to date; repeatable')).action(async (flags: StoreFlags) => {
@@ -99,7 +99,7 @@ export function registerLocal(program: Command, world: Surroundings): void {
         const lines: string[] = [];
         for await (const line of exportRecords(store, { clock })) flags.output === undefined ? print(line) : lines.push(line);
         if (flags.output === undefined) return;
-        replaceFile(flags.output, `${lines.join('\n')}\n`, 0o600); // whole or not at all: it may be the only backup
+        replaceNamedFile(flags.output, `${lines.join('\n')}\n`); // whole or not at all: it may be the only backup
         note(`Wrote ${lines.length - 2} records to ${flags.output}.`);
       } finally {
         await store.close();
@@ -112,7 +112,7 @@ export function registerLocal(program: Command, world: Surroundings): void {
       const { url, password } = await target(flags);
       const store = openStore(url, { clock, password });
       try {
-        const lines = createInterface({ input: createReadStream(file), crlfDelay: Number.POSITIVE_INFINITY });
+        const lines = createInterface({ input: streamNamedFile(file), crlfDelay: Number.POSITIVE_INFINITY });
         const { created, overwritten, unchanged } = await importRecords(store, lines, { ...(flags.overwrite && { overwrite: true }) });
         tell({ created, overwritten, unchanged }, `${created} records created, ${overwritten} overwritten, ${unchanged} were there.`);
       } finally {
@@ -123,7 +123,7 @@ export function registerLocal(program: Command, world: Surroundings): void {
 
 /** A line more, and everything else as it was; bms-core sees the old file or the new one, since a line that is cut short would let nobody in. */
 function addToken(file: string, name: string, line: string): void {
-  const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  const text = existsSync(file) ? readNamedFile(file) : '';
   let names: string[];
   try {
     names = parseTokens(text).map((token) => token.name);
@@ -133,5 +133,5 @@ function addToken(file: string, name: string, line: string): void {
   }
   if (names.includes(name)) throw new ExitError(exitCode.refused, localErrors.BMCTL_TOKEN_TAKEN({ name, file }));
   const before = text === '' || text.endsWith('\n') ? text : `${text}\n`; // an editor may have left the last line without an end
-  replaceFile(file, `${before}${line}\n`, 0o600);
+  replaceNamedFile(file, `${before}${line}\n`);
 }

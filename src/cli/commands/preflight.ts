@@ -1,5 +1,5 @@
 /** bmctl preflight: run on the management node before the first boot, while bms-core is stopped. Changes nothing. */
-import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { type BmsCoreConfig, bmsCoreConfig, CodedError, path } from 'cdk8s-baremetal-contract';
@@ -14,6 +14,7 @@ import type { ApiAccess } from 'cdk8s-baremetal-runtime/store/index';
 import type { Command } from 'commander';
 import { commandErrors } from '../errors.ts';
 import { ExitError, exitCode } from '../exit-codes.ts';
+import { readNamedFile } from '../named-file.ts';
 import { readSecret } from '../secret-input.ts';
 import type { Surroundings } from '../surroundings.ts';
 import { wholeNumber } from './enrol.ts';
@@ -294,7 +295,7 @@ export function registerPreflight(program: Command, world: Surroundings): void {
     .option('--password-file <file>', 'of the BMC; - for standard input; or BMCTL_BMC_PASSWORD')
     .action(async ({ config: file, bmc: address, bmcPort, listen, user: username, passwordFile }: PreflightFlags) => {
       if (!existsSync(file)) throw new ExitError(exitCode.usage, commandErrors.BMCTL_NO_CONFIG({ file }));
-      const config = bmsCoreConfig.parse(readFileSync(file, 'utf8'), { file, env: world.env });
+      const config = bmsCoreConfig.parse(readNamedFile(file), { file, env: world.env });
       const password = address === undefined ? undefined : await readSecret(world, passwordFile, 'BMCTL_BMC_PASSWORD');
       const findings = await preflight(world, {
         config,
