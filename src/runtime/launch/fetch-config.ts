@@ -34,7 +34,10 @@ export const fetchConfigErrors = defineErrors('Fetching the configuration', {
   }),
   FETCH_REFUSED: entry<{ name: string; status: number }>({
     message: ({ name, status }) => `the API server answered ${status} when asked for the ConfigMap ${name}`,
-    cure: 'Apply the Role and RoleBinding bms-core-config of the same manifests',
+    cure: ({ status }) =>
+      status === 403
+        ? 'Apply the Role and RoleBinding bms-core-config of the same manifests'
+        : 'Look at the API server; this is started again by itself',
   }),
   FETCH_KEY_MISSING: entry<{ name: string; key: string }>({
     message: ({ name, key }) => `the ConfigMap ${name} has no key ${key}, or an empty one`,
@@ -114,7 +117,12 @@ async function readConfigMap({
   });
   if (answer.status === 404) throw fetchConfigErrors.FETCH_NOT_FOUND({ name, namespace });
   if (answer.status !== 200) throw fetchConfigErrors.FETCH_REFUSED({ name, status: answer.status });
-  const object: unknown = JSON.parse(Buffer.from(answer.body).toString('utf8'));
+  let object: unknown;
+  try {
+    object = JSON.parse(Buffer.from(answer.body).toString('utf8'));
+  } catch (cause) {
+    throw fetchConfigErrors.FETCH_NO_ANSWER({ url, reason: 'what answers speaks no JSON' }, { cause });
+  }
   return typeof object === 'object' && object !== null && 'data' in object ? ((object.data ?? {}) as Record<string, unknown>) : {};
 }
 

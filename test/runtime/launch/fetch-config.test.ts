@@ -50,7 +50,7 @@ describe('fetching the configuration of a management node', () => {
     own = certificate(keys.path(), 'own');
     server = createServer(own, (request, response) => {
       const { status, body } = answer(request.url ?? '', request.headers.authorization);
-      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+      response.writeHead(status, { 'content-type': 'application/json' }).end(typeof body === 'string' ? body : JSON.stringify(body));
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   });
@@ -103,6 +103,8 @@ describe('fetching the configuration of a management node', () => {
   it.each([
     ['a missing ConfigMap', { status: 404, body: {} }, 'FETCH_NOT_FOUND', 'pod45-wuxi2-bmscore'],
     ['a token without the right', { status: 403, body: {} }, 'FETCH_REFUSED', '403'],
+    ['an API server in trouble', { status: 503, body: {} }, 'FETCH_REFUSED', '503'],
+    ['a page of a proxy', { status: 200, body: '<html>' }, 'FETCH_NO_ANSWER', 'speaks no JSON'],
     ['no configuration in it', { status: 200, body: { data: { vip1800: '192.168.50.20' } } }, 'FETCH_KEY_MISSING', 'config'],
     ['no VIP in it', { status: 200, body: { data: { config: CONFIG } } }, 'FETCH_KEY_MISSING', 'vip1800'],
     ['no data at all', { status: 200, body: {} }, 'FETCH_KEY_MISSING', 'config'],
@@ -124,6 +126,14 @@ describe('fetching the configuration of a management node', () => {
     trust(certificate(keys.path(), 'other').cert);
     await expect(run()).rejects.toMatchObject({ code: 'FETCH_NO_ANSWER' });
     expect(written()).toEqual([]);
+  });
+
+  it.each([
+    [403, 'RoleBinding'],
+    [503, 'Look at the API server'],
+  ])('the cure of status %i is its own', async (status, cure) => {
+    answer = () => ({ status, body: {} });
+    await expect(run()).rejects.toMatchObject({ code: 'FETCH_REFUSED', cure: expect.stringContaining(cure) });
   });
 
   it('says what is missing outside a cluster, and never the token', async () => {
