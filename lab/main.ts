@@ -1,22 +1,14 @@
 /**
  * `npm run lab`: machines under emulation, from power on to their own system, by a real bms-core in a network namespace of its own. Needs root. What
  * it makes is gone afterwards; pictures of the runs stay in lib/lab.
- *
- *   npm run lab -- --one              the shortest case: BIOS, iSCSI, a whole disk
- *   npm run lab                       {BIOS, UEFI} × {iSCSI, direct} × {whole disk, partition}
- *   npm run lab -- --case 'uefi direct'   those whose name has all of these words
- *   npm run lab -- --verbs            inspection, cleaning and rescue
- *   npm run lab -- --compare [--runs 2]   ours and a stand-in of dnsmasq, qemu-img and busybox in turns: some 12 minutes on a quiet machine
- *   npm run lab -- --methods [--runs 1]   iSCSI against direct, also with 1.2 GB and with four machines at once
- *   npm run lab -- --faults [--case power-cut]   what goes wrong with real machines, on purpose
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { buildImage } from '../images/disk-image/build.ts';
 import { buildRamdisk } from '../images/ramdisk/build.ts';
+import { commandLine, wrongArguments } from '../scripts/command-line.ts';
 import { compare, standInFiles } from './compare.ts';
 import { caseName, type DeployCase, type LabFiles, runCase } from './deploy-case.ts';
 import { type FaultCase, faultCases, runFault } from './fault-cases.ts';
@@ -27,11 +19,19 @@ import { missingForNamespaces } from './support/namespace.ts';
 import { drawRun } from './support/timeline.ts';
 import { verbCases } from './verb-cases.ts';
 
+const USAGE = `npm run lab -- --one                       the shortest case: BIOS, iSCSI, a whole disk
+npm run lab                                {BIOS, UEFI} × {iSCSI, direct} × {whole disk, partition}
+npm run lab -- --case 'uefi direct'        those whose name has all of these words
+npm run lab -- --bmc ipmi_sim|simulated    of every machine; in turns otherwise
+npm run lab -- --verbs                     inspection, cleaning and rescue
+npm run lab -- --compare [--runs 2]        ours and a stand-in of dnsmasq, qemu-img and busybox in turns: some 12 minutes on a quiet machine
+npm run lab -- --methods [--runs 1]        iSCSI against direct, also with 1.2 GB and with four machines at once
+npm run lab -- --faults [--case power-cut] what goes wrong with real machines, on purpose`;
 const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const CACHE = join(PROJECT, 'lib/cache/debian');
 const PICTURES = join(PROJECT, 'lib/lab');
 
-const { values } = parseArgs({
+const { values } = commandLine(USAGE, {
   options: {
     one: { type: 'boolean', default: false },
     case: { type: 'string' },
@@ -43,6 +43,10 @@ const { values } = parseArgs({
     runs: { type: 'string' },
   },
 });
+
+// what is asked for in vain would be another run than the one that was meant
+const bmcOfAll = bmcNamed(values.bmc);
+if (values.runs !== undefined && !/^[1-9]\d*$/.test(values.runs)) wrongArguments(USAGE, `--runs ${values.runs}: a number from 1 on`);
 
 const missing =
   missingForNamespaces([
@@ -117,8 +121,7 @@ function chosenCases(): readonly DeployCase[] {
   for (const firmware of ['bios', 'uefi'] as const) {
     for (const method of ['iscsi', 'direct'] as const) {
       for (const layout of ['whole-disk', 'partition'] as const) {
-        const bmc: BmcKind =
-          values.bmc === 'ipmi_sim' || values.bmc === 'simulated' ? values.bmc : all.length % 2 === 0 ? 'ipmi_sim' : 'simulated';
+        const bmc: BmcKind = bmcOfAll ?? (all.length % 2 === 0 ? 'ipmi_sim' : 'simulated');
         all.push({ firmware, method, layout, bmc });
       }
     }
@@ -129,6 +132,11 @@ function chosenCases(): readonly DeployCase[] {
     all.filter((one) => words.every((word) => caseName(one).split(' ').includes(word))),
     all.map(caseName),
   );
+}
+
+function bmcNamed(name: string | undefined): BmcKind | undefined {
+  if (name === undefined || name === 'ipmi_sim' || name === 'simulated') return name;
+  return wrongArguments(USAGE, `--bmc ${name}: ipmi_sim or simulated`);
 }
 
 /** A run of nothing would end well. */

@@ -2,8 +2,6 @@
  * `npm run build:image`: an image that boots from BIOS and UEFI (`disk.raw`), the same root file system as a partition image (`root.raw`) with the
  * kernel and ramdisk that start it over the network, and what to register them with.
  *
- *   npm run build:image -- [--minimal] [--arch amd64|arm64] [--suite bookworm] [--mirror URL] [--package NAME …] [--out lib/image/NAME]
- *
  * Without --minimal it is a Debian system with cloud-init and SSH, which needs root and mmdebstrap. --minimal is busybox and the first boot's script
  * alone: no root, a few seconds, and it boots in seconds under emulation.
  */
@@ -13,7 +11,8 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs, promisify } from 'node:util';
+import { promisify } from 'node:util';
+import { commandLine, wrongArguments } from '../../scripts/command-line.ts';
 import { DebianPackages } from '../debian/packages.ts';
 import { debianRoot } from './debian.ts';
 import { ext4, fat } from './file-systems.ts';
@@ -42,6 +41,8 @@ export interface BuiltImage {
   readonly ramdisk: string;
 }
 
+const USAGE = `npm run build:image -- [--minimal] [--arch amd64|arm64] [--suite bookworm] [--mirror URL] [--package NAME …] [--cache DIR]
+                       [--out lib/image/NAME]`;
 const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const ESP_MIB = 8;
 /** What both GRUBs carry, so that they need nothing but the menu. */
@@ -136,7 +137,7 @@ async function loaders(packages: DebianPackages, arch: 'amd64' | 'arm64', uuid: 
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({
+  const { values } = commandLine(USAGE, {
     options: {
       minimal: { type: 'boolean', default: false },
       arch: { type: 'string', default: process.arch === 'arm64' ? 'arm64' : 'amd64' },
@@ -148,7 +149,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     },
   });
   const { arch, suite, mirror, cache } = values;
-  if (arch !== 'amd64' && arch !== 'arm64') throw new Error(`--arch ${arch}: amd64 or arm64`);
+  if (arch !== 'amd64' && arch !== 'arm64') wrongArguments(USAGE, `--arch ${arch}: amd64 or arm64`);
   const kind = values.minimal ? 'minimal' : 'debian';
   const out = values.out ?? join(PROJECT, 'lib/image', `${arch}-${kind}`);
   const { about, ...files } = await buildImage({ kind, arch, out, cache, suite, mirror, packages: values.package });

@@ -1,16 +1,13 @@
 /**
  * `npm run build:ramdisk`: the deploy ramdisk with its kernel, from Debian packages. No root, nothing installed; the same packages give the same
  * bytes.
- *
- *   npm run build:ramdisk -- [--profile cloud|hardware] [--arch amd64|arm64] [--target lio|tgt] [--kexec] [--suite bookworm] [--mirror URL]
- *                            [--out lib/ramdisk/ARCH-PROFILE]
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { constants, zstdCompressSync } from 'node:zlib';
+import { commandLine, wrongArguments } from '../../scripts/command-line.ts';
 import { type ArchiveEntry, encodeCpio } from '../debian/cpio.ts';
 import { kernelRelease, moduleEntries } from '../debian/modules.ts';
 import { DebianPackages } from '../debian/packages.ts';
@@ -48,6 +45,8 @@ export interface BuiltRamdisk {
   readonly packages: readonly string[];
 }
 
+const USAGE = `npm run build:ramdisk -- [--profile cloud|hardware] [--arch amd64|arm64] [--target lio|tgt] [--kexec] [--suite bookworm]
+                         [--mirror URL] [--cache DIR] [--out lib/ramdisk/ARCH-PROFILE]`;
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = join(HERE, '../..');
 /** Of zstd's 22; beyond, a megabyte costs a minute. */
@@ -110,7 +109,7 @@ function written(path: string, content: Uint8Array): BuiltFile {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({
+  const { values } = commandLine(USAGE, {
     options: {
       profile: { type: 'string', default: 'hardware' },
       arch: { type: 'string', default: process.arch === 'arm64' ? 'arm64' : 'amd64' },
@@ -123,9 +122,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     },
   });
   const { profile, arch, target, cache, suite, mirror } = values;
-  if (profile !== 'cloud' && profile !== 'hardware') throw new Error(`--profile ${profile}: cloud or hardware`);
-  if (arch !== 'amd64' && arch !== 'arm64') throw new Error(`--arch ${arch}: amd64 or arm64`);
-  if (target !== 'lio' && target !== 'tgt') throw new Error(`--target ${target}: lio or tgt`);
+  if (profile !== 'cloud' && profile !== 'hardware') wrongArguments(USAGE, `--profile ${profile}: cloud or hardware`);
+  if (arch !== 'amd64' && arch !== 'arm64') wrongArguments(USAGE, `--arch ${arch}: amd64 or arm64`);
+  if (target !== 'lio' && target !== 'tgt') wrongArguments(USAGE, `--target ${target}: lio or tgt`);
   const flavour = [arch, profile, ...(target === 'lio' ? [] : [target]), ...(values.kexec ? ['kexec'] : [])].join('-');
   const out = values.out ?? join(ROOT, 'lib/ramdisk', flavour);
   const built = await buildRamdisk({
