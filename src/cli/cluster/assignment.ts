@@ -47,9 +47,23 @@ export function assigned(spec: ClusterSpec, assignments: readonly Assignment[]):
   ) as unknown as ClusterSpec;
 }
 
-/** The same as a JSON merge patch of the spec. */
-export function mergePatchOf(assignments: readonly Assignment[]): Fields {
-  return assignments.reduce<Fields>((patch, { path, value }) => withValue(patch, path, value ?? null), {});
+/** The same as a JSON merge patch of the spec (RFC 7396), which keeps the fields of an object that it does not name. */
+export function mergePatchOf(spec: ClusterSpec, assignments: readonly Assignment[]): Fields {
+  return differences(spec as unknown as Fields, assigned(spec, assignments) as unknown as Fields);
+}
+
+function differences(before: Fields, after: Fields): Fields {
+  const patch: Record<string, unknown> = {};
+  for (const name of new Set([...Object.keys(before), ...Object.keys(after)])) {
+    const [was, is] = [before[name], after[name]];
+    if (JSON.stringify(was) === JSON.stringify(is)) continue;
+    patch[name] = isObject(was) && isObject(is) ? differences(was, is) : (is ?? null);
+  }
+  return patch;
+}
+
+function isObject(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function withValue(fields: Fields, [first = '', ...rest]: readonly string[], value: unknown): Fields {

@@ -92,7 +92,7 @@ export async function changeSpec(
     throw clusterErrors.CLUSTER_DATABASE_NOT_ROLLED_BACK({ from: first.tables, to: first.to, components });
   }
   const annotations = word !== undefined && { annotations: { [clusterAnnotation.acceptDatabase]: word } };
-  const patch = { metadata: { resourceVersion, ...annotations }, spec: mergePatchOf(assignments) };
+  const patch = { metadata: { resourceVersion, ...annotations }, spec: mergePatchOf(cluster.spec, assignments) };
   try {
     const changed = await context.api.patch(clusterType, key, patch, { fieldManager: BMCTL_MANAGER, signal: context.signal });
     const same = changed.metadata.resourceVersion === resourceVersion;

@@ -35,6 +35,16 @@ describe('004-10: cluster update', () => {
     expect(at(live(here), 'spec', 'vpcAgent', 'imagePullPolicy')).toBe('Always');
   });
 
+  it.each([
+    ['a field that is an object', ['keystone.nodeSelector={"zone":"a"}']],
+    ['one that is cleared and set again', ['keystone.nodeSelector=', 'keystone.nodeSelector.zone=a']],
+  ])('004-8: %s becomes what was planned, without what it was before', async (_, flags) => {
+    const here = world();
+    await addCluster(here, { keystone: { nodeSelector: { disk: 'ssd' }, replicas: 1 } });
+    await updateCluster(here.context, { key: KEY, components: flags.map(parseAssignment) });
+    expect(at(live(here), 'spec', 'keystone')).toEqual({ nodeSelector: { zone: 'a' }, replicas: 1 });
+  });
+
   it('004-5: has the databases dumped before upgrades, or no more', async () => {
     const here = world();
     await addCluster(here);
@@ -236,12 +246,15 @@ describe('--component KEY.FIELD=VALUE', () => {
     ['glance.nodeSelector={"disk":"ssd"}', { glance: { nodeSelector: { disk: 'ssd' } } }],
     ['glance.image=', { glance: { image: null } }],
   ])('%s', (text, patch) => {
-    expect(mergePatchOf([parseAssignment(text)])).toEqual(patch);
+    expect(mergePatchOf(seedSpec({ glance: { image: 'x' } }), [parseAssignment(text)])).toEqual(patch);
   });
 
   it('takes several for one component', () => {
     const assignments = ['glance.image=', 'glance.replicas=0', 'web.disable=true'].map(parseAssignment);
-    expect(mergePatchOf(assignments)).toEqual({ glance: { image: null, replicas: 0 }, web: { disable: true } });
+    expect(mergePatchOf(seedSpec({ glance: { image: 'x' } }), assignments)).toEqual({
+      glance: { image: null, replicas: 0 },
+      web: { disable: true },
+    });
     const spec = assigned(seedSpec({ glance: { image: 'x', storageClassName: 'fast' } }), assignments);
     expect(spec).toMatchObject({ glance: { storageClassName: 'fast', replicas: 0 }, web: { disable: true } });
     expect(spec.glance).not.toHaveProperty('image');
