@@ -31,6 +31,7 @@ const CODES: Readonly<Record<string, number>> = {
   CLUSTER_WAIT_DEADLINE: exitCode.timeout,
   CLUSTER_DEV_DEADLINE: exitCode.timeout,
   CLUSTER_WAIT_FAILED: exitCode.deployFailed,
+  CLUSTER_WAIT_DELETED: exitCode.deployFailed,
   CLUSTER_INIT_PREFLIGHT: exitCode.preflight,
   CLUSTER_INIT_FLAG: exitCode.usage,
   CLUSTER_PASSWORD_IN_ARGV: exitCode.usage,
@@ -38,6 +39,16 @@ const CODES: Readonly<Record<string, number>> = {
   CLUSTER_NOTHING_ASKED: exitCode.usage,
   CLUSTER_ASSIGNMENT_MALFORMED: exitCode.usage,
   CLUSTER_COMPONENT_UNKNOWN: exitCode.usage,
+  CLUSTER_INVALID: exitCode.usage,
+  CLUSTER_REFUSED: exitCode.usage,
+  CLUSTER_PASSWORD_UNUSABLE: exitCode.usage,
+  CLUSTER_FILE_UNREADABLE: exitCode.usage,
+  CLUSTER_FILE_SYNTAX: exitCode.usage,
+  CLUSTER_FILE_WITHOUT: exitCode.usage,
+  CLUSTER_FILE_PROBLEMS: exitCode.usage,
+  CLUSTER_DEV_FILE: exitCode.usage,
+  CLUSTER_DEV_KIND: exitCode.usage,
+  CLUSTER_DEV_NO_PROGRAM: exitCode.usage,
 };
 
 /** The error with what to end with; anything else as it is. */

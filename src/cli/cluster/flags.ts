@@ -61,7 +61,10 @@ export function collect(value: string, before: readonly string[]): string[] {
 }
 
 export function list(value: string): string[] {
-  return value.split(',').filter((word) => word !== '');
+  const words = value.split(',').filter((word) => word !== '');
+  // an empty variable of a shell must not become "all of them"
+  if (words.length === 0) throw new InvalidArgumentError('It must name one at least.');
+  return words;
 }
 
 export function number(value: string): number {

@@ -11,7 +11,7 @@ export function registerValidate(program: Command, cluster: Command): void {
     .argument('<file...>', 'YAML files; - is standard input')
     .action(async (files: readonly string[]) => {
       const { validateFiles } = await import('./validate.ts');
-      validateFiles(files, { print, asJson: program.opts<{ json?: boolean }>().json === true, readStdin });
+      await ending(async () => validateFiles(files, { print, asJson: program.opts<{ json?: boolean }>().json === true, readStdin }));
     });
 }
 

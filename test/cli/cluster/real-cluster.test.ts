@@ -148,7 +148,7 @@ describe.skipIf(withoutCluster('bmctl cluster on an API server'))('bmctl on a re
 
   it('004-1: validates files', async () => {
     const { code, out } = await bmctl(['cluster', 'validate', folder.path('printed.yaml')]);
-    expect(code).toBe(1);
+    expect(code).toBe(2);
     expect(out).toMatch(/printed\.yaml:8:3: ONECLOUD_KEY_UNKNOWN: spec\.mysal .* Did you mean mysql\?/);
   });
 
