@@ -132,6 +132,7 @@ describe('bmctl', () => {
     [['show', 'nowhere'], exitCode.notFound, 'API_NO_NODE'],
     [['reboot', 'bm-1'], exitCode.refused, 'MACHINE_WRONG_STATE'],
     [['enrol'], exitCode.usage, 'required option'],
+    [['flavor', 'add', 'f', '--cpus', '1', '--memory', '1', '--disk', '1', '--spec', 'rack'], exitCode.usage, 'It must be key=value.'],
     [['lsit'], exitCode.usage, 'list'],
     [['clean', 'bm-1'], exitCode.refused, '--plan'],
     [['destroy', 'bm-1'], exitCode.refused, 'MACHINE_WRONG_STATE'],
@@ -384,6 +385,26 @@ describe('bmctl', () => {
     expect(await restored(backup(1))).toEqual([exitCode.done, '']);
     expect(await restored(backup(2))).toEqual([exitCode.refused, 'STORE_IMPORT_CONFLICT']);
     expect(await restored('{}\n')).toEqual([exitCode.usage, 'STORE_IMPORT_LINE']);
+  });
+
+  it('instance list shows those of every page', async () => {
+    const one = { uuid: 'u', imageId: 'i', node: { name: 'bm', state: 'active' } };
+    const request: typeof nodeNetwork.request = async ({ url }) => {
+      const second = new URL(url).searchParams.get('cursor') === '2';
+      const page = second ? { instances: [{ ...one, name: 'b' }] } : { instances: [{ ...one, name: 'a' }], next: '2' };
+      return { status: 200, headers: {}, body: Buffer.from(JSON.stringify(page)) };
+    };
+    const listed = (...flags: string[]) => runBmctl([...flags, 'instance', 'list'], {}, '', { network: { ...nodeNetwork, request } });
+    expect((await listed()).out.split('\n').map((line) => line.split(' ')[0])).toEqual(['NAME', 'a', 'b']);
+    expect(JSON.parse((await listed('--json')).out)).toEqual({
+      instances: [expect.objectContaining({ name: 'a' }), expect.objectContaining({ name: 'b' })],
+    });
+  });
+
+  it('flavor add takes several --spec, each with one or several values', async () => {
+    const flags = ['--cpus', '1', '--memory', '1', '--disk', '1', '--spec', 'rack=r1', 'room=a', '--spec', 'gpu=a=b'];
+    expect((await bmctl(['flavor', 'add', 'f', ...flags])).code).toBe(exitCode.done);
+    expect(JSON.parse((await bmctl(['--json', 'flavor', 'show', 'f'])).out).extraSpecs).toEqual({ rack: 'r1', room: 'a', gpu: 'a=b' });
   });
 
   it('completes commands, options and names of machines', async () => {

@@ -1,4 +1,5 @@
 /** bmctl image, flavor, instance. */
+import type { InstanceView } from 'cdk8s-baremetal-contract/api/index';
 import { type Command, InvalidArgumentError } from 'commander';
 import { type CommandContext, said } from '../node-commands.ts';
 import { table } from '../table.ts';
@@ -17,6 +18,8 @@ interface ImageFlags {
   readonly format?: string;
 }
 
+type KeyAndValue = readonly [key: string, value: string];
+
 interface FlavorFlags {
   readonly cpus: number;
   readonly memory: number;
@@ -26,7 +29,7 @@ interface FlavorFlags {
   readonly deployRamdisk?: string;
   readonly swap?: number;
   readonly ephemeral?: number;
-  readonly spec?: string[];
+  readonly spec?: readonly KeyAndValue[];
 }
 
 export function registerCatalog(program: Command, context: () => Promise<CommandContext>): void {
@@ -97,7 +100,7 @@ export function registerCatalog(program: Command, context: () => Promise<Command
     .option('--deploy-ramdisk <id>', 'default: of [pxe] deploy_image_dir')
     .option('--swap <MiB>', 'of partition images', wholeNumber)
     .option('--ephemeral <GB>', 'of partition images', wholeNumber)
-    .option('--spec <key=value...>', "what a machine must be beyond that, with nova's operators, e.g. rack=r1")
+    .option('--spec <key=value...>', "what a machine must be beyond that, with nova's operators, e.g. rack=r1", keyAndValue)
     .action(async (id: string, flags: FlavorFlags) => {
       const at = await context();
       const body = {
@@ -110,7 +113,7 @@ export function registerCatalog(program: Command, context: () => Promise<Command
         deployRamdiskId: flags.deployRamdisk,
         swapMb: flags.swap,
         ephemeralGb: flags.ephemeral,
-        ...(flags.spec && { extraSpecs: Object.fromEntries(flags.spec.map(keyAndValue)) }),
+        ...(flags.spec && { extraSpecs: Object.fromEntries(flags.spec) }),
       };
       said(at, await at.api.ask('createFlavor', {}, { body }), `${id} is added.`);
     });
@@ -170,7 +173,14 @@ export function registerCatalog(program: Command, context: () => Promise<Command
     .description('every instance, with its machine')
     .action(async () => {
       const at = await context();
-      const answer = await at.api.ask('listInstances', {}, { query: { limit: 1000 } });
+      const instances: InstanceView[] = [];
+      for (let cursor: string | undefined; ; ) {
+        const { instances: some, next } = await at.api.ask('listInstances', {}, { query: { limit: 1000, cursor } });
+        instances.push(...some);
+        cursor = next;
+        if (cursor === undefined) break;
+      }
+      const answer = { instances };
       if (at.asJson) return at.print(JSON.stringify(answer, undefined, 2));
       if (answer.instances.length === 0) return at.print('There is no instance: bmctl deploy makes one.');
       const rows = answer.instances.map((one) => [one.name, one.uuid, one.node.name, one.node.state, one.imageId, one.flavorId ?? '-']);
@@ -189,8 +199,9 @@ function facts({ asJson, print }: CommandContext, shown: object, whole: object =
   for (const [key, value] of rows) print(`${key.padEnd(width)}  ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`);
 }
 
-function keyAndValue(text: string): [string, string] {
+/** Of an option that may be given several times. */
+function keyAndValue(text: string, before: readonly KeyAndValue[] = []): KeyAndValue[] {
   const [, key, value] = /^([^=]+)=(.*)$/.exec(text) ?? [];
-  if (key === undefined || value === undefined) throw new InvalidArgumentError(`"${text}" is not key=value.`);
-  return [key, value];
+  if (key === undefined || value === undefined) throw new InvalidArgumentError('It must be key=value.');
+  return [...before, [key, value]];
 }
