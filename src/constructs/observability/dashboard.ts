@@ -44,6 +44,8 @@ export interface Variable {
   readonly label: string;
   /** Label of Loki's streams whose values it offers. */
   readonly lokiLabel: string;
+  /** Some streams lack the label; `All` means these too. Loki refuses a query in which every matcher takes the empty text. @default false */
+  readonly mayLack?: boolean;
 }
 
 export interface DashboardOptions {
@@ -157,7 +159,7 @@ function custom({ type, stacked }: Panel): Record<string, unknown> {
   };
 }
 
-function variableJson({ name, label, lokiLabel }: Variable): Record<string, unknown> {
+function variableJson({ name, label, lokiLabel, mayLack = false }: Variable): Record<string, unknown> {
   return {
     name,
     label,
@@ -167,7 +169,7 @@ function variableJson({ name, label, lokiLabel }: Variable): Record<string, unkn
     refresh: 2, // with the time range
     includeAll: true,
     multi: true,
-    allValue: '.*', // also streams without the label
+    allValue: mayLack ? '.*' : '.+',
     current: { text: ['All'], value: ['$__all'] },
     sort: 1,
   };

@@ -58,6 +58,22 @@ describe('004-14: dashboards as code', () => {
     }
   });
 
+  it('ask Loki, with nothing chosen, what it answers: one matcher at least must refuse the empty text', () => {
+    for (const { json } of DASHBOARDS) {
+      const { list } = json.templating as { list: readonly { name: string; allValue?: string }[] };
+      for (const { expr } of queries.filter(({ source, where }) => source === 'loki' && where.startsWith(`${json.uid}:`))) {
+        const all = expr.replaceAll(/\$(\w+)/g, (word, name) => list.find((one) => one.name === name)?.allValue ?? word);
+        const matchers = [...(/^[^{]*\{(.*?)\}/.exec(all)?.[1] ?? '').matchAll(/=~"([^"]*)"/g)].map(
+          ([, regex = '']) => new RegExp(`^(?:${regex})$`),
+        );
+        expect(
+          matchers.filter((one) => !one.test('')),
+          all,
+        ).not.toEqual([]);
+      }
+    }
+  });
+
   it("know the operator's metrics as its sources define them", () => {
     const sources = globSync('src/operator/**/*.ts')
       .map((file) => readFileSync(file, 'utf8'))

@@ -12,7 +12,7 @@ export function logsDashboard(): Dashboard {
     tags: ['logs'],
     variables: [
       { name: 'namespace', label: 'Namespace', lokiLabel: 'namespace' },
-      { name: 'component', label: 'Component', lokiLabel: 'component' },
+      { name: 'component', label: 'Component', lokiLabel: 'component', mayLack: true },
     ],
     search: true,
     rows: [
