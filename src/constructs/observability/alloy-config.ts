@@ -10,6 +10,8 @@ export interface AlloyConfigOptions {
   readonly lokiUrl: string;
   /** Only the logs of these. @default - all */
   readonly namespaces?: readonly string[];
+  /** Containers are Docker's own, whose log files lie elsewhere and are linked to, each line a JSON object. containerd and CRI-O have neither. */
+  readonly dockerLogs: boolean;
 }
 
 /** Labels of a pod → labels of its streams. Few values each: every combination is a stream of its own. */
@@ -20,7 +22,7 @@ const STREAM_LABELS: readonly (readonly [source: string, label: string])[] = [
   ['__meta_kubernetes_pod_node_name', 'node'],
 ];
 
-export function alloyConfig({ lokiUrl, namespaces = [] }: AlloyConfigOptions): string {
+export function alloyConfig({ lokiUrl, namespaces = [], dockerLogs }: AlloyConfigOptions): string {
   const keep =
     namespaces.length === 0
       ? []
@@ -54,7 +56,7 @@ export function alloyConfig({ lokiUrl, namespaces = [] }: AlloyConfigOptions): s
     block('local.file_match "pods"', ['path_targets = discovery.relabel.pods.output']),
     block('loki.source.file "pods"', ['targets = local.file_match.pods.targets', 'forward_to = [loki.process.pods.receiver]']),
     block('loki.process "pods"', [
-      'stage.cri {}',
+      dockerLogs ? 'stage.docker {}' : 'stage.cri {}',
       // the file's name repeats what the labels say, and would make a stream for each restart
       ...block('stage.label_drop', ['values = ["filename"]']),
       'forward_to = [loki.write.loki.receiver]',

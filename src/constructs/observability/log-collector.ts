@@ -12,8 +12,6 @@ export interface LogCollectorProps extends AlloyConfigOptions {
   readonly namespace: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly image: ImageSpec;
-  /** Of Docker, whose logs lie elsewhere and are linked to. containerd and CRI-O need none. */
-  readonly dockerLogs: boolean;
 }
 
 const STATE = '/var/lib/alloy';

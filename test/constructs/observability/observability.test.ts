@@ -58,6 +58,14 @@ describe('004-14: Loki and Grafana', () => {
     expect(relabelled(config, { ...pod, ...hash }).__path__).toBe('/var/log/pods/*c0ffee/main/*.log');
   });
 
+  it('reads the lines as the container runtime writes them: those of Docker are JSON', () => {
+    const stages = (props: ObservabilityProps) =>
+      [...find(synth(props), 'ConfigMap', 'log-collector').data['config.alloy'].matchAll(/^ *stage\.(cri|docker) /gm)].map(
+        ([, stage]) => stage,
+      );
+    expect([stages({}), stages({ dockerLogs: true })]).toEqual([['cri'], ['docker']]);
+  });
+
   it('gives the collector the sight of pods and nothing else', () => {
     const manifests = synth();
     expect(find(manifests, 'ClusterRole', 'observability-log-collector').rules).toEqual([
