@@ -203,6 +203,20 @@ describe('bmctl', () => {
     expect(ran.err).toContain('bm-1 is ');
   });
 
+  it('destroy --wait tells the machine as it is by then, in JSON too', async () => {
+    await harness.image();
+    const { uuid } = await harness.inUse(1);
+    await harness.api.start();
+    const destroyed = bmctl(['--json', 'destroy', 'bm-1', '--yes', '--wait', '--timeout', '20']);
+    const asked = (): Promise<boolean> => harness.change(uuid, (node) => node).then((node) => node.request !== undefined);
+    while (!(await asked())) await new Promise((resolve) => setTimeout(resolve, 5));
+    await harness.change(uuid, ({ request: _, instance: __, ...node }) => ({ ...node, state: 'deleted', reason: 'destroyed' }));
+    const { code, out } = await destroyed;
+    expect(code).toBe(exitCode.done);
+    expect(JSON.parse(out)).toMatchObject({ name: 'bm-1', state: 'deleted' });
+    expect(JSON.parse(out)).not.toHaveProperty('instance');
+  });
+
   it('gives up waiting with 124, and the machine goes on', async () => {
     await harness.image();
     await harness.machine(1);

@@ -99,11 +99,10 @@ export function registerWork(program: Command, context: Context): void {
     .action(async (node: string, flags: Confirm & Wait) => {
       const at = await context();
       if (!flags.yes && flags.plan === undefined) return unconfirmed(at, { verb: 'destroy', node });
-      const { node: after } = await at.api.ask('destroyNode', { node }, { body: confirmation(flags) });
-      if (flags.wait) {
-        const verdict = (seen: NodeSummary) => (seen.instance === undefined ? 'there' : seen.state === 'error' ? 'failed' : undefined);
-        await follow(at, { node: after.uuid, name: after.name, timeoutMs: flags.timeout * 1000, verdict });
-      }
+      const { node: asked } = await at.api.ask('destroyNode', { node }, { body: confirmation(flags) });
+      const verdict = (seen: NodeSummary) => (seen.instance === undefined ? 'there' : seen.state === 'error' ? 'failed' : undefined);
+      // with --wait as it is by now
+      const after = flags.wait ? await follow(at, { node: asked.uuid, name: asked.name, timeoutMs: flags.timeout * 1000, verdict }) : asked;
       at.print(at.asJson ? JSON.stringify(after, undefined, 2) : `The instance on ${after.name} ${flags.wait ? 'has ended' : 'ends'}.`);
     });
 
