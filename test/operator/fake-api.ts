@@ -365,7 +365,9 @@ function seenThrough({ type, object, before }: Change, selection: Selection): Wa
   const is = type !== 'DELETED' && selected(object, selection);
   if (was && is) return { type: 'MODIFIED', object };
   if (is) return { type: 'ADDED', object };
-  return was ? { type: 'DELETED', object } : undefined;
+  // as it was, with the version at which it went
+  const { resourceVersion } = object.metadata;
+  return was ? { type: 'DELETED', object: { ...before, metadata: { ...before.metadata, resourceVersion } } } : undefined;
 }
 
 function selected({ metadata }: KubeObject, { namespace, labelSelector, fieldSelector }: Selection): boolean {
@@ -375,8 +377,9 @@ function selected({ metadata }: KubeObject, { namespace, labelSelector, fieldSel
     .split(',')
     .filter((term) => term !== '')
     .every((term) => {
-      const [name = '', value] = term.split('=');
-      return value === undefined ? metadata.labels?.[name] !== undefined : metadata.labels?.[name] === value;
+      const [, name = '', not, value] = /^([^!=]+)(!?)=?(.*)$/.exec(term) ?? [];
+      const label = metadata.labels?.[name];
+      return not ? label !== value : term === name ? label !== undefined : label === value;
     });
 }
 

@@ -152,10 +152,10 @@ function withProtocol(port: unknown): unknown {
 function refuseForeign(live: LiveObject, { label, value }: Inventory, owner: LiveObject | undefined): void {
   const controller = live.metadata.ownerReferences?.find((reference) => reference.controller === true);
   const strange = controller && owner && controller.uid !== owner.metadata.uid;
-  if (live.metadata.labels?.[label] === value && !strange) return;
-  const other = controller
-    ? `${controller.kind} ${controller.name}`
-    : (live.metadata.labels?.[label] ?? 'nobody that this installation knows');
+  const held = live.metadata.labels?.[label];
+  const unmarked = held === undefined && controller !== undefined && controller.uid === owner?.metadata.uid; // somebody took its label
+  if (unmarked || (held === value && !strange)) return;
+  const other = controller ? `${controller.kind} ${controller.name}` : (held ?? 'nobody that this installation knows');
   throw operatorErrors.OPERATOR_OBJECT_NOT_OURS({ object: describeObject(live), owner: other });
 }
 

@@ -52,6 +52,7 @@ import {
 import { ensureSecrets } from './secrets.ts';
 import { statusOf } from './status.ts';
 import { targetOf } from './steps-back.ts';
+import { Strangers } from './strangers.ts';
 import { tellTrouble } from './trouble.ts';
 import { UnboundClaims } from './unbound-claims.ts';
 
@@ -274,6 +275,7 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
       },
       ...(register && { register: register.ensureEndpoints }),
       unboundClaims,
+      strangers: new Strangers(api, namespace),
     }).finally(() => pass?.close());
     const { results, unready } = layers;
     for (const note of pass?.told ?? []) await tell({ type: 'Normal', reason: 'DatabaseEnsured', action: 'Ensure database', note });

@@ -172,12 +172,7 @@ async function start(options: DumpOptions, backup: NonNullable<ClusterSettings['
     view.gone(earlier);
   }
   // without an owner: dumps stay when the cluster goes, unless pvcPolicy says otherwise
-  const applied = await applyObject(claim as KubeObject, {
-    api,
-    types,
-    inventory,
-    live: view.get('PersistentVolumeClaim', claim.metadata) ?? null,
-  });
+  const applied = await applyObject(claim as KubeObject, { api, types, inventory });
   view.written(applied.object);
   const secret = loginSecret(options, await serverOf(api, namespace, settings.mysql));
   const login = await applyObject(secret, { api, types, inventory, owner: cluster });

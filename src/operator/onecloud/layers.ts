@@ -19,6 +19,7 @@ import type { TypeTable } from '../engine/resource-types.ts';
 import { INSTANCE_LABEL } from './names.ts';
 import type { ObjectView } from './object-view.ts';
 import { type ImageChange, mainImage, workloadOf } from './rollout.ts';
+import type { Strangers } from './strangers.ts';
 import type { UnboundClaims } from './unbound-claims.ts';
 
 /** Components of one layer that are applied side by side. */
@@ -61,6 +62,7 @@ export interface ApplyLayersOptions {
   readonly register?: (component: ResolvedComponent) => Promise<void>;
   /** Explains claims without a volume. */
   readonly unboundClaims?: UnboundClaims;
+  readonly strangers: Strangers;
 }
 
 export interface LayersResult {
@@ -193,7 +195,7 @@ function groupsOf(component: ComponentManifests): readonly (readonly KubeObject[
 
 async function bring(
   component: ComponentManifests,
-  { api, types, view, cluster, instance }: ApplyLayersOptions,
+  { api, types, view, cluster, instance, strangers }: ApplyLayersOptions,
   groups = groupsOf(component),
 ): Promise<Brought> {
   const namespace = cluster.metadata.namespace ?? '';
@@ -204,11 +206,13 @@ async function bring(
     try {
       if (!view.follows(manifest.kind))
         throw operatorErrors.OPERATOR_KIND_NOT_SERVED({ object: describeObject(manifest), apiVersion: manifest.apiVersion });
+      const { name } = manifest.metadata;
+      const known = view.get(manifest.kind, { namespace, name }) ?? (await strangers.find(types(manifest), name));
       const { outcome, object } = await applyObject(manifest, {
         api,
         types,
         inventory: { label: INSTANCE_LABEL, value: instance },
-        live: view.get(manifest.kind, { namespace, name: manifest.metadata.name }) ?? null,
+        live: known ?? null,
         // a claim stays when its cluster goes, unless pvcPolicy says otherwise
         ...(manifest.kind !== 'PersistentVolumeClaim' && { owner: cluster }),
         // an autoscaler may have the replicas that nobody wrote down
