@@ -39,25 +39,24 @@ export function makeAuthority(commonName: string, options: CertificateOptions): 
   return { certificate, key: pem(privateKey) };
 }
 
-/** For TLS servers and clients under these names and addresses. */
+/** For TLS servers and clients under these names and addresses. The authority may be people's own, of any name and with any key that `SIGNING` has. */
 export function makeServiceCertificate(
   authority: KeyAndCertificate,
   names: readonly string[],
   options: CertificateOptions,
 ): KeyAndCertificate {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const issuer = new X509Certificate(authority.certificate);
-  const commonName = /(?:^|\n)CN=([^\n]+)/.exec(issuer.subject)?.[1] ?? '';
+  const issuer = readAuthority(authority.certificate);
   const extensions = [
     extension(OID.basicConstraints, true, sequence()),
     extension(OID.keyUsage, true, tlv(0x03, Buffer.from([7, 0b10000000]))), // digitalSignature
     extension(OID.extendedKeyUsage, false, sequence(oid(OID.serverAuth), oid(OID.clientAuth))),
     extension(OID.subjectAlternativeName, false, sequence(...names.map(generalName))),
-    extension(OID.authorityKeyIdentifier, false, sequence(tlv(0x80, keyIdentifier(issuer.publicKey)))),
+    ...(issuer.keyIdentifier ? [extension(OID.authorityKeyIdentifier, false, sequence(tlv(0x80, issuer.keyIdentifier)))] : []),
   ];
   const signer = createPrivateKey(authority.key);
   const subject = distinguishedName((names[0] ?? 'service').slice(0, 64));
-  const issued = issue({ subject, issuer: distinguishedName(commonName), publicKey, signer, days: SERVICE_DAYS, extensions }, options);
+  const issued = issue({ subject, issuer: issuer.subject, publicKey, signer, days: SERVICE_DAYS, extensions }, options);
   return { certificate: issued, key: pem(privateKey) };
 }
 
@@ -77,6 +76,8 @@ export function stillServes(certificate: string, authority: string, names: reado
 const OID = {
   commonName: '2.5.4.3',
   ecdsaWithSha256: '1.2.840.10045.4.3.2',
+  ed25519: '1.3.101.112',
+  sha256WithRsa: '1.2.840.113549.1.1.11',
   subjectKeyIdentifier: '2.5.29.14',
   keyUsage: '2.5.29.15',
   subjectAlternativeName: '2.5.29.17',
@@ -86,6 +87,47 @@ const OID = {
   serverAuth: '1.3.6.1.5.5.7.3.1',
   clientAuth: '1.3.6.1.5.5.7.3.2',
 } as const;
+
+interface Issuer {
+  /** As it stands in the certificate, whatever it consists of. */
+  readonly subject: Buffer;
+  /** Of the extension; a verifier compares them. Undefined: it has none. */
+  readonly keyIdentifier: Buffer | undefined;
+}
+
+/** RFC 5280, 4.1: version and extensions are optional, and have tags of their own. */
+function readAuthority(certificate: string): Issuer {
+  const [whole] = elements(new X509Certificate(certificate).raw);
+  const [body] = elements(whole?.value);
+  const fields = elements(body?.value).filter(({ tag }) => tag !== 0xa0);
+  const [extensions] = elements(fields.find(({ tag }) => tag === 0xa3)?.value);
+  const found = elements(extensions?.value)
+    .map(({ value }) => elements(value))
+    .find(([id]) => id?.whole.equals(oid(OID.subjectKeyIdentifier)));
+  const subject = fields[4]?.whole; // after serial, algorithm, issuer and validity
+  if (subject === undefined) throw new RangeError('the certificate of the authority has no subject');
+  return { subject, keyIdentifier: elements(found?.at(-1)?.value)[0]?.value };
+}
+
+interface Element {
+  readonly tag: number;
+  readonly value: Buffer;
+  readonly whole: Buffer;
+}
+
+/** One after the other, as DER has them. */
+function elements(der: Buffer = Buffer.alloc(0)): Element[] {
+  const found: Element[] = [];
+  for (let at = 0; at + 2 <= der.length; ) {
+    const first = der.readUInt8(at + 1);
+    const more = first < 0x80 ? 0 : first & 0x7f; // bytes of the length itself
+    const start = at + 2 + more;
+    const end = start + (more === 0 ? first : der.readUIntBE(at + 2, more));
+    found.push({ tag: der.readUInt8(at), value: der.subarray(start, end), whole: der.subarray(at, end) });
+    at = end;
+  }
+  return found;
+}
 
 interface Request {
   readonly subject: Buffer;
@@ -97,7 +139,9 @@ interface Request {
 }
 
 function issue({ subject, issuer, publicKey, signer, days, extensions }: Request, { clock, random }: CertificateOptions): string {
-  const algorithm = sequence(oid(OID.ecdsaWithSha256));
+  const signing = SIGNING[signer.asymmetricKeyType ?? ''];
+  if (signing === undefined) throw new RangeError(`a key of the type ${signer.asymmetricKeyType} signs nothing here`);
+  const { digest, algorithm } = signing;
   const serial = Buffer.from(random.bytes(16));
   serial[0] = ((serial[0] ?? 0) & 0x7f) | 0x40; // positive, and never a leading zero
   const notBefore = clock.now() - 300_000; // the nodes' clocks may be behind
@@ -111,7 +155,7 @@ function issue({ subject, issuer, publicKey, signer, days, extensions }: Request
     publicKey.export({ type: 'spki', format: 'der' }),
     tlv(0xa3, sequence(...extensions)),
   );
-  const signature = sign('sha256', body, signer);
+  const signature = sign(digest, body, signer);
   const der = sequence(body, algorithm, tlv(0x03, Buffer.from([0]), signature));
   return `-----BEGIN CERTIFICATE-----\n${(der.toString('base64').match(/.{1,64}/g) ?? []).join('\n')}\n-----END CERTIFICATE-----\n`;
 }
@@ -138,6 +182,13 @@ function oid(dotted: string): Buffer {
   });
   return tlv(0x06, Buffer.from([first * 40 + second, ...bytes]));
 }
+
+/** By the type of the authority's key. RFC 4055, 5: RSA's parameters are NULL; RFC 8410, 3: Ed25519 has none, and no digest of its own. */
+const SIGNING: Readonly<Record<string, { readonly digest: string | null; readonly algorithm: Buffer }>> = {
+  ec: { digest: 'sha256', algorithm: sequence(oid(OID.ecdsaWithSha256)) },
+  rsa: { digest: 'sha256', algorithm: sequence(oid(OID.sha256WithRsa), tlv(0x05)) },
+  ed25519: { digest: null, algorithm: sequence(oid(OID.ed25519)) },
+};
 
 function extension(id: string, critical: boolean, value: Buffer): Buffer {
   return sequence(oid(id), ...(critical ? [TRUE] : []), tlv(0x04, value));

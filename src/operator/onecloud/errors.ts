@@ -5,6 +5,11 @@ export const operatorOnecloudErrors = defineErrors('OneCloud operator', {
     message: ({ secret, key }) => `Secret ${secret}, or its key ${key}, which the cluster names, does not exist`,
     cure: ({ secret, key }) => `Create it: kubectl create secret generic ${secret} --from-file=${key}=FILE.`,
   }),
+  ONECLOUD_AUTHORITY_UNUSABLE: entry<{ secret: string; why: string }>({
+    message: ({ secret, why }) => `The authority in the Secret ${secret} cannot sign the cluster’s certificate: ${why}`,
+    cure: ({ secret }) =>
+      `Put a certificate and its key into ca.crt and ca.key, in PEM, not encrypted, EC, RSA or Ed25519; or delete the Secret: the operator makes one (kubectl delete secret ${secret}).`,
+  }),
   ONECLOUD_LAYER_TIMEOUT: entry<{ components: readonly string[]; seconds: number; why: string }>({
     message: ({ components, seconds, why }) => `${components.join(', ')} did not become ready within ${seconds} s: ${why}`,
     cure: 'Look at the pods named above; set spec.version back, or give the component an image of its own.',

@@ -19,7 +19,7 @@ import { ifFound, isApiError } from '../engine/api-error.ts';
 import { mapAtMost } from '../engine/map-at-most.ts';
 import { controllerReference, type LiveObject } from '../engine/objects.ts';
 import { resourceTypes } from '../engine/resource-types.ts';
-import { makeAuthority, makeServiceCertificate, stillServes } from './certificates.ts';
+import { type KeyAndCertificate, makeAuthority, makeServiceCertificate, stillServes } from './certificates.ts';
 import { operatorOnecloudErrors } from './errors.ts';
 import { authoritySecretName } from './names.ts';
 import type { ObjectView } from './object-view.ts';
@@ -114,7 +114,7 @@ async function ensureCertificates(options: SecretsOptions): Promise<Data> {
   const names = certificateNames(options);
   const ca = { certificate: decode(authority['ca.crt']), key: decode(authority['ca.key']) };
   const make = async (): Promise<Data> => {
-    const { certificate, key } = makeServiceCertificate(ca, names, { clock, random });
+    const { certificate, key } = issuedBy(ca, names, options);
     const [crt, secret] = [encode(certificate), encode(key)];
     return { 'ca.crt': encode(ca.certificate), 'service.crt': crt, 'service.key': secret, 'tls.crt': crt, 'tls.key': secret };
   };
@@ -127,6 +127,23 @@ async function ensureCertificates(options: SecretsOptions): Promise<Data> {
   const renewed = await api.patch(resourceTypes.secrets, key, { data: await make() });
   options.view.written(renewed);
   return dataOf(renewed);
+}
+
+/**
+ * One that does not serve would be made anew at every pass, and every pod with it.
+ * @throws CodedError ONECLOUD_AUTHORITY_UNUSABLE
+ */
+function issuedBy(authority: KeyAndCertificate, names: readonly string[], { cluster, clock, random }: SecretsOptions): KeyAndCertificate {
+  const secret = authoritySecretName(cluster.metadata.name);
+  let made: KeyAndCertificate;
+  try {
+    made = makeServiceCertificate(authority, names, { clock, random });
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw operatorOnecloudErrors.ONECLOUD_AUTHORITY_UNUSABLE({ secret, why }, { cause: error });
+  }
+  if (stillServes(made.certificate, authority.certificate, names, clock)) return made;
+  throw operatorOnecloudErrors.ONECLOUD_AUTHORITY_UNUSABLE({ secret, why: 'ca.key is not the key of ca.crt' });
 }
 
 /** Every Service by its short and long names, the addresses people use, and what they ask for. */

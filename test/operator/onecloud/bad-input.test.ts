@@ -1,8 +1,11 @@
 /** What an API server may refuse at any moment, on virtual time: told by condition and event, nothing half done, and no flood of writes. */
 import { afterEach, describe, expect, it } from 'vitest';
 import { ApiError } from '../../../src/operator/engine/api-error.ts';
+import { resourceTypes } from '../../../src/operator/engine/resource-types.ts';
+import { makeAuthority } from '../../../src/operator/onecloud/certificates.ts';
+import { seededRandom } from '../../../src/simulator/random.ts';
 import type { FakeRequest } from '../fake-api.ts';
-import { Lab, V1, V2 } from './lab.ts';
+import { Lab, NAMESPACE, V1, V2 } from './lab.ts';
 
 let lab = new Lab();
 afterEach(async () => {
@@ -29,6 +32,28 @@ describe('what the API server refuses', { timeout: 60_000 }, () => {
     await lab.until('Running');
     expect(lab.condition('Degraded')).toMatchObject({ status: 'False' });
     expect(lab.status.history).toMatchObject([{ to: V1, outcome: 'Succeeded' }]);
+  });
+
+  it('a certificate under an authority that cannot sign it: told, and never made anew at each pass', async () => {
+    const [own, other] = ['own', 'other'].map((name) => makeAuthority(name, { clock: lab.clock, random: seededRandom(name) }));
+    const encode = (text = ''): string => Buffer.from(text).toString('base64');
+    const authority = { namespace: NAMESPACE, name: 'default-ca' };
+    const data = { 'ca.crt': encode(own?.certificate), 'ca.key': encode(other?.key) };
+    await lab.api.create(
+      resourceTypes.secrets,
+      { apiVersion: 'v1', kind: 'Secret', metadata: authority, data },
+      { fieldManager: 'kubectl' },
+    );
+    await lab.start();
+    await lab.clock.runFor(600_000);
+    expect(lab.condition('Degraded')).toMatchObject({ reason: 'PassFailed', message: expect.stringContaining('Secret default-ca') });
+    expect(lab.object('Secret', 'default-certs')).toBeUndefined();
+    await lab.api.patch(resourceTypes.secrets, authority, { data: { 'ca.key': encode(own?.key) } }, { fieldManager: 'kubectl' });
+    await lab.until('Running');
+    const certificates = lab.object('Secret', 'default-certs');
+    await lab.patch({ metadata: { annotations: { look: 'again' } } });
+    await lab.clock.runFor(60_000);
+    expect(lab.object('Secret', 'default-certs')).toEqual(certificates);
   });
 
   it('one component in mid-upgrade: its old pods and what comes after it stay, and the upgrade ends when it may', async () => {

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeAuthority, makeServiceCertificate, stillServes } from '../../../src/operator/onecloud/certificates.ts';
@@ -41,6 +41,24 @@ describe('certificates', () => {
       { encoding: 'utf8' },
     );
     expect(`${stdout}${stderr}`.trim()).toBe(`${folder.path('service.crt')}: OK`);
+  });
+
+  it.skipIf(!openssl).each([
+    ['RSA, of a name in parts', ['-newkey', 'rsa:2048', '-subj', '/C=CN/O=Foo, Inc/CN=Site\\, root']],
+    ['another curve', ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-384', '-subj', '/CN=P-384']],
+    ['Ed25519', ['-newkey', 'ed25519', '-subj', '/O=no common name']],
+    ['no key identifier', ['-newkey', 'rsa:2048', '-subj', '/CN=bare', '-addext', 'subjectKeyIdentifier=none']],
+  ])('hold under an authority of people’s own: %s', (_, request) => {
+    const files = ['-keyout', folder.path('own.key'), '-out', folder.path('own.crt'), '-days', '3650'];
+    const { status } = spawnSync('openssl', ['req', '-x509', '-nodes', ...request, ...files]);
+    expect(status).toBe(0);
+    const own = { certificate: readFileSync(folder.path('own.crt'), 'utf8'), key: readFileSync(folder.path('own.key'), 'utf8') };
+    const issued = makeServiceCertificate(own, NAMES, options);
+    expect(stillServes(issued.certificate, own.certificate, NAMES, nodeClock)).toBe(true);
+    writeFileSync(folder.path('issued.crt'), issued.certificate);
+    const verify = ['verify', '-purpose', 'sslserver', '-CAfile', folder.path('own.crt'), folder.path('issued.crt')];
+    const { stdout, stderr } = spawnSync('openssl', verify, { encoding: 'utf8' });
+    expect(`${stdout}${stderr}`.trim()).toBe(`${folder.path('issued.crt')}: OK`);
   });
 
   it('carry a TLS connection', async () => {
