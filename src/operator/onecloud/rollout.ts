@@ -286,10 +286,15 @@ export function judge(
       'Succeeded',
     );
     if (inProgress.length === 0) return { history: ended };
-    const note = inProgress.map(({ component, to }) => `${component ?? 'all'}: ${to}`).join(', ');
-    return { history: ended, story: { type: 'Normal', reason: 'RolloutSucceeded', action: 'Roll out', note } };
+    return { history: ended, story: succeeded(inProgress) };
   }
-  if (inProgress.length === 0 || (failed.length === 0 && !late)) return { history: [...history] };
+  // one component has arrived, whatever another one or the version waits for
+  const arrived = inProgress.filter(({ component, to }) =>
+    results.some((result) => result.component === component && result.state === 'ready' && result.image === to),
+  );
+  const rest = conclude(history, (entry) => arrived.includes(entry), 'Succeeded');
+  if (arrived.length === inProgress.length || (failed.length === 0 && !late))
+    return { history: rest, ...(arrived.length > 0 && { story: succeeded(arrived) }) };
   const who = failed.length > 0 ? failed : results.filter(({ component }) => unready.includes(component));
   const story = { components: who.map(({ component }) => component), why: who.map(({ message }) => message ?? '').join('; ') };
   const error =
@@ -298,7 +303,7 @@ export function judge(
       : operatorOnecloudErrors.ONECLOUD_LAYER_TIMEOUT({ ...story, seconds: settings.updateStrategy.layerTimeoutSeconds });
   const goBack = settings.updateStrategy.autoRollback && last?.outcome === 'InProgress' && last.from !== undefined;
   return {
-    history: conclude(history, ({ outcome }) => outcome === 'InProgress', goBack ? 'RolledBack' : 'Failed', error.message),
+    history: conclude(rest, ({ outcome }) => outcome === 'InProgress', goBack ? 'RolledBack' : 'Failed', error.message),
     story: {
       type: 'Warning',
       reason: goBack ? 'RollingBack' : 'RolloutFailed',
@@ -306,6 +311,11 @@ export function judge(
       note: goBack ? `${error.message}; going back to ${last.from}` : String(error),
     },
   };
+}
+
+function succeeded(changes: readonly VersionChange[]): EventStory {
+  const note = changes.map(({ component, to }) => `${component ?? 'all'}: ${to}`).join(', ');
+  return { type: 'Normal', reason: 'RolloutSucceeded', action: 'Roll out', note };
 }
 
 /** The last entry of the whole cluster stays, however many components changed since: it says which version is being brought about. */

@@ -349,6 +349,7 @@ describe('OneCloud clusters', () => {
     await lab.clock.runFor(600_000);
     expect(lab.image('keystone')).toBe(`${REPOSITORY}/keystone:${V1}`);
     expect(lab.status.plan?.waitingFor).toContain('0 */2 * * *');
+    expect(lab.status.history?.at(-1)).toMatchObject({ component: 'web', outcome: 'Succeeded' }); // it waits for no window
 
     lab.kubelet.bad.add(`${REPOSITORY}/region:${V2}`);
     await lab.clock.runUntil(() => lab.status.history?.at(-1)?.outcome === 'RolledBack', { limitMs: 4 * 3_600_000 });
