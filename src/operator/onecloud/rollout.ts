@@ -225,7 +225,11 @@ export function begin(
         ...databases([change]),
       };
     });
-  return limited([...history, ...added]);
+  const replaced = new Set(added.map(({ component }) => component));
+  return limited([
+    ...conclude(history, (entry) => entry.outcome === 'InProgress' && replaced.has(entry.component), 'Superseded'),
+    ...added,
+  ]);
 }
 
 /** Notes that the tables of these components were brought to another version, on the entry that changed their images. */
@@ -277,16 +281,20 @@ export function judge(
   const inProgress = history.filter(({ outcome }) => outcome === 'InProgress');
   if (complete) {
     const standing = standingFailures(history, results);
+    // an image that was taken back before it was rolled out
+    const undone = inProgress.filter((entry) =>
+      results.some(({ component, image }) => component === entry.component && image !== entry.to),
+    );
+    const done = inProgress.filter((entry) => !undone.includes(entry));
     const ended = conclude(
-      history,
+      conclude(history, (entry) => undone.includes(entry), 'Superseded'),
       (entry) =>
         entry.outcome === 'InProgress' ||
         (entry === last && entry.outcome === 'Failed' && entry.to === settings.version) ||
         standing.includes(entry),
       'Succeeded',
     );
-    if (inProgress.length === 0) return { history: ended };
-    return { history: ended, story: succeeded(inProgress) };
+    return { history: ended, ...(done.length > 0 && { story: succeeded(done) }) };
   }
   // one component has arrived, whatever another one or the version waits for
   const arrived = inProgress.filter(({ component, to }) =>

@@ -130,6 +130,22 @@ describe('OneCloud clusters', () => {
     expect(outcome()).toEqual({ type: 'there' });
   });
 
+  it('004-6: of one component’s images those that never came to run are not told as succeeded', { timeout: 60_000 }, async () => {
+    await lab.start();
+    await lab.until('Running');
+    const [broken, fixed] = ['broken', 'fixed'].map((tag) => `${REPOSITORY}/web:${tag}`);
+    lab.kubelet.bad.add(broken ?? '');
+    await lab.patch({ spec: { web: { image: broken } } });
+    await lab.clock.runUntil(() => lab.image('web') === broken, { limitMs: 60_000 });
+    await lab.patch({ spec: { web: { image: fixed } } });
+    await lab.until('Running');
+    await lab.clock.runFor(60_000);
+    expect(lab.status.history?.slice(1).map(({ to, outcome }) => [to, outcome])).toEqual([
+      [broken, 'Superseded'],
+      [fixed, 'Succeeded'],
+    ]);
+  });
+
   it('004-7: a version that does not become ready is rolled back by itself, when asked to', { timeout: 60_000 }, async () => {
     await lab.start({ updateStrategy: { autoRollback: true, layerTimeoutSeconds: 120 } });
     await lab.until('Running');

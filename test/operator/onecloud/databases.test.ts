@@ -390,6 +390,20 @@ describe('the dump before an upgrade', { timeout: 60_000 }, () => {
     });
   });
 
+  it('004-6: one component’s image that is taken back before its dump has ended is not told as succeeded', async () => {
+    await lab.start(BACKUP);
+    await lab.until('Running');
+    lab.kubelet.jobs = 'run on';
+    await lab.patch({ spec: { glance: { image: `${REPOSITORY}/glance:${V2}` } } });
+    await lab.clock.runFor(60_000);
+    expect(lab.status.history?.at(-1)).toMatchObject({ component: 'glance', outcome: 'InProgress' });
+    await lab.patch({ spec: { glance: { image: null } } });
+    await lab.clock.runFor(60_000);
+    expect(lab.image('glance')).toBe(`${REPOSITORY}/glance:${V1}`);
+    expect(lab.api.all('Job')).toEqual([]);
+    expect(lab.status.history?.at(-1)).toMatchObject({ component: 'glance', outcome: 'Superseded' });
+  });
+
   it('its Job and claim are what Kubernetes knows, with a password in a mounted Secret alone', () => {
     const { job, claim } = databaseDump({
       name: 'default',
