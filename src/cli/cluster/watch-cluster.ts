@@ -49,7 +49,7 @@ export async function* followAll(
           else objects.set(keyOf(event.object), event.object);
           yield objects;
         }
-        signal.throwIfAborted();
+        await sleep(clock, PAUSE_MS, signal); // a proxy may end every watch at once
       }
     } catch (error) {
       signal.throwIfAborted();

@@ -84,6 +84,19 @@ describe('004-10: --wait', () => {
     expect(error.message).toContain('the operator, which has not seen the change yet');
   });
 
+  it('asks a server that ends every watch at once by the second, not as fast as it answers', async () => {
+    const here = world();
+    await addCluster(here);
+    let asked = 0;
+    here.api.watch = async function* () {
+      yield* [];
+      asked += 1;
+      if (asked > 1_000) throw new Error('a thousand watches'); // or the clock never comes to its turn
+    };
+    expect((await here.clock.run(refusal(waitForCluster(here.context, KEY, 1)))).code).toBe('CLUSTER_WAIT_DEADLINE');
+    expect(asked).toBeLessThanOrEqual(61);
+  });
+
   it('outlives watches that break, versions that expire and a server that is away', async () => {
     const here = world();
     await addCluster(here);
