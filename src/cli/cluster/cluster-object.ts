@@ -74,3 +74,8 @@ export function clusterOf(object: LiveObject): Cluster {
     instance: labels?.[onecloudLabel.instance] ?? defaultInstance(name),
   };
 }
+
+/** Whether people want of both the same: they differ in what the operator wrote at most. */
+export function isAskedAlike({ object: { metadata: a } }: Cluster, { object: { metadata: b } }: Cluster): boolean {
+  return a.uid === b.uid && a.generation === b.generation && JSON.stringify(a.annotations) === JSON.stringify(b.annotations);
+}

@@ -21,7 +21,7 @@ import { readinessOf } from '../../operator/engine/readiness.ts';
 import { resourceTypes } from '../../operator/engine/resource-types.ts';
 import { clientLogin } from '../../operator/onecloud/database-dump.ts';
 import { serverOf } from '../../operator/onecloud/database-step.ts';
-import { type Cluster, clusterType, getCluster } from './cluster-object.ts';
+import { type Cluster, clusterType, getCluster, isAskedAlike } from './cluster-object.ts';
 import { explained } from './connection.ts';
 import type { ClusterContext, ClusterKey } from './context.ts';
 import { clusterErrors } from './errors.ts';
@@ -131,7 +131,8 @@ function withDatabases({ spec }: Cluster, begun: Restoring | undefined): { reado
   return catalog.filter(({ key, database }) => (begun ? begun.disabled.includes(key) : database !== undefined && off.get(key) === false));
 }
 
-async function disable(context: ClusterContext, { key, object }: Cluster, restoring: Restoring): Promise<void> {
+async function disable(context: ClusterContext, cluster: Cluster, restoring: Restoring): Promise<void> {
+  const { key, object } = cluster;
   const patch = {
     metadata: {
       resourceVersion: object.metadata.resourceVersion,
@@ -139,7 +140,13 @@ async function disable(context: ClusterContext, { key, object }: Cluster, restor
     },
     spec: Object.fromEntries(restoring.disabled.map((component) => [component, { disable: true }])),
   };
-  await context.api.patch(clusterType, key, patch, { fieldManager: BMCTL_MANAGER, signal: context.signal });
+  try {
+    await context.api.patch(clusterType, key, patch, { fieldManager: BMCTL_MANAGER, signal: context.signal });
+  } catch (error) {
+    const now = isApiError(error, 'conflict') ? await getCluster(context, key) : undefined;
+    if (now && isAskedAlike(now, cluster)) return disable(context, now, restoring); // the operator wrote its status in between
+    throw error;
+  }
   context.progress(`disabled ${restoring.disabled.length} components`);
 }
 

@@ -3,7 +3,7 @@ import type { ClusterSpec } from 'cdk8s-baremetal-contract/onecloud/index';
 import { isApiError } from '../../operator/engine/api-error.ts';
 import { formatKey } from '../../operator/engine/objects.ts';
 import { type Assignment, assigned, mergePatchOf } from './assignment.ts';
-import { type Cluster, clusterOf, clusterType, findCluster, getCluster } from './cluster-object.ts';
+import { type Cluster, clusterOf, clusterType, findCluster, getCluster, isAskedAlike } from './cluster-object.ts';
 import { explained } from './connection.ts';
 import type { ClusterContext, ClusterKey } from './context.ts';
 import { clusterErrors } from './errors.ts';
@@ -101,14 +101,9 @@ export async function changeSpec(
   } catch (error) {
     const now = isApiError(error, 'conflict') ? await findCluster(context, key) : undefined;
     // an operator at work writes its status by the second: the same was planned on, and is judged by the new status
-    if (now && isAsked(now, cluster)) return changeSpec(context, now, { assignments, acceptDatabaseNotRolledBack, shown: true });
+    if (now && isAskedAlike(now, cluster)) return changeSpec(context, now, { assignments, acceptDatabaseNotRolledBack, shown: true });
     throw explained(error, { ...key, cluster: key.name });
   }
-}
-
-/** Whether people want of both the same. */
-function isAsked({ object: { metadata: a } }: Cluster, { object: { metadata: b } }: Cluster): boolean {
-  return a.uid === b.uid && a.generation === b.generation && JSON.stringify(a.annotations) === JSON.stringify(b.annotations);
 }
 
 function assignmentsOf({ version, imageRepository, edition, components }: UpdateOptions): Assignment[] {
