@@ -27,7 +27,7 @@ import { configMapKey, configStateOf, isGenerated } from './config-drift.ts';
 import { dumpBefore } from './database-dump.ts';
 import { DatabaseKeeper } from './database-step.ts';
 import type { Databases } from './databases.ts';
-import { waitFor } from './deadline.ts';
+import { WaitingAges, waitFor } from './deadline.ts';
 import { operatorOnecloudErrors } from './errors.ts';
 import { finalize } from './finalize.ts';
 import type { Identity } from './identity.ts';
@@ -89,16 +89,20 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
   const registrar = identity && new IdentityKeeper(identity);
   const cache = new ManifestCache();
   let claims: UnboundClaims | undefined;
+  let ages: WaitingAges | undefined;
 
   const reconcile = async (key: string, context: ReconcileContext): Promise<ReconcileResult> => {
     const { api, clock, logger, signal } = context;
     claims ??= new UnboundClaims(clock);
     const unboundClaims = claims;
+    ages ??= new WaitingAges(clock);
+    const waitingAges = ages;
     const found = view.get(clusterType.kind, parseKey(key));
     if (found === undefined) {
       keeper?.forget(key);
       registrar?.forget(key);
       cache.forget(key);
+      ages.forget(key);
       return done;
     }
     let cluster = found;
@@ -311,6 +315,7 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
       before?.waiting,
       layerTimeoutMs,
       clock.now(),
+      (since) => waitingAges.of(key, since),
     );
     const late = leftMs !== undefined && leftMs <= 0;
     history = noteMigrations(history, migratedNow(results, before));

@@ -170,6 +170,18 @@ describe('OneCloud clusters', () => {
     expect(lab.status.version).toBe(`${V2}-fixed`);
   });
 
+  it('004-7: a wall clock that is put forward rolls nothing back', { timeout: 60_000 }, async () => {
+    await lab.start({ updateStrategy: { autoRollback: true, layerTimeoutSeconds: 600 } });
+    await lab.until('Running');
+    lab.kubelet.startMs = 120_000;
+    await lab.patch({ spec: { version: V2 } });
+    await lab.until('Upgrading');
+    await lab.clock.runFor(60_000);
+    lab.clock.stepWall(3_600_000);
+    await lab.until('Running');
+    expect(lab.status.history?.at(-1)).toMatchObject({ to: V2, outcome: 'Succeeded' });
+  });
+
   it('004-6: an image of its own, given after a version was rolled back, is a change like any other', { timeout: 60_000 }, async () => {
     await lab.start({ updateStrategy: { autoRollback: true, layerTimeoutSeconds: 120 } });
     await lab.until('Running');
