@@ -1,5 +1,5 @@
 /** The controller of OnecloudClusters: what it follows, what wakes it, and what it is called. */
-import { DATABASE_DUMP, defaultInstance, MANAGED_BY, onecloudLabel } from 'cdk8s-baremetal-contract/onecloud/index';
+import { DATABASE_DUMP, MANAGED_BY, onecloudLabel } from 'cdk8s-baremetal-contract/onecloud/index';
 import type { Clock } from 'cdk8s-baremetal-runtime/core/clock';
 import type { Logger } from 'cdk8s-baremetal-runtime/core/logger';
 import type { Random } from 'cdk8s-baremetal-runtime/core/random';
@@ -18,7 +18,7 @@ import type { Databases } from './databases.ts';
 import type { Identity } from './identity.ts';
 import { clusterType, INSTANCE_LABEL } from './names.ts';
 import { NAMESPACE_INDEX, ObjectView } from './object-view.ts';
-import { couldCollide } from './peers.ts';
+import { couldCollide, instanceOf } from './peers.ts';
 
 export interface ClusterControllerOptions {
   readonly api: KubeApi;
@@ -88,7 +88,8 @@ export async function createClusterController(options: ClusterControllerOptions)
     clusters.store
       .list()
       .filter(
-        ({ metadata }) => metadata.namespace === part.metadata.namespace && instanceOf(metadata) === part.metadata.labels?.[INSTANCE_LABEL],
+        (cluster) =>
+          cluster.metadata.namespace === part.metadata.namespace && instanceOf(cluster) === part.metadata.labels?.[INSTANCE_LABEL],
       )
       .map(keyOf);
   // a node matters by its labels alone; its status changes every few seconds
@@ -138,10 +139,6 @@ export async function createClusterController(options: ClusterControllerOptions)
     concurrency,
   };
   return { controller, informers: [clusters, ...parts, nodes] };
-}
-
-function instanceOf({ name, labels }: LiveObject['metadata']): string {
-  return labels?.[INSTANCE_LABEL] ?? defaultInstance(name);
 }
 
 async function isServed(api: KubeApi, type: ResourceType, selection: { namespace?: string; labelSelector: string }): Promise<boolean> {

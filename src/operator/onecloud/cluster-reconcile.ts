@@ -8,7 +8,6 @@ import {
   type ClusterSpec,
   type ClusterStatus,
   catalog,
-  defaultInstance,
   dumpInWords,
   migratesDatabase,
   settingsSchema,
@@ -36,7 +35,7 @@ import { applyLayers } from './layers.ts';
 import { ManifestCache } from './manifest-cache.ts';
 import { clusterType, FINALIZER, INSTANCE_LABEL, operatorAnnotation } from './names.ts';
 import type { ObjectView } from './object-view.ts';
-import { peerProblems } from './peers.ts';
+import { instanceOf, peerProblems } from './peers.ts';
 import {
   begin,
   effectiveVersion,
@@ -107,7 +106,7 @@ export function createClusterReconciler(options: ReconcilerOptions): (key: strin
     }
     let cluster = found;
     const { name, namespace = '', uid } = cluster.metadata;
-    const instance = cluster.metadata.labels?.[INSTANCE_LABEL] ?? defaultInstance(name);
+    const instance = instanceOf(cluster);
     const tell = (story: EventStory): Promise<void> => events.record(cluster, story);
     const write = async (status: ClusterStatus): Promise<void> => {
       if (sameJson(status, cluster.status)) return;

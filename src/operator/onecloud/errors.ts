@@ -51,6 +51,11 @@ export const operatorOnecloudErrors = defineErrors('OneCloud operator', {
     message: ({ server, other }) => `The database server ${server} holds the databases of the cluster ${other}, which have the same names`,
     cure: 'Give each cluster a database server of its own (spec.mysql.host and port).',
   }),
+  ONECLOUD_INSTANCE_TAKEN: entry<{ instance: string; other: string }>({
+    message: ({ instance, other }) =>
+      `The label app.kubernetes.io/instance=${instance} is that of the cluster ${other} in the same namespace, whose pods it selects`,
+    cure: 'Give the cluster’s object a value of its own for that label, none, or the one that it had.',
+  }),
   ONECLOUD_DATABASE_ACCESS_OFF: entry<Record<never, never>>({
     message: () => 'This operator was started without access to databases',
     cure: 'Start it as its image does.',

@@ -49,6 +49,8 @@ export async function finalize(options: FinalizeOptions, context: ReconcileConte
   const { finalizers = [], namespace = '', name, uid } = cluster.metadata;
   if (!finalizers.includes(FINALIZER)) return done;
   const { pvcPolicy = 'Retain', databasePolicy = 'Retain' } = (cluster.spec ?? {}) as Partial<ClusterSpec>;
+  // a cluster that was given the label of another one has no more than its own names
+  const isNamedAfter = (object: string): boolean => object.startsWith(`${name}-`);
   const sweep = (databases: 'Retain' | 'Drop') =>
     prune({
       api,
@@ -58,17 +60,18 @@ export async function finalize(options: FinalizeOptions, context: ReconcileConte
       desired: [],
       ownerUid: uid,
       claims: pvcPolicy,
-      // databases are of no use without their passwords
       keep: ({ kind, metadata }) =>
-        kind === 'Secret' &&
-        databases === 'Retain' &&
-        metadata.name !== certificatesSecretName(name) &&
-        metadata.name !== databaseDumpSecretName(name),
+        !isNamedAfter(metadata.name) ||
+        // databases are of no use without their passwords
+        (kind === 'Secret' &&
+          databases === 'Retain' &&
+          metadata.name !== certificatesSecretName(name) &&
+          metadata.name !== databaseDumpSecretName(name)),
     });
   const { deleted, kept } = await sweep('Retain');
   if (deleted.length > 0) logger.info({ deleted: deleted.length, kept }, 'deleting what the cluster owns');
   const running = RUNNING.flatMap((kind) => view.list(kind, namespace)).filter(
-    ({ metadata }) => metadata.labels?.[INSTANCE_LABEL] === instance,
+    ({ metadata }) => metadata.labels?.[INSTANCE_LABEL] === instance && isNamedAfter(metadata.name),
   );
   if (deleted.length > 0 || running.length > 0) return requeueAfter(LOOK_AGAIN_MS);
   const keeps = [...kept];

@@ -2,14 +2,15 @@
 
 import type { CodedError } from 'cdk8s-baremetal-contract';
 import { onecloudErrors } from 'cdk8s-baremetal-contract/onecloud/errors';
-import { type ClusterSpec, nodePortsOf, settingsSchema } from 'cdk8s-baremetal-contract/onecloud/index';
+import { type ClusterSpec, defaultInstance, nodePortsOf, settingsSchema } from 'cdk8s-baremetal-contract/onecloud/index';
 import { keyOf, type LiveObject } from '../engine/objects.ts';
 import { shownServer } from './databases.ts';
 import { operatorOnecloudErrors } from './errors.ts';
+import { INSTANCE_LABEL } from './names.ts';
 
 export interface PeerProblem {
   /** One word, for the condition. */
-  readonly reason: 'NodePortTaken' | 'DatabasesShared';
+  readonly reason: 'InstanceTaken' | 'NodePortTaken' | 'DatabasesShared';
   readonly error: CodedError;
 }
 
@@ -20,6 +21,9 @@ export function peerProblems(cluster: LiveObject, peers: readonly LiveObject[], 
   const own = nodePortsOf(cluster.spec);
   const problems: PeerProblem[] = [];
   for (const peer of earlier) {
+    const instance = instanceOf(cluster);
+    if (cluster.metadata.namespace === peer.metadata.namespace && instance === instanceOf(peer))
+      problems.push({ reason: 'InstanceTaken', error: operatorOnecloudErrors.ONECLOUD_INSTANCE_TAKEN({ instance, other: keyOf(peer) }) });
     const theirs = new Map(nodePortsOf(peer.spec).map((port) => [port.port, port]));
     for (const { port, component } of own) {
       const other = theirs.get(port);
@@ -44,6 +48,11 @@ export function sharesDatabases(cluster: LiveObject, peers: readonly LiveObject[
 export function couldCollide(a: LiveObject, b: LiveObject): boolean {
   const ports = new Set(nodePortsOf(a.spec).map(({ port }) => port));
   return nodePortsOf(b.spec).some(({ port }) => ports.has(port)) || (serverOf(a) !== undefined && serverOf(a) === serverOf(b));
+}
+
+/** Selectors and clean-up go by it. */
+export function instanceOf({ metadata: { name, labels } }: LiveObject): string {
+  return labels?.[INSTANCE_LABEL] ?? defaultInstance(name);
 }
 
 function comesBefore({ metadata: a }: LiveObject, { metadata: b }: LiveObject): boolean {

@@ -155,7 +155,7 @@ function inWords(found: readonly ComponentResult[]): string {
 const NAMED = 3;
 
 /** Reasons of conditions that speak of a spec, or a moment, which a pause leaves behind. */
-const PASSED_OVER: ReadonlySet<string> = new Set(['InvalidSpec', 'NodePortTaken', 'DatabasesShared', 'PassFailed']);
+const PASSED_OVER: ReadonlySet<string> = new Set(['InvalidSpec', 'InstanceTaken', 'NodePortTaken', 'DatabasesShared', 'PassFailed']);
 
 const REASONS: Readonly<Record<string, string>> = {
   ONECLOUD_DATABASE_UNREACHABLE: 'Unreachable',

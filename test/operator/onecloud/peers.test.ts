@@ -15,6 +15,7 @@ afterEach(async () => {
 const internal = Object.fromEntries(
   catalog.filter(({ ports }) => ports?.some(({ nodePort }) => nodePort !== undefined)).map(({ key }) => [key, { internalOnly: true }]),
 );
+const labelled = 'app.kubernetes.io/instance';
 const second = { namespace: NAMESPACE, name: 'second' };
 const conditions = (): unknown => at(lab.api.peek(clusterType.kind, `${NAMESPACE}/second`), 'status', 'conditions');
 const accepted = (status: string, message?: string) =>
@@ -61,6 +62,39 @@ describe('004-4: two clusters that want one node port', { timeout: 60_000 }, () 
     await lab.clock.runFor(10_000);
     expect(conditions()).toContainEqual(accepted('False', '30500'));
     expect(lab.object('Deployment', 'second-glance')).toBeDefined();
+  });
+});
+
+describe('004-9: two clusters of one namespace with one instance, as copies of a file are', { timeout: 60_000 }, () => {
+  const labels = { 'app.kubernetes.io/instance': 'onecloud-cluster-x7' };
+  const other = { ...internal, mysql: { host: '10.0.0.9', username: 'root', password: 'another' }, pvcPolicy: 'Delete' };
+
+  it('the later one is told, since its Services would send people to the other’s pods', async () => {
+    await lab.start();
+    await lab.patch({ metadata: { labels } });
+    await lab.until('Running');
+    await lab.add('second', { ...other, paused: true });
+    await lab.api.patch(clusterType, second, { metadata: { labels }, spec: { paused: false } });
+    await lab.clock.runFor(30_000);
+    expect(conditions()).toContainEqual(accepted('False', 'onecloud-cluster-x7'));
+    expect(lab.object('Service', 'second-glance')).toBeUndefined();
+    await lab.api.patch(clusterType, second, { metadata: { labels: { 'app.kubernetes.io/instance': 'onecloud-cluster-x8' } } });
+    await lab.clock.runFor(30_000);
+    expect(conditions()).toContainEqual(accepted('True'));
+  });
+
+  it('the deletion of one takes nothing of the other', async () => {
+    await lab.start();
+    await lab.until('Running');
+    const { [labelled]: instance = '' } = lab.object('Service', 'default-glance')?.metadata.labels ?? {};
+    await lab.add('second', other);
+    await lab.clock.runUntil(() => lab.object('PersistentVolumeClaim', 'second-glance') !== undefined, { limitMs: 60_000 });
+    await lab.api.patch(clusterType, second, { metadata: { labels: { [labelled]: instance } } });
+    const claims = lab.api.all('PersistentVolumeClaim').filter(({ metadata }) => metadata.name.startsWith('default-'));
+    expect(claims.length).toBeGreaterThan(0);
+    await lab.api.delete(clusterType, second);
+    await lab.clock.runFor(60_000);
+    expect(lab.api.all('PersistentVolumeClaim')).toEqual(expect.arrayContaining(claims));
   });
 });
 
