@@ -9,13 +9,12 @@ const OWN = [...READ, 'create', 'patch', 'delete'];
 /** In the namespaces of clusters. */
 export function operatorNamespaceRules(): k8s.PolicyRule[] {
   return [
-    { apiGroups: [ONECLOUD_GROUP], resources: [onecloudCluster.plural], verbs: [...READ, 'patch', 'update'] },
-    { apiGroups: [ONECLOUD_GROUP], resources: [`${onecloudCluster.plural}/status`], verbs: ['get', 'patch', 'update'] },
+    { apiGroups: [ONECLOUD_GROUP], resources: [onecloudCluster.plural], verbs: [...READ, 'patch'] },
+    { apiGroups: [ONECLOUD_GROUP], resources: [`${onecloudCluster.plural}/status`], verbs: ['patch', 'update'] },
     // its objects block the deletion of their owner, which needs this word
     { apiGroups: [ONECLOUD_GROUP], resources: [`${onecloudCluster.plural}/finalizers`], verbs: ['update'] },
-    // passwords and certificates are generated into Secrets; update: compare-and-swap on what must be made once
-    { apiGroups: [''], resources: ['secrets'], verbs: [...OWN, 'update'] },
-    { apiGroups: [''], resources: ['configmaps', 'services', 'serviceaccounts', 'persistentvolumeclaims'], verbs: OWN },
+    // Secrets: passwords and certificates are generated into them
+    { apiGroups: [''], resources: ['secrets', 'configmaps', 'services', 'serviceaccounts', 'persistentvolumeclaims'], verbs: OWN },
     { apiGroups: ['apps'], resources: ['deployments', 'daemonsets'], verbs: OWN },
     // jobs: a database dump before an upgrade
     { apiGroups: ['batch'], resources: ['cronjobs', 'jobs'], verbs: OWN },
@@ -23,7 +22,7 @@ export function operatorNamespaceRules(): k8s.PolicyRule[] {
     { apiGroups: ['policy'], resources: ['poddisruptionbudgets'], verbs: OWN },
     // why a workload is not ready
     { apiGroups: [''], resources: ['pods'], verbs: READ },
-    { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch', 'update'] },
+    { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'] },
   ];
 }
 
@@ -43,6 +42,5 @@ export function operatorLeaseRules(lease: string): k8s.PolicyRule[] {
     { apiGroups: ['coordination.k8s.io'], resources: ['leases'], resourceNames: [lease], verbs: ['get', 'update'] },
     // what does not exist yet has no name that a rule could go by
     { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
-    { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch', 'update'] },
   ];
 }

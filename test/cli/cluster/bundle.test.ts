@@ -114,6 +114,13 @@ describe('004-10: bmctl bundle', () => {
       expect(words).not.toContain(forbidden);
   });
 
+  it('gives no word without a use: what is replaced as a whole is the status and the Lease, and events are about clusters', () => {
+    const rules = bundle().flatMap((object) => (object.kind.endsWith('Role') ? object.rules : []));
+    const replaced = rules.flatMap(({ resources, verbs }) => (verbs.includes('update') ? resources : []));
+    expect(replaced.sort()).toEqual(['leases', 'onecloudclusters/finalizers', 'onecloudclusters/status']);
+    expect(rules.filter(({ resources }) => resources.includes('events'))).toHaveLength(1);
+  });
+
   it('004-2: lets the operator apply and remove every kind that a cluster consists of', () => {
     const table = typeTable();
     const everything = Object.fromEntries(
