@@ -13,7 +13,7 @@ import { type Condition, setConditions } from '../engine/conditions.ts';
 import type { ReconcileContext, ReconcileResult } from '../engine/controller.ts';
 import { done, requeueAfter } from '../engine/controller.ts';
 import type { EventStory } from '../engine/events.ts';
-import { keyOf, type LiveObject, parseKey, type ResourceType } from '../engine/objects.ts';
+import { describeObject, keyOf, type LiveObject, parseKey, type ResourceType } from '../engine/objects.ts';
 import { prune } from '../engine/prune.ts';
 import type { DatabaseKeeper } from './database-step.ts';
 import { shownServer } from './databases.ts';
@@ -38,6 +38,8 @@ export interface FinalizeOptions {
 /** Runs in pods: must be gone before the object goes, so that a new cluster of this name does not meet its predecessor. */
 const RUNNING = ['Deployment', 'DaemonSet', 'CronJob', 'Pod'];
 const LOOK_AGAIN_MS = 5_000;
+/** Of what the deletion waits for. */
+const NAMED = 3;
 
 /**
  * Workloads first: a service that loses its database under its feet makes it again. Passwords last: until the databases are dropped,
@@ -73,6 +75,7 @@ export async function finalize(options: FinalizeOptions, context: ReconcileConte
   const running = RUNNING.flatMap((kind) => view.list(kind, namespace)).filter(
     ({ metadata }) => metadata.labels?.[INSTANCE_LABEL] === instance && isNamedAfter(metadata.name),
   );
+  if (deleted.length === 0 && running.length > 0) await tellWhatRuns(running.map(describeObject), options, context);
   if (deleted.length > 0 || running.length > 0) return requeueAfter(LOOK_AGAIN_MS);
   const keeps = [...kept];
   if (databasePolicy === 'Drop') {
@@ -88,6 +91,22 @@ export async function finalize(options: FinalizeOptions, context: ReconcileConte
   await api.patch(clusterType, { namespace, name }, { metadata });
   view.gone(cluster);
   return done;
+}
+
+/** A pod of a node that is lost never ends by itself. */
+async function tellWhatRuns(running: readonly string[], { cluster, write }: FinalizeOptions, { clock }: ReconcileContext): Promise<void> {
+  const status = (cluster.status ?? {}) as ClusterStatus;
+  const { generation: observedGeneration } = cluster.metadata;
+  const observed = observedGeneration === undefined ? {} : { observedGeneration };
+  const named = running.toSorted().slice(0, NAMED).join(', ');
+  const more = running.length > NAMED ? ` and ${running.length - NAMED} more` : '';
+  const message = `the object goes when these have ended: ${named}${more}; look at their nodes and finalizers`;
+  const conditions = setConditions(
+    (status.conditions ?? []) as readonly Condition[],
+    [{ type: 'Progressing', status: 'True', reason: 'Deleting', message, ...observed }],
+    clock,
+  );
+  await write({ ...status, ...observed, phase: 'Deleting', conditions });
 }
 
 /** What is to be done instead of going on; undefined when nothing is left of the databases. */

@@ -570,6 +570,24 @@ describe('004-9: databases when the cluster goes', { timeout: 60_000 }, () => {
     expect(lab.object('Secret', 'default-glance-credentials')).toBeDefined();
   });
 
+  it('a pod that does not end keeps the object, and is named', async () => {
+    await lab.start();
+    await lab.until('Running');
+    const labels = lab.object('Deployment', 'default-glance')?.metadata.labels ?? {};
+    const pod = { namespace: NAMESPACE, name: 'default-glance-x' };
+    lab.api.place({ apiVersion: 'v1', kind: 'Pod', metadata: { ...pod, labels } }); // its node is lost
+    await lab.api.delete(clusterType, KEY);
+    await lab.clock.runFor(60_000);
+    expect(lab.status.phase).toBe('Deleting');
+    expect(lab.condition('Progressing')).toMatchObject({
+      reason: 'Deleting',
+      message: expect.stringContaining('Pod onecloud/default-glance-x'),
+    });
+    expect(await lab.quiet(60_000)).toBe(0);
+    await lab.api.delete(resourceTypes.pods, pod);
+    await lab.clock.runUntil(() => lab.api.peek(clusterType.kind, 'onecloud/default') === undefined, { limitMs: 60_000 });
+  });
+
   it('Drop drops what this cluster used, after its workloads and before its passwords', async () => {
     await lab.start({ databasePolicy: 'Drop', meter: { disable: true } });
     await lab.until('Running');
