@@ -46,8 +46,8 @@ export const databaseDumpKeys = { login: 'client.cnf', authority: 'ca.crt' } as 
 export const databaseDumpAuthority = `${LOGIN}/${databaseDumpKeys.authority}`;
 
 /**
- * Written beside its place and moved there when it is whole: a dump's last line says so, and gzip's checksum holds. The password is
- * in the option file alone.
+ * Written beside its place and moved there when it is whole: a dump's last line says so, and gzip's checksum holds. One of the same name, of
+ * a cluster before this one whose claim was kept, stays under another name. The password is in the option file alone.
  */
 export const databaseDumpScript = `set -euo pipefail
 umask 027
@@ -61,6 +61,7 @@ trap 'rm -f "$part"' EXIT
   --default-character-set=utf8mb4 --databases "$@" | gzip > "$part"
 gzip -dc "$part" | tail -n 1 | grep -q '^-- Dump completed' || { echo "the dump is not complete" >&2; exit 1; }
 sync "$part"
+if [ -e "$folder/$file" ]; then mv "$folder/$file" "$folder/\${file%.sql.gz}-of-$(date -u -r "$folder/$file" +%Y%m%dT%H%M%SZ).sql.gz"; fi
 mv "$part" "$folder/$file"
 ls -1t "$folder"/*.sql.gz | tail -n +$((keep + 1)) | while read -r old; do rm -f -- "$old"; done
 ls -l "$folder/$file"
