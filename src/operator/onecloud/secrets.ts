@@ -16,6 +16,7 @@ import type { Clock } from 'cdk8s-baremetal-runtime/core/clock';
 import { type Random, randomInt } from 'cdk8s-baremetal-runtime/core/random';
 import type { KubeApi } from '../engine/api.ts';
 import { ifFound, isApiError } from '../engine/api-error.ts';
+import { applyProblem } from '../engine/apply-problem.ts';
 import { mapAtMost } from '../engine/map-at-most.ts';
 import { controllerReference, type LiveObject } from '../engine/objects.ts';
 import { resourceTypes } from '../engine/resource-types.ts';
@@ -182,7 +183,8 @@ async function ensureSecret(
       view.written(made);
       return dataOf(made);
     } catch (error) {
-      if (!isApiError(error, 'already-exists')) throw error;
+      // an admission webhook, say; what is forbidden is told as it is
+      if (!isApiError(error, 'already-exists')) throw isApiError(error, 'invalid') ? applyProblem(error, secret) : error;
       return ensureSecret({ api, view, cluster, instance } as SecretsOptions, name, make, keys);
     }
   }

@@ -34,6 +34,20 @@ describe('what the API server refuses', { timeout: 60_000 }, () => {
     expect(lab.status.history).toMatchObject([{ to: V1, outcome: 'Succeeded' }]);
   });
 
+  it('Secrets that an admission webhook finds wrong: told as well, without its words, which may quote one', async () => {
+    lab.api.fault = (request) =>
+      isWrite(request) && request.kind === 'Secret'
+        ? new ApiError('invalid', 'admission webhook "policy.example.org" denied the request: hunter2 is short', { status: 400 })
+        : undefined;
+    await lab.start();
+    await lab.clock.runFor(60_000);
+    expect(lab.condition('Degraded')).toMatchObject({ status: 'True', reason: 'PassFailed' });
+    expect(lab.condition('Degraded')?.message).toMatch(/^OPERATOR_INVALID_OBJECT: The API server refuses Secret onecloud\/default-/);
+    expect(JSON.stringify([lab.status, lab.stories])).not.toContain('hunter2');
+    lab.api.fault = undefined;
+    await lab.until('Running');
+  });
+
   it('a certificate under an authority that cannot sign it: told, and never made anew at each pass', async () => {
     const [own, other] = ['own', 'other'].map((name) => makeAuthority(name, { clock: lab.clock, random: seededRandom(name) }));
     const encode = (text = ''): string => Buffer.from(text).toString('base64');
