@@ -110,7 +110,7 @@ async function setup({ diskBytes = DISK, partitions, configDrive, change, meddle
   const run = (more = ''): Promise<{ code: number | null; output: string }> => {
     if (shell === undefined) throw new Error('no busybox');
     const variables = [
-      `DISK=${disk} DISK_BYTES=${diskBytes} DISK_SERIAL=S1 HELPER=127.0.0.1 HELPER_PORT=${server.local.port} ADDRESS=127.0.0.1`,
+      `DISK=${disk} DISK_BYTES=${diskBytes} DISK_SERIAL=S1 DISK_BLOCK_BYTES=4096 HELPER=127.0.0.1 HELPER_PORT=${server.local.port} ADDRESS=127.0.0.1`,
       `DEPLOYMENT_ID=7 DEPLOYMENT_KEY=${KEY} IQN=iqn.2026-11.test:d METHOD=direct RUN=${folder}`,
       'say() { echo "bms: $1"; }; fail() { echo "FAILED $1"; report_error "$1"; exit 3; }; blockdev() { :; }; sleep() { busybox sleep 0.02; }',
     ];
@@ -153,7 +153,7 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     expect(written.subarray(image.length, 8 * MIB).every((byte) => byte === 0xa5)).toBe(true);
     expect(written.subarray(8 * MIB).every((byte) => byte === 0)).toBe(true);
     expect(posts.map((form) => Object.fromEntries(form))).toEqual([
-      { i: '7', k: KEY, a: '127.0.0.1', n: 'iqn.2026-11.test:d', b: String(DISK), s: 'S1' },
+      { i: '7', k: KEY, a: '127.0.0.1', n: 'iqn.2026-11.test:d', b: String(DISK), s: 'S1', z: '4096' },
     ]);
     expect(news.filter(({ kind }) => kind !== 'progress')).toEqual([{ kind: 'done', sha256: manifest.sha256 }]);
   });

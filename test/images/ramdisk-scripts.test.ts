@@ -25,9 +25,10 @@ interface Disk {
   readonly rotational?: boolean;
   readonly removable?: boolean;
   readonly hidden?: boolean;
+  readonly blockBytes?: number;
 }
 
-function disk({ name, gb = 100, serial, page80, wwid, rotational = false, removable = false, hidden = false }: Disk): void {
+function disk({ name, gb = 100, serial, page80, wwid, rotational = false, removable = false, hidden = false, blockBytes }: Disk): void {
   const folder = join(sys, 'block', name.replace('/', '!'));
   mkdirSync(join(folder, 'queue'), { recursive: true });
   mkdirSync(join(folder, 'device'));
@@ -35,6 +36,7 @@ function disk({ name, gb = 100, serial, page80, wwid, rotational = false, remova
   writeFileSync(join(folder, 'removable'), removable ? '1\n' : '0\n');
   writeFileSync(join(folder, 'hidden'), hidden ? '1\n' : '0\n');
   writeFileSync(join(folder, 'queue/rotational'), rotational ? '1\n' : '0\n');
+  if (blockBytes !== undefined) writeFileSync(join(folder, 'queue/logical_block_size'), `${blockBytes}\n`);
   if (serial !== undefined) writeFileSync(join(folder, 'serial'), serial);
   if (page80 !== undefined)
     writeFileSync(join(folder, 'device/vpd_pg80'), Buffer.concat([Buffer.from([0, 0x80, 0, page80.length]), Buffer.from(page80)]));
@@ -168,6 +170,14 @@ describe.each(shells)('under $name', (shell) => {
       for (const one of disks) disk(one);
       expect(await chosen(env)).toBe(expected);
     });
+  });
+
+  it.each([
+    ['512 where nothing is said', undefined, '512\n'],
+    ['4096 of a disk with such blocks', 4096, '4096\n'],
+  ])('knows in which blocks a disk counts: %s', async (_, blockBytes, expected) => {
+    disk({ name: 'nvme0n1', ...(blockBytes !== undefined && { blockBytes }) });
+    expect((await under(shell, ['disk'], 'disk_block_bytes nvme0n1')).output).toBe(expected);
   });
 
   it('finds the interface that the machine booted from, and never one on top of it', async () => {

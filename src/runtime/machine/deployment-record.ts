@@ -13,6 +13,8 @@ export const diskIdentity = z.looseObject({
   /** As the disk reports it (INQUIRY page 0x80); absent where a target has none. */
   serial: z.string().optional(),
   sizeBytes: z.number().int().positive(),
+  /** In which its partition table counts, where a ramdisk that writes by itself told it. Default 512. */
+  blockBytes: z.number().int().positive().optional(),
   /** Install generation that the disk itself carries, where it can. */
   generation: z.number().int().nonnegative().optional(),
   /** Deployment that wrote it, where the disk carries it. */
@@ -40,7 +42,7 @@ const keyShape = {
       lun: z.number().int(),
       at: time,
       /** Of a ramdisk that writes by itself (`direct`) and exports nothing: the disk that it chose. */
-      disk: z.looseObject({ serial: z.string().optional(), sizeBytes: z.number().int().positive() }).optional(),
+      disk: diskIdentity.pick({ serial: true, sizeBytes: true, blockBytes: true }).optional(),
     })
     .optional(),
   /** What the ramdisk reported in `e` (N1). */

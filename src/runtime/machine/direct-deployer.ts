@@ -82,7 +82,7 @@ class DirectDeployer implements Pick<Deployer, 'identify' | 'write'> {
    */
   private async looked(
     ready: ReadyImage,
-    { sizeBytes: diskBytes }: DiskIdentity,
+    { sizeBytes: diskBytes, blockBytes }: DiskIdentity,
     { layout, partitions, configDrive }: Deployment['image'],
     signal: AbortSignal,
   ): Promise<string | undefined> {
@@ -91,7 +91,8 @@ class DirectDeployer implements Pick<Deployer, 'identify' | 'write'> {
       const { manifest } = ready;
       const { random } = this.options;
       const parts = layout === 'partition' ? { partitions: partitions ?? { rootMb: 0, swapMb: 1, ephemeralMb: 0 } } : {};
-      await directSteps({ diskBytes, image, manifest, random, ...parts, ...(configDrive && { configDrive }) });
+      const blocks = blockBytes === undefined ? {} : { blockBytes };
+      await directSteps({ diskBytes, image, manifest, random, ...blocks, ...parts, ...(configDrive && { configDrive }) });
       if (layout !== 'partition') return undefined;
       const root = fileSystemOf(await image.read(0, Math.min(image.virtualSizeBytes, SUPERBLOCK_BYTES)));
       return root && `UUID=${root.uuid}`;

@@ -76,6 +76,7 @@ async function accessOf(node: NodeRecord, request: DirectRequest, secrets: Direc
     deployment: {
       id,
       diskBytes: disk.sizeBytes,
+      ...(disk.blockBytes !== undefined && { blockBytes: disk.blockBytes }),
       imageId,
       ...(image.sha256 !== undefined && { sha256: image.sha256 }),
       ...(configDrive && { configDrive }),

@@ -17,6 +17,8 @@ export interface DirectRequest {
 export interface DirectDeployment {
   readonly id: string;
   readonly diskBytes: number;
+  /** Default 512. */
+  readonly blockBytes?: number;
   readonly imageId: string;
   readonly sha256?: string;
   /** Of a partition image; absent: the image brings its own table. */

@@ -96,7 +96,7 @@ async function give(options: DirectServiceOptions, asking: DirectRequest, what: 
 
 async function planText(
   { random, verify = 'sample', replicas }: DirectServiceOptions,
-  { diskBytes, partitions, configDrive }: DirectDeployment,
+  { diskBytes, blockBytes, partitions, configDrive }: DirectDeployment,
   ready: ReadyImage,
   { signal }: HttpRequest,
 ): Promise<string> {
@@ -108,6 +108,7 @@ async function planText(
       image,
       manifest,
       random,
+      ...(blockBytes !== undefined && { blockBytes }),
       ...(partitions && { partitions }),
       ...(configDrive && { configDrive }),
     });

@@ -22,6 +22,8 @@ export type DirectStep =
 
 export interface PlanRequest {
   readonly diskBytes: number;
+  /** In which the disk's tables count. Default 512. */
+  readonly blockBytes?: number;
   readonly image: DiskImage;
   readonly manifest: ImageManifest;
   /** Of a partition image; absent: the image brings its own table. */
@@ -30,26 +32,26 @@ export interface PlanRequest {
   readonly random: Random;
 }
 
-/** The kernel speaks of sectors of 512 bytes whatever the disk has; tables are in the disk's own blocks, which only differ on 4Kn disks. */
-const BLOCK_BYTES = 512;
+const DEFAULT_BLOCK_BYTES = 512;
 const MIB = 1024 * 1024;
 
 /** What the writer over iSCSI would do, noted down in place of done. Throws the LAYOUT_ errors and IMAGE_DISK_TOO_SMALL. */
-export async function directSteps({ diskBytes, image, manifest, partitions, configDrive, random }: PlanRequest): Promise<DirectStep[]> {
+export async function directSteps(request: PlanRequest): Promise<DirectStep[]> {
+  const { diskBytes, blockBytes = DEFAULT_BLOCK_BYTES, image, manifest, partitions, configDrive, random } = request;
   const imageBytes = manifest.sizeBytes;
   if (imageBytes > diskBytes) throw imageErrors.IMAGE_DISK_TOO_SMALL({ imageBytes, diskBytes });
   const drive = configDrive && encodeIso9660(configDrive);
   if (partitions === undefined) {
-    const disk = new NotedDisk(diskBytes, image, 0);
+    const disk = new NotedDisk(diskBytes, blockBytes, image, 0);
     await eraseEnd(disk, imageBytes);
     disk.steps.push({ kind: 'image', offset: 0 });
     if (drive) await appendPartition(disk, drive, { name: configDrive.label, random });
     return disk.steps;
   }
   const configMb = Math.ceil((drive?.length ?? 0) / MIB);
-  const layout = planLayout({ blockBytes: BLOCK_BYTES, diskBytes, imageBytes, ...partitions, configMb });
+  const layout = planLayout({ blockBytes, diskBytes, imageBytes, ...partitions, configMb });
   const root = layout.partitions.find(({ role }) => role === 'root')?.firstBlock ?? 0;
-  const disk = new NotedDisk(diskBytes, image, root * BLOCK_BYTES);
+  const disk = new NotedDisk(diskBytes, blockBytes, image, root * blockBytes);
   // Of an image that is all zeros nothing is read: where they would go is where the ramdisk puts the chunks.
   const blank = { ...manifest, chunks: manifest.chunks.map(() => null) };
   await writePartitionImage(image, disk, { manifest: blank, verify: 'none', partitions, random, ...(drive && { configDrive: drive }) });
@@ -84,16 +86,16 @@ function lineOf(step: DirectStep): string {
 
 /** A disk that holds the image already, as far as anybody reads, and notes what is written. */
 class NotedDisk implements ReadableSink {
-  readonly blockBytes = BLOCK_BYTES;
   readonly sizeBytes: number;
   readonly steps: DirectStep[] = [];
 
   constructor(
     diskBytes: number,
+    readonly blockBytes: number,
     private readonly image: DiskImage,
     private readonly imageOffset: number,
   ) {
-    this.sizeBytes = diskBytes - (diskBytes % BLOCK_BYTES);
+    this.sizeBytes = diskBytes - (diskBytes % blockBytes);
   }
 
   /** Only the image's own beginning is asked for: its table, its superblock. */
@@ -112,7 +114,7 @@ class NotedDisk implements ReadableSink {
   async zero(offset: number, length: number): Promise<void> {
     const inImage =
       offset >= this.imageOffset &&
-      offset + length <= this.imageOffset + Math.ceil(this.image.virtualSizeBytes / BLOCK_BYTES) * BLOCK_BYTES;
+      offset + length <= this.imageOffset + Math.ceil(this.image.virtualSizeBytes / this.blockBytes) * this.blockBytes;
     if (!inImage || this.imageOffset === 0) this.steps.push({ kind: 'zero', offset, length });
     else if (!this.steps.some(({ kind }) => kind === 'image')) this.steps.push({ kind: 'image', offset: this.imageOffset });
   }

@@ -14,8 +14,8 @@ export interface ClaimRequest {
   readonly lun: number;
   /** `n`: name of its iSCSI target. */
   readonly iqn: string;
-  /** `b` and `s`, of a ramdisk that will write by itself (the `direct` method): size and serial number of the disk that it chose. */
-  readonly disk?: { readonly sizeBytes: number; readonly serial?: string };
+  /** `b`, `s` and `z`, of a ramdisk that will write by itself (the `direct` method): size, serial number and block size of the disk that it chose. */
+  readonly disk?: { readonly sizeBytes: number; readonly serial?: string; readonly blockBytes?: number };
   /** `e`: what went wrong in the ramdisk; absent when nothing did. */
   readonly error?: string;
 }

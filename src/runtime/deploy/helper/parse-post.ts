@@ -9,7 +9,7 @@ export interface DeployPost {
   readonly port: number;
   readonly lun: number;
   readonly error?: string;
-  readonly disk?: { readonly sizeBytes: number; readonly serial?: string };
+  readonly disk?: { readonly sizeBytes: number; readonly serial?: string; readonly blockBytes?: number };
 }
 
 export type ParsedPost = { readonly kind: 'post'; readonly post: DeployPost } | { readonly kind: 'invalid'; readonly reason: string };
@@ -20,6 +20,8 @@ const DEFAULT_PORT = 3260;
 const DEFAULT_LUN = 1;
 /** What eight bytes of LUN can address with flat numbering (SAM-5 section 4.7). */
 const LARGEST_LUN = 16_383;
+/** Disks have 512 or 4,096; Linux takes no more than a page of 64 KiB. */
+const LARGEST_BLOCK_BYTES = 65_536;
 
 export function parsePost(body: Uint8Array): ParsedPost {
   const form = new URLSearchParams(Buffer.from(body).toString('utf8'));
@@ -27,7 +29,7 @@ export function parsePost(body: Uint8Array): ParsedPost {
     if (!form.get(name)) return invalid(`parameter '${name}' is not defined`);
   }
   // Which of two is meant? A ramdisk never sends two, so this is somebody else.
-  const twice = ['i', 'k', 'a', 'n', 'p', 'l', 'e', 'b', 's'].find((name) => form.getAll(name).length > 1);
+  const twice = ['i', 'k', 'a', 'n', 'p', 'l', 'e', 'b', 's', 'z'].find((name) => form.getAll(name).length > 1);
   if (twice !== undefined) return invalid(`parameter '${twice}' is given twice`);
 
   const id = wholeNumber(form.get('i'), 1, Number.MAX_SAFE_INTEGER);
@@ -45,7 +47,11 @@ export function parsePost(body: Uint8Array): ParsedPost {
   if (form.get('b') && sizeBytes === undefined) return invalid("parameter 'b' is not the size of a disk in bytes");
   const serial = (form.get('s') ?? '').trim();
   if (!/^[\x20-\x7e]{0,255}$/.test(serial)) return invalid("parameter 's' is not the serial number of a disk");
-  const disk = sizeBytes === undefined ? undefined : { sizeBytes, ...(serial !== '' && { serial }) };
+  const blockBytes = wholeNumber(form.get('z'), 512, LARGEST_BLOCK_BYTES);
+  if (form.get('z') && (blockBytes === undefined || !Number.isInteger(Math.log2(blockBytes))))
+    return invalid("parameter 'z' is not the size of a disk's blocks in bytes");
+  const disk =
+    sizeBytes === undefined ? undefined : { sizeBytes, ...(serial !== '' && { serial }), ...(blockBytes !== undefined && { blockBytes }) };
   const error = form.get('e');
   return { kind: 'post', post: { id, key: form.get('k') ?? '', address, iqn, port, lun, ...(disk && { disk }), ...(error && { error }) } };
 }

@@ -4,6 +4,7 @@ import { type HttpRequest, silentLogger, sleep } from 'cdk8s-baremetal-runtime/c
 import { type DirectServiceOptions, directService } from 'cdk8s-baremetal-runtime/deploy/direct/index';
 import type { ClaimRequest } from 'cdk8s-baremetal-runtime/deploy/helper/index';
 import type { DiskImage, ImageManifest } from 'cdk8s-baremetal-runtime/deploy/image/index';
+import { decodeMbr } from 'cdk8s-baremetal-runtime/deploy/layout/index';
 import { deployerByMethod } from 'cdk8s-baremetal-runtime/machine/direct-deployer';
 import { directDesk } from 'cdk8s-baremetal-runtime/machine/direct-desk';
 import {
@@ -186,6 +187,20 @@ describe('the image is given out', () => {
       const { status, body } = await ask('image');
       expect([status, body.toString()]).toEqual([409, `the machine's disk is not to be written: it is ${state}`]);
     }
+  });
+
+  it.each([512, 4096])('with tables that count in the %i bytes of the disk’s blocks', async (blockBytes) => {
+    const { claim, claimFields, ask, begin, change, deployment, content } = await setup();
+    content.set([0x53, 0xef], 1024 + 56); // ext
+    await claim({ ...claimFields, disk: { ...DISK, blockBytes } });
+    const { disk } = (await deployment())?.claim ?? {};
+    await begin();
+    const image = { boot: 'local', layout: 'partition', partitions: { rootMb: 8, swapMb: 1, ephemeralMb: 0 } } as const;
+    await change((node) => ({ ...node, deployment: node.deployment && { ...node.deployment, image, ...(disk && { disk }) } }));
+    const plan = (await ask('plan')).body.toString();
+    const table = Buffer.from(/\nbytes 0 (\S+)\n$/.exec(plan)?.[1] ?? '', 'base64');
+    expect([plan.match(/^image .*/m)?.[0], table.length]).toEqual([`image ${MIB}`, blockBytes]);
+    expect(decodeMbr(table)?.entries[0]).toMatchObject({ firstBlock: MIB / blockBytes, blocks: (8 * MIB) / blockBytes });
   });
 
   it('to the address that claimed it, with the token, and to nobody else', async () => {

@@ -80,6 +80,7 @@ describe('002-12: the deploy-helper', () => {
     ['N4: p of 0', { p: '0' }, /'p' is not a TCP port/],
     ['N4: p of 65536', { p: '65536' }, /'p'/],
     ['N4: l that is negative', { l: '-1' }, /'l' is not a logical unit number/],
+    ['N9: z that is no block size', { b: '8192', z: '1000' }, /'z' is not the size of a disk's blocks/],
     ['N4: n with a path', { n: 'iqn.x/../../etc' }, /'n' is not the name/],
     ['N4: n with a line break', { n: 'iqn.x\nTargetName=y' }, /'n'/],
     ['N4: n of 224 bytes', { n: 'n'.repeat(224) }, /'n'/],

@@ -43,8 +43,8 @@ direct() {
 }
 
 direct_form() {
-  printf 'i=%s&k=%s&a=%s&n=%s&b=%s&s=%s' "$(form_value "$DEPLOYMENT_ID")" "$(form_value "$DEPLOYMENT_KEY")" \
-    "$(form_value "$ADDRESS")" "$(form_value "$IQN")" "$DISK_BYTES" "$(form_value "$DISK_SERIAL")"
+  printf 'i=%s&k=%s&a=%s&n=%s&b=%s&s=%s&z=%s' "$(form_value "$DEPLOYMENT_ID")" "$(form_value "$DEPLOYMENT_KEY")" \
+    "$(form_value "$ADDRESS")" "$(form_value "$IQN")" "$DISK_BYTES" "$(form_value "$DISK_SERIAL")" "$DISK_BLOCK_BYTES"
 }
 
 # until_manifest: from any replica that has it

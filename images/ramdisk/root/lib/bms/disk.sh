@@ -30,6 +30,11 @@ disk_bytes() {
   echo $(($(cat "$SYS/block/$(in_sysfs "$1")/size" 2> /dev/null || echo 0) * 512))
 }
 
+# In which the disk counts: 512 bytes, or 4,096. Its size above is in 512 in any case.
+disk_block_bytes() {
+  cat "$SYS/block/$(in_sysfs "$1")/queue/logical_block_size" 2> /dev/null || echo 512
+}
+
 disk_model() {
   text_of "$SYS/block/$(in_sysfs "$1")/device/model"
 }
@@ -152,5 +157,6 @@ find_disk() {
   DISK=/dev/$chosen_disk
   DISK_SERIAL=$(disk_serial "$chosen_disk")
   DISK_BYTES=$(disk_bytes "$chosen_disk")
+  DISK_BLOCK_BYTES=$(disk_block_bytes "$chosen_disk")
   say "the disk is $DISK, $DISK_BYTES bytes, serial number ${DISK_SERIAL:-none}"
 }
