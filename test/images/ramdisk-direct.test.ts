@@ -153,9 +153,16 @@ describe.skipIf(shell === undefined)('the ramdisk pulls its image', () => {
     expect(written.subarray(image.length, 8 * MIB).every((byte) => byte === 0xa5)).toBe(true);
     expect(written.subarray(8 * MIB).every((byte) => byte === 0)).toBe(true);
     expect(posts.map((form) => Object.fromEntries(form))).toEqual([
-      { i: '7', k: KEY, a: '127.0.0.1', n: 'iqn.2026-11.test:d', b: String(DISK), s: 'S1', z: '4096' },
+      { i: '7', k: KEY, a: '127.0.0.1', n: 'iqn.2026-11.test:d', b: String(DISK), s: 'S1', z: '4096', h: '1' },
     ]);
     expect(news.filter(({ kind }) => kind !== 'progress')).toEqual([{ kind: 'done', sha256: manifest.sha256 }]);
+  });
+
+  it('and says before that an empty disk is empty', async () => {
+    const { disk, posts, run } = await setup();
+    writeFileSync(disk, Buffer.alloc(DISK));
+    expect((await run()).code).toBe(0);
+    expect(posts.map((form) => form.get('h'))).toEqual(['0']);
   });
 
   it('the first chunk, with the table, last of all', async () => {

@@ -42,7 +42,7 @@ const keyShape = {
       lun: z.number().int(),
       at: time,
       /** Of a ramdisk that writes by itself (`direct`) and exports nothing: the disk that it chose. */
-      disk: diskIdentity.pick({ serial: true, sizeBytes: true, blockBytes: true }).optional(),
+      disk: diskIdentity.pick({ serial: true, sizeBytes: true, blockBytes: true, holds: true }).optional(),
     })
     .optional(),
   /** What the ramdisk reported in `e` (N1). */

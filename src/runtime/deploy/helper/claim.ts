@@ -14,8 +14,11 @@ export interface ClaimRequest {
   readonly lun: number;
   /** `n`: name of its iSCSI target. */
   readonly iqn: string;
-  /** `b`, `s` and `z`, of a ramdisk that will write by itself (the `direct` method): size, serial number and block size of the disk that it chose. */
-  readonly disk?: { readonly sizeBytes: number; readonly serial?: string; readonly blockBytes?: number };
+  /**
+   * `b`, `s`, `z` and `h`, of a ramdisk that will write by itself (the `direct` method): size, serial number and block size of the disk that it chose,
+   * and whether it holds anything.
+   */
+  readonly disk?: { readonly sizeBytes: number; readonly serial?: string; readonly blockBytes?: number; readonly holds?: string };
   /** `e`: what went wrong in the ramdisk; absent when nothing did. */
   readonly error?: string;
 }

@@ -9,7 +9,7 @@ export interface DeployPost {
   readonly port: number;
   readonly lun: number;
   readonly error?: string;
-  readonly disk?: { readonly sizeBytes: number; readonly serial?: string; readonly blockBytes?: number };
+  readonly disk?: { readonly sizeBytes: number; readonly serial?: string; readonly blockBytes?: number; readonly holds?: string };
 }
 
 export type ParsedPost = { readonly kind: 'post'; readonly post: DeployPost } | { readonly kind: 'invalid'; readonly reason: string };
@@ -29,7 +29,7 @@ export function parsePost(body: Uint8Array): ParsedPost {
     if (!form.get(name)) return invalid(`parameter '${name}' is not defined`);
   }
   // Which of two is meant? A ramdisk never sends two, so this is somebody else.
-  const twice = ['i', 'k', 'a', 'n', 'p', 'l', 'e', 'b', 's', 'z'].find((name) => form.getAll(name).length > 1);
+  const twice = ['i', 'k', 'a', 'n', 'p', 'l', 'e', 'b', 's', 'z', 'h'].find((name) => form.getAll(name).length > 1);
   if (twice !== undefined) return invalid(`parameter '${twice}' is given twice`);
 
   const id = wholeNumber(form.get('i'), 1, Number.MAX_SAFE_INTEGER);
@@ -51,7 +51,14 @@ export function parsePost(body: Uint8Array): ParsedPost {
   if (form.get('z') && (blockBytes === undefined || !Number.isInteger(Math.log2(blockBytes))))
     return invalid("parameter 'z' is not the size of a disk's blocks in bytes");
   const disk =
-    sizeBytes === undefined ? undefined : { sizeBytes, ...(serial !== '' && { serial }), ...(blockBytes !== undefined && { blockBytes }) };
+    sizeBytes === undefined
+      ? undefined
+      : {
+          sizeBytes,
+          ...(serial !== '' && { serial }),
+          ...(blockBytes !== undefined && { blockBytes }),
+          ...(form.get('h') === '1' && { holds: 'data' }),
+        };
   const error = form.get('e');
   return { kind: 'post', post: { id, key: form.get('k') ?? '', address, iqn, port, lun, ...(disk && { disk }), ...(error && { error }) } };
 }

@@ -7,6 +7,7 @@ import type { DiskImage, ImageManifest } from 'cdk8s-baremetal-runtime/deploy/im
 import { decodeMbr } from 'cdk8s-baremetal-runtime/deploy/layout/index';
 import { deployerByMethod } from 'cdk8s-baremetal-runtime/machine/direct-deployer';
 import { directDesk } from 'cdk8s-baremetal-runtime/machine/direct-desk';
+import { wrongDisk } from 'cdk8s-baremetal-runtime/machine/disk-guard';
 import {
   claimDeployment,
   deployKeyHash,
@@ -384,6 +385,17 @@ describe('the deployer of the method', () => {
   it('finds the disk as the ramdisk named it', async () => {
     const { clock, deployer, stop } = await deploying();
     expect(await clock.run(deployer.identify(target, stop.signal))).toEqual(DISK);
+  });
+
+  it('passes on that the disk is not empty: another one than was planned is somebody’s', async () => {
+    const { clock, store, random, acquireImage, claim, claimFields, deployment } = await setup();
+    await claim({ ...claimFields, disk: { ...DISK, holds: 'data' } });
+    const deployer = deployerByMethod({ store, clock, random, acquireImage, iscsi });
+    const disk = await deployer.identify(target, new AbortController().signal);
+    const record = await deployment();
+    const node = { rootDiskSerial: undefined, installed: { disk: { serial: 'S0', sizeBytes: 64 * MIB } } } as NodeRecord;
+    if (record === undefined) throw new Error('no deployment');
+    expect(wrongDisk(node, record, disk)).toMatch(/the disk S1 of 67108864 bytes, not S0 as planned, and holds data; nothing was written/);
   });
 
   it('an owner that takes over after the last word needs no other', async () => {

@@ -92,6 +92,16 @@ describe('002-12: the deploy-helper', () => {
     expect(claims).toEqual([]);
   });
 
+  it.each([
+    ['that it is not empty', { h: '1' }, { sizeBytes: 8192, holds: 'data' }],
+    ['that it is empty', { h: '0' }, { sizeBytes: 8192 }],
+    ['all of it', { s: ' S1 ', z: '4096', h: '1' }, { sizeBytes: 8192, serial: 'S1', blockBytes: 4096, holds: 'data' }],
+  ])('of the disk that a ramdisk writes by itself: %s', async (_, more, disk) => {
+    const { send, claims } = setup();
+    await send(new URLSearchParams({ ...Object.fromEntries(new URLSearchParams(GOOD)), b: '8192', ...more }).toString());
+    expect(claims.map((claim) => claim.disk)).toEqual([disk]);
+  });
+
   it('a parameter that is given twice is refused', async () => {
     const { send } = setup();
     expect(await send(`${GOOD}&a=10.0.0.6`)).toMatchObject({ status: 400, body: "parameter 'a' is given twice" });

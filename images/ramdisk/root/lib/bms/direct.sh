@@ -43,8 +43,14 @@ direct() {
 }
 
 direct_form() {
-  printf 'i=%s&k=%s&a=%s&n=%s&b=%s&s=%s&z=%s' "$(form_value "$DEPLOYMENT_ID")" "$(form_value "$DEPLOYMENT_KEY")" \
-    "$(form_value "$ADDRESS")" "$(form_value "$IQN")" "$DISK_BYTES" "$(form_value "$DISK_SERIAL")" "$DISK_BLOCK_BYTES"
+  printf 'i=%s&k=%s&a=%s&n=%s&b=%s&s=%s&z=%s&h=%s' "$(form_value "$DEPLOYMENT_ID")" "$(form_value "$DEPLOYMENT_KEY")" \
+    "$(form_value "$ADDRESS")" "$(form_value "$IQN")" "$DISK_BYTES" "$(form_value "$DISK_SERIAL")" "$DISK_BLOCK_BYTES" \
+    "$(holds_data)"
+}
+
+# 1 where tables and superblocks are something else than zeros: whoever knows which disk was meant then knows whether this one is somebody's
+holds_data() {
+  head -c 1048576 "$DISK" | tr -d '\000' | head -c 1 | wc -c | tr -d ' '
 }
 
 # until_manifest: from any replica that has it
