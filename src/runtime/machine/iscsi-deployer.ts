@@ -5,6 +5,7 @@ import type { Logger } from '../core/logger.ts';
 import type { Network } from '../core/network.ts';
 import { type Random, randomInt } from '../core/random.ts';
 import type { Bandwidth } from '../deploy/bandwidth.ts';
+import { directSteps } from '../deploy/direct/index.ts';
 import type { ReadyImage } from '../deploy/image/cache/index.ts';
 import { type DiskImage, type ReadBack, type Sha256, type WriteImageOptions, writeImage } from '../deploy/image/index.ts';
 import { ChapSecret, type IscsiDisk, iscsiErrors, makeIsid, openDisk } from '../deploy/iscsi/index.ts';
@@ -203,6 +204,17 @@ export class IscsiDeployer implements Deployer {
       ...(syncEveryBytes !== undefined && { syncEveryBytes }),
     };
     const configDrive = wanted.configDrive && encodeIso9660(wanted.configDrive);
+    const partitions = wanted.partitions ?? { rootMb: 0, swapMb: 1, ephemeralMb: 0 };
+    // What cannot come out well is found before the first byte, and not when gigabytes are written.
+    await directSteps({
+      diskBytes: disk.sizeBytes,
+      blockBytes: disk.blockBytes,
+      image,
+      manifest,
+      random,
+      ...(wanted.layout === 'partition' && { partitions }),
+      ...(wanted.configDrive && { configDrive: wanted.configDrive }),
+    });
     if (wanted.layout !== 'partition') {
       await eraseEnd(disk, manifest.sizeBytes);
       const { sha256 } = await writeImage(image, disk, writing);
@@ -212,7 +224,7 @@ export class IscsiDeployer implements Deployer {
     const { sha256, root } = await writePartitionImage(image, disk, {
       ...writing,
       random,
-      partitions: wanted.partitions ?? { rootMb: 0, swapMb: 1, ephemeralMb: 0 },
+      partitions,
       preserveEphemeral: wanted.preserveEphemeral === true,
       ...(configDrive && { configDrive }),
     });

@@ -6,6 +6,7 @@ import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { ImageCache, type ImageWanted, type ReadyImage } from 'cdk8s-baremetal-runtime/deploy/image/cache/index';
 import { ChapSecret } from 'cdk8s-baremetal-runtime/deploy/iscsi/index';
 import { OP } from 'cdk8s-baremetal-runtime/deploy/iscsi/scsi';
+import type { Deployment } from 'cdk8s-baremetal-runtime/machine/index';
 import { IscsiDeployer } from 'cdk8s-baremetal-runtime/machine/iscsi-deployer';
 import type { DeployHooks, DeployTarget, WrittenImage } from 'cdk8s-baremetal-runtime/machine/ports';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -161,6 +162,18 @@ describe('002-12: each bad input has its own error', () => {
     const error = await deploy(given).catch((reason: unknown) => reason);
     expect(error).toMatchObject({ code });
     expect(error).not.toHaveProperty('permanent');
+  });
+
+  it.each<[string, Partial<Deployment['image']>, string]>([
+    ['a config drive beside an image without a table', { configDrive: { label: 'config-2', files: [] } }, 'LAYOUT_CONFIG_DRIVE'],
+    ['a partition image without a root file system', { layout: 'partition' }, 'LAYOUT_NO_ROOT'],
+  ])('%s: refused before anything is written', async (_, image, code) => {
+    await among({}, async (deployer, at, hooks, signal, lab) => {
+      const before = lab.disk.sha256();
+      const writing = deployer.write(at, { imageId: 'image', image: { boot: 'local', ...image } }, hooks, signal);
+      await expect(writing).rejects.toMatchObject({ code, permanent: true });
+      expect(lab.disk.sha256()).toBe(before);
+    });
   });
 
   it('of a cached image that rotted the cache is told; of others it is not', async () => {
