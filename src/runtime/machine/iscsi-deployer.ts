@@ -9,7 +9,14 @@ import { directSteps } from '../deploy/direct/index.ts';
 import type { ReadyImage } from '../deploy/image/cache/index.ts';
 import { type DiskImage, type ReadBack, type Sha256, type WriteImageOptions, writeImage } from '../deploy/image/index.ts';
 import { ChapSecret, type IscsiDisk, iscsiErrors, makeIsid, openDisk } from '../deploy/iscsi/index.ts';
-import { appendPartition, describeDisk, encodeIso9660, eraseEnd, metadataExtents, writePartitionImage } from '../deploy/layout/index.ts';
+import {
+  appendPartition,
+  describeDisk,
+  encodeConfigDrive,
+  eraseEnd,
+  metadataExtents,
+  writePartitionImage,
+} from '../deploy/layout/index.ts';
 import { isPassing, judged } from './deploy-failures.ts';
 import type { Deployment, DiskIdentity } from './deployment-record.ts';
 import type { WipeMode } from './node-record.ts';
@@ -203,7 +210,7 @@ export class IscsiDeployer implements Deployer {
       ...(hashing && { sha256: hashing }),
       ...(syncEveryBytes !== undefined && { syncEveryBytes }),
     };
-    const configDrive = wanted.configDrive && encodeIso9660(wanted.configDrive);
+    const configDrive = wanted.configDrive && encodeConfigDrive(wanted.configDrive, disk.blockBytes);
     const partitions = wanted.partitions ?? { rootMb: 0, swapMb: 1, ephemeralMb: 0 };
     // What cannot come out well is found before the first byte, and not when gigabytes are written.
     await directSteps({

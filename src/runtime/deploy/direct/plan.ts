@@ -13,7 +13,7 @@
  */
 import type { Random } from '../../core/random.ts';
 import { type DiskImage, type ImageManifest, imageErrors } from '../image/index.ts';
-import { appendPartition, encodeIso9660, eraseEnd, planLayout, type ReadableSink, writePartitionImage } from '../layout/index.ts';
+import { appendPartition, encodeConfigDrive, eraseEnd, planLayout, type ReadableSink, writePartitionImage } from '../layout/index.ts';
 
 export type DirectStep =
   | { readonly kind: 'zero'; readonly offset: number; readonly length: number }
@@ -40,7 +40,7 @@ export async function directSteps(request: PlanRequest): Promise<DirectStep[]> {
   const { diskBytes, blockBytes = DEFAULT_BLOCK_BYTES, image, manifest, partitions, configDrive, random } = request;
   const imageBytes = manifest.sizeBytes;
   if (imageBytes > diskBytes) throw imageErrors.IMAGE_DISK_TOO_SMALL({ imageBytes, diskBytes });
-  const drive = configDrive && encodeIso9660(configDrive);
+  const drive = configDrive && encodeConfigDrive(configDrive, blockBytes);
   if (partitions === undefined) {
     const disk = new NotedDisk(diskBytes, blockBytes, image, 0);
     await eraseEnd(disk, imageBytes);

@@ -1,12 +1,15 @@
 export { type AppendedPartition, appendPartition } from './append-partition.ts';
+export { encodeConfigDrive } from './config-drive.ts';
 export { describeDisk } from './disk-content.ts';
 export { eraseEnd } from './erase-end.ts';
 export { layoutErrors } from './errors.ts';
+export type { DriveFile } from './file-tree.ts';
 export { decodeGpt, encodeGpt, GPT_TYPE, type Gpt, type GptEntry } from './gpt.ts';
-export { encodeIso9660, type IsoFile, type IsoOptions } from './iso9660.ts';
+export { encodeIso9660, type IsoOptions } from './iso9660.ts';
 export { decodeMbr, encodeMbr, MBR_BYTES, MBR_TYPE, type Mbr, type MbrEntry } from './mbr.ts';
 export { type ByteRange, DISK_END_BYTES, metadataExtents } from './metadata-extents.ts';
 export { type Layout, type LayoutRequest, type Partition, type PartitionRole, planLayout } from './plan-layout.ts';
 export { describeStart, type FileSystem, fileSystemOf, SUPERBLOCK_BYTES } from './superblock.ts';
 export { encodeSwapHeader, type SwapHeader } from './swap-header.ts';
+export { encodeVfat, type VfatOptions } from './vfat.ts';
 export { type PartitionImageOptions, type ReadableSink, type WrittenPartitions, writePartitionImage } from './write-partition-image.ts';

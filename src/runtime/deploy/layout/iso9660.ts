@@ -5,17 +5,12 @@
  *   16 sectors for whoever boots | volume descriptor | terminator | path table, both byte orders | directories | files      sectors of 2,048 bytes
  */
 import { layoutErrors } from './errors.ts';
-
-export interface IsoFile {
-  /** Relative, with slashes. */
-  readonly path: string;
-  readonly content: string | Uint8Array;
-}
+import { type Directory, type DriveFile, inOrder, treeOf } from './file-tree.ts';
 
 export interface IsoOptions {
   /** At most 32 characters of [A-Za-z0-9_-], e.g. `config-2`. */
   readonly label: string;
-  readonly files: readonly IsoFile[];
+  readonly files: readonly DriveFile[];
 }
 
 const SECTOR = 2048;
@@ -25,28 +20,11 @@ const FLAG_DIRECTORY = 2;
 /** Read-only for everybody but root, who cannot write either: user data may hold passwords. */
 const FILE_MODE = 0o100_400;
 const DIRECTORY_MODE = 0o040_500;
-/** What fits in a record beside a NM entry of Rock Ridge, PX, and the identifier. */
-const LONGEST_NAME = 150;
-
-interface Directory {
-  readonly name: string;
-  readonly parent: Directory | undefined;
-  readonly directories: Map<string, Directory>;
-  readonly files: Map<string, Leaf>;
-  sector: number;
-  bytes: number;
-  number: number;
-}
-
-interface Leaf {
-  readonly content: Uint8Array;
-  sector: number;
-}
 
 /** Throws LAYOUT_CONFIG_DRIVE for names that cannot be in one. */
 export function encodeIso9660({ label, files }: IsoOptions): Uint8Array {
   if (!/^[A-Za-z0-9_-]{1,32}$/.test(label)) throw layoutErrors.LAYOUT_CONFIG_DRIVE({ reason: `"${label.slice(0, 80)}" is no label` });
-  const root = tree(files);
+  const root = treeOf(files);
   const directories = inOrder(root);
   // where everything lies, then the bytes
   const tableBytes = directories.reduce((sum, directory) => sum + pathRecord(directory, 'LE').length, 0);
@@ -73,37 +51,6 @@ export function encodeIso9660({ label, files }: IsoOptions): Uint8Array {
   for (const directory of directories) image.set(records(directory), directory.sector * SECTOR);
   for (const { content, sector } of leaves) image.set(content, sector * SECTOR);
   return image;
-}
-
-function tree(files: readonly IsoFile[]): Directory {
-  const root = newDirectory('', undefined);
-  for (const { path, content } of files) {
-    const names = path.split('/');
-    const name = names.pop() ?? '';
-    const bad = [...names, name].find((one) => one === '' || one === '.' || one === '..' || Buffer.byteLength(one) > LONGEST_NAME);
-    if (bad !== undefined || names.length > 6) throw layoutErrors.LAYOUT_CONFIG_DRIVE({ reason: `"${path.slice(0, 200)}" is no path` });
-    let directory = root;
-    for (const part of names) {
-      const known = directory.directories.get(part) ?? newDirectory(part, directory);
-      directory.directories.set(part, known);
-      directory = known;
-    }
-    if (directory.files.has(name)) throw layoutErrors.LAYOUT_CONFIG_DRIVE({ reason: `"${path}" is there twice` });
-    directory.files.set(name, { content: typeof content === 'string' ? Buffer.from(content) : content, sector: 0 });
-  }
-  return root;
-}
-
-function newDirectory(name: string, parent: Directory | undefined): Directory {
-  return { name, parent, directories: new Map(), files: new Map(), sector: 0, bytes: 0, number: 1 };
-}
-
-/** Level by level, as the path table wants them; numbered from 1. */
-function inOrder(root: Directory): Directory[] {
-  const all = [root];
-  for (const directory of all) all.push(...directory.directories.values());
-  for (const [index, directory] of all.entries()) directory.number = index + 1;
-  return all;
 }
 
 /** Names of ISO 9660 itself, for readers without Rock Ridge: unique, sorted, and without meaning. */

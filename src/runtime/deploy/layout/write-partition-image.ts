@@ -19,7 +19,7 @@ export interface ReadableSink extends DiskSink {
 export interface PartitionImageOptions extends WriteImageOptions {
   readonly partitions: Pick<LayoutRequest, 'rootMb' | 'swapMb' | 'ephemeralMb' | 'table'>;
   readonly preserveEphemeral?: boolean;
-  /** A file system as it is, e.g. of `encodeIso9660`, for a partition of its own. */
+  /** A file system as it is, e.g. of `encodeConfigDrive`, for a partition of its own. */
   readonly configDrive?: Uint8Array;
   readonly random: Random;
 }

@@ -1,11 +1,11 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { encodeIso9660, type IsoFile } from 'cdk8s-baremetal-runtime/deploy/layout/index';
+import { type DriveFile, encodeIso9660 } from 'cdk8s-baremetal-runtime/deploy/layout/index';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { temporaryFolder } from '../../../support/temporary-folder.ts';
 import { missingPrograms } from '../iscsi/tgtd.ts';
 
-const FILES: readonly IsoFile[] = [
+const FILES: readonly DriveFile[] = [
   { path: 'openstack/latest/meta_data.json', content: '{"uuid":"83679162-1378-4288-a2d4-70e13ec132aa"}' },
   { path: 'openstack/latest/network_data.json', content: '{"links":[]}' },
   { path: 'openstack/latest/user_data', content: `#cloud-config\n${'# ü\n'.repeat(2000)}` },
