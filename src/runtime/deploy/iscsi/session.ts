@@ -280,10 +280,9 @@ export class IscsiSession {
     }
   }
 
-  private pong(pdu: PduOf<'nop-in'>): void {
-    const data = pdu.data.subarray(0, this.parameters.maxSendBytes);
-    const { lun, ttt } = pdu;
-    this.parts.transport.send({ kind: 'nop-out', immediate: true, lun, itt: NO_TAG, ttt, ...this.numbers.present, data });
+  /** A ping has no data (section 11.19), and so its answer has none. */
+  private pong({ lun, ttt }: PduOf<'nop-in'>): void {
+    this.parts.transport.send({ kind: 'nop-out', immediate: true, lun, itt: NO_TAG, ttt, ...this.numbers.present, data: NO_DATA });
   }
 
   // ---- tags, and the end ----

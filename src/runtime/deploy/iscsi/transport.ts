@@ -3,12 +3,14 @@
  * out together and uncopied, so a sender leaves its payload alone until it is answered.
  */
 import type { TcpConnection } from 'cdk8s-baremetal-runtime/core/index';
-import type { Pdu, ReceivedPdu } from './pdu.ts';
+import { type Pdu, PduError, type ReceivedPdu } from './pdu.ts';
 import { type Digests, framePdu, NO_DIGESTS, PduStream } from './pdu-stream.ts';
 
 /** Most bytes, and most pieces, of one write: enough to keep the wire busy while the next is made ready (IOV_MAX is 1,024). */
 const BATCH_BYTES = 1024 * 1024;
 const BATCH_PIECES = 256;
+/** Far more than what our own commands have under way: the rest are answers to a peer that asks on and takes none. */
+const MOST_WAITING_PIECES = 100_000;
 /** Default of MaxRecvDataSegmentLength, which holds during login. */
 const LOGIN_DATA_BYTES = 8192;
 
@@ -35,7 +37,7 @@ export class PduTransport {
   /** Begins to read; resolves when the connection is over and `onEnd` has been called. */
   async run(): Promise<void> {
     try {
-      for await (const chunk of this.connection) for (const pdu of this.incoming.push(chunk)) if (!this.ended) this.onPdu(pdu);
+      for await (const chunk of this.connection) for (const pdu of this.incoming.push(chunk)) this.take(pdu);
       this.finish();
       this.connection.end(); // the peer has closed its side, and so do we
     } catch (error) {
@@ -66,6 +68,12 @@ export class PduTransport {
     if (this.ended) return;
     this.connection.destroy(error);
     this.finish(error);
+  }
+
+  private take(pdu: ReceivedPdu): void {
+    if (this.ended) return;
+    this.onPdu(pdu);
+    if (this.queue.length - this.next > MOST_WAITING_PIECES) throw new PduError('it sends and does not read');
   }
 
   private finish(error?: Error): void {
