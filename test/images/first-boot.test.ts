@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { networkData, resolveNetwork } from 'cdk8s-baremetal-contract/instance-network/index';
+import { nodeNetwork } from 'cdk8s-baremetal-runtime/core/node-network';
 import { afterAll, describe, expect, it } from 'vitest';
 import { busyboxShell, dashShell } from './support.ts';
 
@@ -83,6 +84,37 @@ describe.each(shells)('002-16: under $name', (shell) => {
       'nameserver 10.0.0.3',
     ]);
   });
+
+  it.each([
+    ['curl', 200, 0],
+    ['curl', 410, 0],
+    ['curl', 403, 1],
+    ['wget', 200, 0],
+    ['wget', 410, 0],
+    ['wget', 403, 1],
+  ] as const)(
+    'by %s, an answer of %i to the word home ends with %i: 410 is the answer to an earlier try that was heard',
+    async (by, status, expected) => {
+      const heard: string[] = [];
+      const server = await nodeNetwork.serveHttp({ address: '127.0.0.1', port: 0 }, async ({ body }) => {
+        heard.push(Buffer.from(body).toString());
+        return { status, body: 'an answer' };
+      });
+      const folder = mkdtempSync(join(base, 'home-'));
+      writeFileSync(join(folder, 'form'), 'token=t');
+      try {
+        const script = [
+          `sed '$d' ${SCRIPT} > ${folder}/script; . ${folder}/script`,
+          by === 'wget' ? 'command() { false; }' : '',
+          `post ${folder}/form http://127.0.0.1:${server.local.port}/; echo "ended with $?"`,
+        ];
+        const { output } = await shell.run(script.join('\n'));
+        expect([output, heard]).toEqual([`ended with ${expected}\n`, ['token=t']]);
+      } finally {
+        await server.close(0);
+      }
+    },
+  );
 
   it.each([
     ['255.255.255.0', '24'],
