@@ -1,6 +1,6 @@
 /** The first boot's reading of its config drive, in the shells and awks that images have. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { networkData, resolveNetwork } from 'cdk8s-baremetal-contract/instance-network/index';
@@ -63,7 +63,7 @@ describe.each(shells)('002-16: under $name', (shell) => {
       'main() { :; }',
       'say() { echo "$1"; }',
       'ip() { echo "ip $*"; }',
-      'udhcpc() { :; }',
+      `udhcpc() { echo "$*" > ${folder}/udhcpc; }`,
       'cp() { :; }',
       // everything but its last line, which starts it
       `sed -e '$d' -e 's#/run/resolv.conf#${folder}/resolv.conf#' -e '/^say() {/,/^}/d' ${SCRIPT} > ${folder}/script`,
@@ -83,6 +83,8 @@ describe.each(shells)('002-16: under $name', (shell) => {
       'nameserver 10.0.0.2',
       'nameserver 10.0.0.3',
     ]);
+    // without -q: it stays, and renews
+    expect(readFileSync(join(folder, 'udhcpc'), 'utf8')).toBe('-i ens6 -n\n');
   });
 
   it.each([
