@@ -1,5 +1,5 @@
 /** The ramdisk's decisions, in its own shell and in a stricter one, on made-up machines. */
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hardwareFacts } from 'cdk8s-baremetal-runtime/deploy/helper/index';
@@ -178,6 +178,12 @@ describe.each(shells)('under $name', (shell) => {
   ])('knows in which blocks a disk counts: %s', async (_, blockBytes, expected) => {
     disk({ name: 'nvme0n1', ...(blockBytes !== undefined && { blockBytes }) });
     expect((await under(shell, ['disk'], 'disk_block_bytes nvme0n1')).output).toBe(expected);
+  });
+
+  it('exports a disk by tgtd in the blocks that it has', async () => {
+    const script = 'ln() { :; }; tgtd() { :; }; tgtadm() { echo "$*" >> $RUN/calls; }; DISK=/dev/nvme0n1 DISK_BLOCK_BYTES=4096; start_tgt';
+    expect((await under(shell, ['target'], script)).code).toBe(0);
+    expect(readFileSync(join(sys, 'calls'), 'utf8')).toContain('--lun 1 --backing-store /dev/nvme0n1 --blocksize 4096\n');
   });
 
   it('finds the interface that the machine booted from, and never one on top of it', async () => {

@@ -81,7 +81,8 @@ start_tgt() {
     [ "$tries" -lt 20 ] || fail "tgtd does not take the target $IQN: $(head -n 1 "$RUN/tgtadm.log")"
     sleep 0.2
   done
-  tgt logicalunit --op new --tid 1 --lun $LUN --backing-store "$DISK" || fail "$DISK cannot be exported: $(head -n 1 "$RUN/tgtadm.log")"
+  tgt logicalunit --op new --tid 1 --lun $LUN --backing-store "$DISK" --blocksize "$DISK_BLOCK_BYTES" \
+    || fail "$DISK cannot be exported: $(head -n 1 "$RUN/tgtadm.log")"
   # A comma would end the value.
   [ -z "$DISK_SERIAL" ] || tgt logicalunit --op update --tid 1 --lun $LUN --params "scsi_sn=$(printf %s "$DISK_SERIAL" | tr , .)"
   # tgtadm knows no other way than an argument. Nobody else runs here who could read it.
