@@ -1,7 +1,7 @@
 /** The ramdisk's decisions, in its own shell and in a stricter one, on made-up machines. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { hardwareFacts } from 'cdk8s-baremetal-runtime/deploy/helper/index';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { busyboxShell, dashShell, type Shell, sourced } from './support.ts';
@@ -170,6 +170,28 @@ describe.each(shells)('under $name', (shell) => {
       for (const one of disks) disk(one);
       expect(await chosen(env)).toBe(expected);
     });
+  });
+
+  it.each([
+    ['0000:3b:00.0', 'nvme0n1'],
+    ['0000:3c:00.0', 'nvme1n1'],
+  ])('finds an NVMe disk at the bus address %s by its paths: the disk itself is a virtual device', async (address, expected) => {
+    for (const [index, at] of ['0000:3b:00.0', '0000:3c:00.0'].entries()) {
+      const hidden = join(sys, `devices/pci0000:3a/${at}/nvme/nvme${index}/nvme${index}c${index}n1`);
+      const shown = join(sys, `devices/virtual/nvme-subsystem/nvme-subsys${index}/nvme${index}n1`);
+      for (const [folder, isHidden] of [
+        [hidden, '1'],
+        [shown, '0'],
+      ] as const) {
+        mkdirSync(folder, { recursive: true });
+        writeFileSync(join(folder, 'size'), '200\n');
+        writeFileSync(join(folder, 'hidden'), `${isHidden}\n`);
+        mkdirSync(join(sys, 'block'), { recursive: true });
+        symlinkSync(folder, join(sys, 'block', basename(folder)));
+      }
+    }
+    const { output } = await under(shell, ['disk'], 'choose_disk', { HINT_PATH: address });
+    expect(output).toBe(`${expected}\n`);
   });
 
   it.each([

@@ -43,9 +43,17 @@ disk_rotational() {
   cat "$SYS/block/$(in_sysfs "$1")/queue/rotational" 2> /dev/null
 }
 
-# Also of two that udev would call by-path: the bus address, without the links in between
+# Also of two that udev would call by-path: the bus address, without the links in between. An NVMe disk that could have several controllers is a
+# virtual device; the bus is in those of its paths (nvme0c0n1), a line for each.
 disk_path() {
   readlink -f "$SYS/block/$(in_sysfs "$1")" 2> /dev/null
+  case $1 in
+    nvme*n*)
+      for path in "$SYS/block/${1%n*}"c*"n${1##*n}"; do
+        [ ! -e "$path" ] || readlink -f "$path"
+      done
+      ;;
+  esac
 }
 
 # cciss/c0d0 is cciss!c0d0 below /sys
