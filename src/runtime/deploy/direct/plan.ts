@@ -13,7 +13,15 @@
  */
 import type { Random } from '../../core/random.ts';
 import { type DiskImage, type ImageManifest, imageErrors } from '../image/index.ts';
-import { appendPartition, encodeConfigDrive, eraseEnd, planLayout, type ReadableSink, writePartitionImage } from '../layout/index.ts';
+import {
+  appendPartition,
+  encodeConfigDrive,
+  eraseEnd,
+  mustSuitBlocks,
+  planLayout,
+  type ReadableSink,
+  writePartitionImage,
+} from '../layout/index.ts';
 
 export type DirectStep =
   | { readonly kind: 'zero'; readonly offset: number; readonly length: number }
@@ -42,6 +50,7 @@ export async function directSteps(request: PlanRequest): Promise<DirectStep[]> {
   if (imageBytes > diskBytes) throw imageErrors.IMAGE_DISK_TOO_SMALL({ imageBytes, diskBytes });
   const drive = configDrive && encodeConfigDrive(configDrive, blockBytes);
   if (partitions === undefined) {
+    mustSuitBlocks(await image.read(0, Math.min(MIB, imageBytes)), blockBytes);
     const disk = new NotedDisk(diskBytes, blockBytes, image, 0);
     await eraseEnd(disk, imageBytes);
     disk.steps.push({ kind: 'image', offset: 0 });

@@ -17,8 +17,13 @@ export const layoutErrors = defineErrors('Partitions', {
     message: ({ reason }) => `the config drive cannot be made: ${reason}`,
     cure: 'Correct what the instance is to be given; of a disk, free its end or a place in its partition table',
   }),
+  LAYOUT_BLOCKS: entry<{ imageBlockBytes: number; diskBlockBytes: number }>({
+    message: ({ imageBlockBytes, diskBlockBytes }) =>
+      `the image's partition table counts in blocks of ${imageBlockBytes} bytes, the disk in blocks of ${diskBlockBytes}: nothing would find it there`,
+    cure: 'Take an image that was made for such disks, or a partition image, whose table is made for the disk',
+  }),
   LAYOUT_NO_ROOT: entry<{ found: string }>({
-    message: ({ found }) => `the written root partition starts with ${found}, not with an ext2/3/4, XFS or btrfs file system`,
+    message: ({ found }) => `the image begins with ${found}, not with an ext2/3/4, XFS or btrfs file system`,
     cure: 'Register an image that is one file system (layout = partition), or one that brings its own table (layout = whole-disk)',
   }),
 });

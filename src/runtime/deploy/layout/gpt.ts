@@ -7,6 +7,7 @@
  *   entry:  +0 type GUID  +16 own GUID  +32 first block  +40 last block  +48 attributes  +56 name (72 bytes of UTF-16LE)
  */
 import { crc32 } from 'node:zlib';
+import { layoutErrors } from './errors.ts';
 import { encodeMbr, MBR_TYPE } from './mbr.ts';
 
 export interface GptEntry {
@@ -83,6 +84,16 @@ export function encodeGpt(
     backup: Buffer.concat([table, header(last, 1, last - tableBlocks)]),
     backupOffset: (last - tableBlocks) * blockBytes,
   };
+}
+
+/**
+ * Of an image's first MiB: throws LAYOUT_BLOCKS when its table is made for disks with blocks of another size. Only a GUID table shows that: its header is
+ * in the second block.
+ */
+export function mustSuitBlocks(start: Uint8Array, diskBlockBytes: number): void {
+  if (decodeGpt(start, diskBlockBytes) !== undefined) return;
+  const imageBlockBytes = [512, 4096].find((bytes) => bytes !== diskBlockBytes && decodeGpt(start, bytes) !== undefined);
+  if (imageBlockBytes !== undefined) throw layoutErrors.LAYOUT_BLOCKS({ imageBlockBytes, diskBlockBytes });
 }
 
 /** From the first 34 blocks or more of a disk. Undefined when there is no table whose checksums are right. */

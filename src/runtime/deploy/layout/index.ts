@@ -4,7 +4,7 @@ export { describeDisk } from './disk-content.ts';
 export { eraseEnd } from './erase-end.ts';
 export { layoutErrors } from './errors.ts';
 export type { DriveFile } from './file-tree.ts';
-export { decodeGpt, encodeGpt, GPT_TYPE, type Gpt, type GptEntry } from './gpt.ts';
+export { decodeGpt, encodeGpt, GPT_TYPE, type Gpt, type GptEntry, mustSuitBlocks } from './gpt.ts';
 export { encodeIso9660, type IsoOptions } from './iso9660.ts';
 export { decodeMbr, encodeMbr, MBR_BYTES, MBR_TYPE, type Mbr, type MbrEntry } from './mbr.ts';
 export { type ByteRange, DISK_END_BYTES, metadataExtents } from './metadata-extents.ts';

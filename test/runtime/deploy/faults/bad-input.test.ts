@@ -6,6 +6,7 @@ import { silentLogger } from 'cdk8s-baremetal-runtime/core/index';
 import { ImageCache, type ImageWanted, type ReadyImage } from 'cdk8s-baremetal-runtime/deploy/image/cache/index';
 import { ChapSecret } from 'cdk8s-baremetal-runtime/deploy/iscsi/index';
 import { OP } from 'cdk8s-baremetal-runtime/deploy/iscsi/scsi';
+import { encodeGpt } from 'cdk8s-baremetal-runtime/deploy/layout/index';
 import type { Deployment } from 'cdk8s-baremetal-runtime/machine/index';
 import { IscsiDeployer } from 'cdk8s-baremetal-runtime/machine/iscsi-deployer';
 import type { DeployHooks, DeployTarget, WrittenImage } from 'cdk8s-baremetal-runtime/machine/ports';
@@ -20,6 +21,7 @@ const WRITES = new Set<number>([OP.write10, OP.write16, OP.writeSame16]);
 
 interface Case {
   readonly lab?: LabOptions;
+  readonly content?: Uint8Array;
   readonly wanted?: Partial<ImageWanted>;
   readonly target?: Partial<DeployTarget>;
   readonly hooks?: Partial<DeployHooks>;
@@ -40,11 +42,11 @@ describe('002-12: each bad input has its own error', () => {
     among(given, (deployer, at, hooks, signal) => deployer.write(at, { imageId: 'image', image: { boot: 'local' } }, hooks, signal));
 
   async function among<T>(
-    { lab: options = {}, wanted = {}, target = {}, hooks = {}, spoil, meanwhile }: Case,
+    { lab: options = {}, content = CONTENT, wanted = {}, target = {}, hooks = {}, spoil, meanwhile }: Case,
     work: (deployer: IscsiDeployer, at: DeployTarget, hooks: DeployHooks, signal: AbortSignal, lab: Lab) => Promise<T>,
   ): Promise<T> {
     const path = folder.path(`image-${++cases}`);
-    writeFileSync(path, CONTENT);
+    writeFileSync(path, content);
     const cacheFolder = folder.path(`cache-${cases}`);
     mkdirSync(cacheFolder);
     const lab = new Lab({
@@ -174,6 +176,27 @@ describe('002-12: each bad input has its own error', () => {
       await expect(writing).rejects.toMatchObject({ code, permanent: true });
       expect(lab.disk.sha256()).toBe(before);
     });
+  });
+
+  it('an image whose table counts in other blocks than the disk has: refused before anything is written', async () => {
+    const other = (blockBytes: number): Uint8Array => {
+      const [disk, content] = [{ blockBytes, diskBlocks: (4 * MIB) / blockBytes }, Uint8Array.from(CONTENT)];
+      content.set(encodeGpt({ diskGuid: '6f1a4f3e-0000-4000-8000-00000000000f', entries: [] }, disk).primary);
+      return content;
+    };
+    for (const [made, blockBytes, code] of [
+      [512, 4096, 'LAYOUT_BLOCKS'],
+      [4096, 512, 'LAYOUT_BLOCKS'],
+      [4096, 4096, undefined],
+    ] as const) {
+      await among({ lab: { blockBytes }, content: other(made) }, async (deployer, at, hooks, signal, lab) => {
+        const before = lab.disk.sha256();
+        const writing = deployer.write(at, { imageId: 'image', image: { boot: 'local' } }, hooks, signal);
+        if (code === undefined) return expect(await writing).toMatchObject({ bytes: 4 * MIB });
+        await expect(writing).rejects.toMatchObject({ code, permanent: true });
+        expect(lab.disk.sha256()).toBe(before);
+      });
+    }
   });
 
   it('of a cached image that rotted the cache is told; of others it is not', async () => {
