@@ -10,7 +10,7 @@
  *   POST done        sha256=HEX, once everything is on the disk
  *   POST error       e=SENTENCE
  */
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { CodedError } from 'cdk8s-baremetal-contract';
 import { type Clock, sleep } from '../../core/clock.ts';
 import type { Logger } from '../../core/logger.ts';
@@ -146,6 +146,7 @@ async function* pieces(
 ): AsyncGenerator<Uint8Array> {
   try {
     const opened = await ready.open(signal);
+    const compared = comparing(ready, sha256);
     try {
       for (let at = from; at < to; at += PIECE_BYTES) {
         signal.throwIfAborted();
@@ -153,7 +154,7 @@ async function* pieces(
         await throttle?.(length, signal);
         const bytes = new Uint8Array(length);
         await opened.read(at, length, bytes);
-        yield await compared(ready, at, bytes, sha256);
+        yield await compared(at, bytes);
       }
     } finally {
       await opened.close();
@@ -164,12 +165,23 @@ async function* pieces(
 }
 
 /** The ramdisk refuses what is not in the manifest; and a rotten file would fail every deployment from now on. What is no whole chunk is given as it is. */
-async function compared(ready: ReadyImage, at: number, bytes: Uint8Array<ArrayBuffer>, sha256: Sha256): Promise<Uint8Array> {
-  const { offset, length, digest } = chunkAt(ready.manifest, Math.floor(at / ready.manifest.chunkBytes));
-  if (offset !== at || length !== bytes.length || digest === null) return bytes;
-  const hashed = await sha256(bytes);
-  if (hashed.digest !== digest) await ready.distrust?.();
-  return hashed.data;
+function comparing(ready: ReadyImage, sha256: Sha256): (at: number, bytes: Uint8Array<ArrayBuffer>) => Promise<Uint8Array> {
+  /** Of a chunk that comes in several pieces, from its first one on. */
+  let gathering: Hash | undefined;
+  return async (at, bytes) => {
+    const { offset, length, digest } = chunkAt(ready.manifest, Math.floor(at / ready.manifest.chunkBytes));
+    if (offset === at && length === bytes.length && digest !== null) {
+      const hashed = await sha256(bytes);
+      if (hashed.digest !== digest) await ready.distrust?.();
+      return hashed.data;
+    }
+    if (offset === at) gathering = createHash('sha256');
+    gathering?.update(bytes);
+    if (gathering === undefined || at + bytes.length < offset + length) return bytes;
+    if (digest !== null && gathering.digest('hex') !== digest) await ready.distrust?.();
+    gathering = undefined;
+    return bytes;
+  };
 }
 
 /** Of requests without a range: the whole. Undefined where there is nothing to give. `to` is exclusive. */

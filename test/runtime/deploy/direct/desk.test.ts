@@ -255,6 +255,27 @@ describe('the image is given out', () => {
     expect(distrusted).toBe(rotten ? 1 : 0);
   });
 
+  it.each([false, true])('rotten: %s, in chunks of more than one piece, as images above 64 GiB have them', async (rotten) => {
+    const { claim, claimFields, ask, begin, serve, acquireImage, content, manifest } = await setup({ imageMib: 5 });
+    await claim(claimFields);
+    await begin();
+    const chunkBytes = 2 * MIB;
+    const digest = (number: number): string =>
+      createHash('sha256')
+        .update(content.subarray(number * chunkBytes, (number + 1) * chunkBytes))
+        .digest('hex');
+    const large = { ...manifest, chunkBytes, chunks: [0, 1, 2].map(digest) };
+    if (rotten) content[3 * MIB] = 2;
+    let distrusted = 0;
+    const service = serve(async () => ({ ...(await acquireImage()), manifest: large, distrust: async () => void distrusted++ }));
+    for (const range of [`bytes=0-${chunkBytes - 1}`, `bytes=${3 * MIB}-${4 * MIB - 1}`, `bytes=${4 * MIB}-`])
+      expect((await ask('image', { range }, service)).status).toBe(206);
+    expect(distrusted).toBe(0);
+    const { status, body } = await ask('image', { range: `bytes=0-${5 * MIB - 1}` }, service);
+    expect([status, Buffer.compare(body, content)]).toEqual([206, 0]);
+    expect(distrusted).toBe(rotten ? 1 : 0);
+  });
+
   it('never again after it was said to be written', async () => {
     const { claim, claimFields, ask, tell, begin, manifest, deployment } = await setup();
     await claim(claimFields);
