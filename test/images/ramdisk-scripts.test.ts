@@ -109,6 +109,12 @@ describe.each(shells)('under $name', (shell) => {
         {},
         'none: Could not find disk to use: which of nvme0n1 (100 GB, A), nvme1n1 (100 GB, without a serial number)?',
       ],
+      [
+        'one eMMC, and not what its firmware boots from',
+        [{ name: 'mmcblk0' }, { name: 'mmcblk0boot0' }, { name: 'mmcblk0boot1' }],
+        {},
+        'is mmcblk0',
+      ],
       ['no disk', [], {}, 'none: Could not find disk to use.'],
       [
         'no disk but a stick',

@@ -73,7 +73,7 @@ trimmed() {
 list_disks() {
   for folder in "$SYS"/block/*; do
     name=${folder##*/}
-    case $name in loop* | ram* | zram* | sr* | fd* | dm-* | md* | nbd* | mtd* | 'zd'*) continue ;; esac
+    case $name in loop* | ram* | zram* | sr* | fd* | dm-* | md* | nbd* | mtd* | 'zd'* | mmcblk*boot* | mmcblk*rpmb) continue ;; esac
     [ "$(cat "$folder/removable" 2> /dev/null)" != 1 ] || continue
     # nvme0c0n1: one path to nvme0n1, which cannot be opened
     [ "$(cat "$folder/hidden" 2> /dev/null)" != 1 ] || continue
