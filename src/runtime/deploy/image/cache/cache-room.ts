@@ -37,6 +37,11 @@ export class CacheRoom {
     return this.claimedBytes + [...this.kept.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
+  /** Whether the folder is there, and counted. */
+  has(folder: string): boolean {
+    return this.kept.has(folder);
+  }
+
   /** Looks at what an earlier process left. A directory that cannot be read is looked at again the next time. */
   open(): Promise<void> {
     this.ready ??= this.load().catch((error: unknown) => {

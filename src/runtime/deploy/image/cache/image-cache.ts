@@ -101,6 +101,8 @@ export class ImageCache {
   private readonly room: CacheRoom;
   /** By folder: work that was given up and has not ended yet. Its successor must not meet it. */
   private readonly ending = new Map<string, Promise<unknown>>();
+  /** What came from a web server, by what it was asked as and its digest: a version that is here need not be asked for. */
+  private readonly had = new Map<string, Plan>();
 
   constructor(private readonly options: ImageCacheOptions) {
     const { directory, maxBytes, logger } = options;
@@ -116,7 +118,7 @@ export class ImageCache {
   async acquire(wanted: ImageWanted, signal: AbortSignal): Promise<ReadyImage> {
     signal.throwIfAborted();
     await this.room.open();
-    const plan = await this.plan(wanted, signal);
+    const plan = this.planOfKnown(wanted) ?? (await this.plan(wanted, signal));
     const entry = this.entryFor(plan, wanted);
     entry.users++;
     let released = false;
@@ -130,6 +132,7 @@ export class ImageCache {
       const { path, manifest } = await unlessAborted(entry.work, signal);
       if (wanted.sha256 !== undefined && wanted.sha256 !== manifest.sha256)
         throw imageErrors.IMAGE_DIGEST_MISMATCH({ path: shown(wanted.source), expected: wanted.sha256, actual: manifest.sha256 });
+      if (plan.source.kind === 'http') this.had.set(askedAs(wanted, manifest.sha256), plan);
       await this.room.used(plan.key, this.options.clock.now());
       const { openImage = openImageFile } = this.options;
       return {
@@ -173,6 +176,17 @@ export class ImageCache {
     this.options.logger.warn({ image: shown(source) }, 'an image in the cache is damaged, and is made anew');
     await rm(join(this.options.directory, key, MANIFEST), { force: true });
     if (this.entries.get(key) === entry) this.entries.delete(key);
+    for (const [name, plan] of this.had) if (plan.key === key) this.had.delete(name);
+  }
+
+  /** A deployment is to end with the image that it began with, also when its server is away by then, or has a newer one. */
+  private planOfKnown(wanted: ImageWanted): Plan | undefined {
+    if (wanted.sha256 === undefined) return undefined;
+    const name = askedAs(wanted, wanted.sha256);
+    const plan = this.had.get(name);
+    if (plan !== undefined && (this.entries.has(plan.key) || this.room.has(plan.key))) return plan;
+    this.had.delete(name);
+    return undefined;
   }
 
   /** Nobody wants it any more: unfinished work ends, keeping what it has fetched. */
@@ -268,6 +282,10 @@ export class ImageCache {
     const { network, clock, ca } = this.options;
     return { network, clock, signal, ...(ca !== undefined && { ca }) };
   }
+}
+
+function askedAs({ source, format, checksum }: ImageWanted, sha256: string): string {
+  return JSON.stringify([source, format, checksum, sha256]);
 }
 
 /** Of a rotten file without a checksum a second manifest would say that all is well. */

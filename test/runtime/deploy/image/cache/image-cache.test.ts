@@ -126,6 +126,27 @@ describe('the image cache', () => {
       await image.close();
     });
 
+    it('what a deployment was planned with is had from the cache while the web server is away, and when it has a newer one', async () => {
+      const content = diskContent(3 * MIB);
+      web.put(URL_A, content);
+      const first = await get({ source: URL_A });
+      const planned = { source: URL_A, sha256: first.manifest.sha256 };
+      first.release();
+      web.before = () => {
+        throw new Error('connection refused');
+      };
+      const second = await get(planned);
+      expect(Buffer.compare(contentOf(second), content)).toBe(0);
+      web.before = () => undefined;
+      web.put(URL_A, diskContent(3 * MIB, 5));
+      expect((await get(planned)).path).toBe(first.path);
+      expect((await get({ source: URL_A })).manifest.sha256).toBe(sha256(diskContent(3 * MIB, 5)));
+      // damaged: it is made anew, of what the server has by now
+      await second.distrust?.();
+      expect(await codeOf(get(planned))).toBe('IMAGE_DIGEST_MISMATCH');
+      expect((await get({ source: URL_A })).manifest.sha256).toBe(sha256(diskContent(3 * MIB, 5)));
+    });
+
     it('a file in a mounted directory, by path and by URL', async () => {
       writeFileSync(folder.path('nfs/b.img'), diskContent(MIB));
       expect((await get({ source: `file://${folder.path('nfs/b.img')}` })).path).toBe(folder.path('nfs/b.img'));
