@@ -6,9 +6,18 @@ import type { NodeRecord } from './node-record.ts';
 import { reasonOf } from './reason-of.ts';
 
 /** Why this disk must not be touched at all; undefined when it may. */
-export function wrongRootDisk(node: NodeRecord, disk: DiskIdentity): string | undefined {
+function wrongRootDisk(node: NodeRecord, disk: DiskIdentity): string | undefined {
   if (node.rootDiskSerial === undefined || disk.serial === node.rootDiskSerial) return undefined;
   return reasonOf(machineErrors.MACHINE_WRONG_DISK({ found: found(disk), wanted: `the root disk ${node.rootDiskSerial}` }));
+}
+
+/**
+ * Why this disk must not be erased; undefined when it may. The last instance's data would stay on a machine that counts as cleaned, and somebody else's would go.
+ */
+export function wrongDiskToErase(node: NodeRecord, disk: DiskIdentity): string | undefined {
+  const lastUsed = node.installed?.disk?.serial;
+  if (node.rootDiskSerial !== undefined || lastUsed === undefined || disk.serial === lastUsed) return wrongRootDisk(node, disk);
+  return reasonOf(machineErrors.MACHINE_WRONG_DISK({ found: found(disk), wanted: `${lastUsed}, which the last instance was on` }));
 }
 
 /** Why this deployment must not write this disk; undefined when it may. */

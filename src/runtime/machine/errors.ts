@@ -66,12 +66,12 @@ export const machineErrors = defineErrors('MACHINE', {
   }),
   MACHINE_WRONG_DISK: entry<{ found: string; wanted: string }>({
     message: ({ found, wanted }) => `the exported disk is ${found}, not ${wanted}; nothing was written`,
-    cure: 'Check the order of the disks that the ramdisk may take, or correct the root disk of the machine',
+    cure: 'Check the order of the disks that the ramdisk may take, or set the root disk of the machine to the serial number of the one that is meant',
   }),
   MACHINE_FOREIGN_DISK: entry<{ found: string; holds: string; wanted: string }>({
     message: ({ found, holds, wanted }) =>
       `the exported disk is ${found}, not ${wanted} as planned, and holds ${holds}; nothing was written`,
-    cure: 'Set the root disk of the machine to the serial number of the disk that may be overwritten, or clean that disk',
+    cure: 'Set the root disk of the machine to the serial number of the disk that may be overwritten',
   }),
   MACHINE_CHECKSUM: entry<{ written: string; expected: string }>({
     message: ({ written, expected }) => `the written image has SHA-256 ${written}, expected ${expected}`,

@@ -1,5 +1,5 @@
 import type { Deployment, DiskIdentity } from 'cdk8s-baremetal-runtime/machine/deployment-record';
-import { wrongDisk } from 'cdk8s-baremetal-runtime/machine/disk-guard';
+import { wrongDisk, wrongDiskToErase } from 'cdk8s-baremetal-runtime/machine/disk-guard';
 import type { NodeRecord } from 'cdk8s-baremetal-runtime/machine/node-record';
 import { describe, expect, it } from 'vitest';
 
@@ -39,6 +39,20 @@ describe('which disk may be written', () => {
     ['not one that is too small', {}, {}, { serial: 'S1', sizeBytes: GIB / 2 }, /at least/],
   ])('002-12: %s', (_, record, part, disk, reason) => {
     const found = wrongDisk(node(record), { ...deployment, ...part }, disk);
+    if (reason === undefined) expect(found).toBeUndefined();
+    else expect(found).toMatch(reason);
+  });
+});
+
+describe('which disk may be erased', () => {
+  it.each<[string, Partial<NodeRecord>, string, RegExp | undefined]>([
+    ['any, of a machine that nothing is known of', {}, 'X', undefined],
+    ['the one that the last instance was on', { installed }, 'S1', undefined],
+    ['no other: the last instance’s data would stay', { installed }, 'S2', /is the disk S2 .* not S1, which the last instance was on/],
+    ['another one that is named', { installed, rootDiskSerial: 'S2' }, 'S2', undefined],
+    ['not the last one when another is named', { installed, rootDiskSerial: 'S2' }, 'S1', /root disk S2/],
+  ])('%s', (_, record, serial, reason) => {
+    const found = wrongDiskToErase(node(record), { serial, sizeBytes: GIB });
     if (reason === undefined) expect(found).toBeUndefined();
     else expect(found).toMatch(reason);
   });

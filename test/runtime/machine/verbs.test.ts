@@ -225,6 +225,26 @@ describe('cleaning', () => {
     await world.close();
   });
 
+  it('never of another disk than the last instance was on, until that one is named', async () => {
+    const { world, machine } = await inUse();
+    await ask(world, machine.uuid, 'destroy', { approval: YES });
+    await world.until(machine, 'available');
+    const name = (part: Partial<NodeRecord>) => modify(world.store, nodeKind, machine.uuid, (latest) => ({ ...latest, ...part }));
+    const { installed } = await world.node(machine);
+    await name({ installed: installed && { ...installed, disk: { sizeBytes: 1, serial: 'DISK-9' } } });
+    await ask(world, machine.uuid, 'clean', { approval: YES });
+    const node = await world.until(machine, 'error');
+    expect(node.reason).toContain('DISK-9, which the last instance was on; nothing was written');
+    expect(world.calls).not.toContain('erase');
+    await name({ rootDiskSerial: 'DISK-1' });
+    await ask(world, machine.uuid, 'retry');
+    await world.until(machine, 'available');
+    await ask(world, machine.uuid, 'clean', { approval: YES });
+    await world.clock.runUntil(() => world.calls.includes('erase'));
+    await world.until(machine, 'available');
+    await world.close();
+  });
+
   it('a cleaning that was aborted half way leaves no free machine before it is cleaned or verified again', async () => {
     const { world, machine } = await site({ knobs: { chunkMs: 60_000 } });
     await world.until(machine, 'available');

@@ -5,7 +5,7 @@
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
 import { chapSecret, chapUser, deployKeyHash, deployKeyName } from '../deploy-key.ts';
 import type { RamdiskSession } from '../deployment-record.ts';
-import { wrongRootDisk } from '../disk-guard.ts';
+import { wrongDiskToErase } from '../disk-guard.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
 import { compareFacts, withFacts } from '../inspection.ts';
 import type { NodeRecord, NodeState } from '../node-record.ts';
@@ -56,7 +56,7 @@ export const cleaning = ramdiskWork({
     const key = await context.secret(deployKeyName(session.id));
     const target = targetOf(node, session, session.claim, key);
     const disk = await ports.deployer.identify(target, signal);
-    const wrong = wrongRootDisk(node, disk);
+    const wrong = wrongDiskToErase(node, disk);
     if (wrong !== undefined) return failed(wrong);
     // Also the fence: whoever lost the machine to another replica stops here, before the first byte.
     await context.report((latest) => ({ ...latest, installed: undefined }));
