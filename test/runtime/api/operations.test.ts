@@ -494,6 +494,18 @@ describe('verbs and instances', () => {
     expect((await store.list(nodeKind)).filter(({ value }) => value.instance !== undefined)).toHaveLength(1);
   });
 
+  it('the same instance asked for at the same time, at one replica or at two, is one', async () => {
+    const first = new Harness();
+    const second = new Harness({ store: first.store });
+    await first.image();
+    await first.flavor();
+    for (const number of [1, 2, 3]) await first.machine(number);
+    const body = { uuid: '00000000-0000-4000-8000-000000000001', name: 'host-1', imageId: 'image-1', flavorId: 'small', yes: true };
+    const answers = await Promise.all([first, first, second].map((harness) => harness.ask('POST', '/v1/instances', { body })));
+    expect(answers.map(({ status, json }) => [status, json.node.name])).toEqual(answers.map(() => [202, 'bm-1']));
+    expect((await first.store.list(nodeKind)).filter(({ value }) => value.instance !== undefined)).toHaveLength(1);
+  });
+
   it('002-10: goes to the smallest machine that suffices; a refusal says why, machine by machine', async () => {
     const harness = new Harness();
     await harness.image();
