@@ -228,8 +228,8 @@ describe.skipIf(withoutCluster('bmctl cluster on an API server'))('bmctl on a re
         'persistentvolumeclaims',
         'ingresses.networking.k8s.io',
       ].flatMap((kind) => ['get', 'watch', 'create', 'patch', 'delete'].map((verb) => [verb, kind, '-n', NAMESPACE])),
-      ['patch', 'onecloudclusters.onecloud.yunion.io/status', '-n', NAMESPACE],
-      ['update', 'onecloudclusters.onecloud.yunion.io/finalizers', '-n', NAMESPACE],
+      ['patch', 'onecloudclusters.onecloud.yunion.io', '--subresource', 'status', '-n', NAMESPACE],
+      ['update', 'onecloudclusters.onecloud.yunion.io', '--subresource', 'finalizers', '-n', NAMESPACE],
       ['list', 'nodes'],
       ...['get', 'update'].map((verb) => [verb, 'leases.coordination.k8s.io/onecloud-operator', '-n', SYSTEM]),
       ['create', 'leases.coordination.k8s.io', '-n', SYSTEM],
@@ -244,7 +244,8 @@ describe.skipIf(withoutCluster('bmctl cluster on an API server'))('bmctl on a re
       ['create', 'rolebindings.rbac.authorization.k8s.io', '-n', NAMESPACE],
       ['patch', 'nodes'],
       ['delete', 'namespaces'],
-      ['delete', 'onecloudclusters.onecloud.yunion.io', '-n', NAMESPACE],
+      ...['update', 'delete'].map((verb) => [verb, 'onecloudclusters.onecloud.yunion.io', '-n', NAMESPACE]),
+      ['update', 'secrets', '-n', NAMESPACE],
     ];
     expect(may.filter((args) => can(...args) !== 'yes')).toEqual([]);
     expect(mayNot.filter((args) => can(...args) !== 'no')).toEqual([]);
