@@ -5,7 +5,7 @@
 import type { NodeSummary } from 'cdk8s-baremetal-contract/api/index';
 import type { Logger } from '../core/logger.ts';
 import { deadlineOf, type NodeRecord, nodeKind, type TimelineEvent, type Transition } from '../machine/index.ts';
-import type { Store, Stored, Watch, WatchEvent } from '../store/index.ts';
+import { type Followed, follow, type Store, type Stored, type WatchEvent } from '../store/index.ts';
 import { nodeSummary } from './node-view.ts';
 
 export interface IndexedNode {
@@ -34,9 +34,7 @@ export class NodeIndex {
   readonly #nodes = new Map<string, IndexedNode>();
   readonly #invalid = new Set<string>();
   readonly #listeners = new Set<(change: NodeChange) => void>();
-  /** Told of while all are read: what is read of these may be older. */
-  #heard: Set<string> | undefined;
-  #watch: Watch | undefined;
+  #followed: Followed<NodeRecord> | undefined;
   #ready: Promise<void> | undefined;
 
   constructor(options: { readonly store: Store; readonly logger: Logger }) {
@@ -72,27 +70,22 @@ export class NodeIndex {
   }
 
   close(): void {
-    this.#watch?.close();
+    this.#followed?.close();
     this.#listeners.clear();
   }
 
   async #begin(): Promise<void> {
-    // Watch first: what changes while the list is read is told as well.
-    this.#watch ??= this.#store.watch(nodeKind, (event) => this.#onEvent(event));
-    const heard = new Set<string>();
-    this.#heard = heard;
-    const records = await this.#store.list(nodeKind, { onInvalid: (id, error) => this.#onInvalid(id, error) });
-    for (const record of records) if (!heard.has(record.id)) this.#nodes.set(record.id, indexed(record));
-    this.#heard = undefined;
+    this.#followed ??= follow(this.#store, nodeKind, (event) => this.#onEvent(event));
+    const onInvalid = (id: string, error: unknown): void => this.#onInvalid(id, error);
+    await this.#followed.read((record) => this.#nodes.set(record.id, indexed(record)), { onInvalid });
   }
 
   #onEvent(event: WatchEvent<NodeRecord>): void {
-    const id = event.type === 'put' ? event.record.id : event.id;
-    this.#heard?.add(id);
     if (event.type === 'invalid') {
-      this.#onInvalid(id, event.error);
+      this.#onInvalid(event.id, event.error);
       return;
     }
+    const id = event.type === 'put' ? event.record.id : event.id;
     this.#invalid.delete(id);
     const before = this.#nodes.get(id);
     if (event.type === 'delete') {

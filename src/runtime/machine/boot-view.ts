@@ -1,7 +1,7 @@
 /** Machines as the boot plane sees them: what each shall do at its next start follows from its record, and from nothing else. */
 import { kernelArguments, resolveNetwork } from 'cdk8s-baremetal-contract/instance-network/index';
 import type { BootIntent, BootMachine, BootMachines } from '../boot/machine.ts';
-import type { Store, Stored, WatchEvent } from '../store/index.ts';
+import { type Followed, follow, type Store, type Stored } from '../store/index.ts';
 import { deployKeyName } from './deploy-key.ts';
 import { isIncomplete, type NodeRecord, nodeKind } from './node-record.ts';
 import { findNodeByMac } from './nodes.ts';
@@ -32,15 +32,12 @@ export class BootView implements BootMachines {
   readonly #reserved = new Map<string, { readonly id: string; readonly mac: string }>();
   /** Machine → addresses that its record reserves. */
   readonly #addresses = new Map<string, readonly string[]>();
-  readonly #watch: { close(): void };
+  readonly #followed: Followed<NodeRecord>;
   #listed: Promise<void> | undefined;
-  /** Who changed while the list was on its way: what it says of them may be older. */
-  #changed: Set<string> | undefined;
 
   constructor(options: BootViewOptions) {
     this.#options = options;
-    this.#watch = options.store.watch(nodeKind, (event: WatchEvent<NodeRecord>) => {
-      this.#changed?.add(event.type === 'put' ? event.record.id : event.id);
+    this.#followed = follow(options.store, nodeKind, (event) => {
       if (event.type === 'put') this.#index(event.record);
       else if (event.type === 'delete') this.#forget(event.id);
     });
@@ -63,28 +60,17 @@ export class BootView implements BootMachines {
   }
 
   close(): void {
-    this.#watch.close();
+    this.#followed.close();
   }
 
   /** Resolves when every record has been seen once. Rejects when the store does not answer; the next question tries again. */
   async #known(): Promise<void> {
-    this.#listed ??= this.#list();
+    this.#listed ??= this.#followed.read((record) => this.#index(record), { onInvalid: () => undefined });
     try {
       await this.#listed;
     } catch (error) {
       this.#listed = undefined;
       throw error;
-    }
-  }
-
-  async #list(): Promise<void> {
-    const changed = new Set<string>();
-    this.#changed = changed;
-    try {
-      for (const record of await this.#options.store.list(nodeKind, { onInvalid: () => undefined }))
-        if (!changed.has(record.id)) this.#index(record);
-    } finally {
-      this.#changed = undefined;
     }
   }
 

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
-import { type Kind, modify, type Store } from '../store/index.ts';
+import { follow, type Kind, modify, type Store } from '../store/index.ts';
 
 const server = z.object({
   addresses: z.array(z.string()),
@@ -39,8 +39,6 @@ export interface Peers {
 export async function joinPeers(kind: PeerKind, { store, clock, memberName, own, logger }: PeerOptions): Promise<Peers> {
   const known = new Map<string, { readonly addresses: readonly string[]; readonly seenMs: number }>();
   let all: ReadonlySet<string> = new Set(own);
-  /** Whose record changed while the list was on its way: what it says of them may be older. */
-  let changed = new Set<string>();
   const gather = (): void => {
     const there = [...known.values()].filter(({ seenMs }) => seenMs > clock.now() - FORGOTTEN_MS);
     all = new Set([...own, ...there.flatMap(({ addresses }) => addresses)]);
@@ -49,15 +47,12 @@ export async function joinPeers(kind: PeerKind, { store, clock, memberName, own,
     known.set(member, { addresses, seenMs: at ?? known.get(member)?.seenMs ?? clock.now() });
     gather();
   };
-  const watch = store.watch(kind, (event) => {
-    if (event.type !== 'put') return;
-    changed.add(event.record.id);
-    learn(event.record.id, event.record.value);
+  const followed = follow(store, kind, (event) => {
+    if (event.type === 'put') learn(event.record.id, event.record.value);
   });
   const meet = async (): Promise<void> => {
-    changed = new Set();
     try {
-      for (const { id, value } of await store.list(kind, { onInvalid: () => undefined })) if (!changed.has(id)) learn(id, value);
+      await followed.read(({ id, value }) => learn(id, value), { onInvalid: () => undefined });
       const value = { addresses: [...own], at: clock.now() };
       const created = await store.create(kind, memberName, value);
       if (created.outcome === 'exists') await modify(store, kind, memberName, () => value);
@@ -75,7 +70,7 @@ export async function joinPeers(kind: PeerKind, { store, clock, memberName, own,
     close: () => {
       closed = true;
       timer?.cancel();
-      watch.close();
+      followed.close();
     },
   };
 }

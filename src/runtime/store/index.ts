@@ -1,4 +1,5 @@
 export { storeErrors } from './errors.ts';
+export { type Followed, follow } from './follow.ts';
 export { KubernetesStore, type KubernetesStoreOptions } from './kubernetes/kubernetes-store.ts';
 export { type ApiAccess, type Credentials, serviceAccount } from './kubernetes/service-account.ts';
 export { MemoryStore } from './memory-store.ts';

@@ -2,11 +2,11 @@
 
 import { silentLogger, sleep } from 'cdk8s-baremetal-runtime/core/index';
 import { nodeKind } from 'cdk8s-baremetal-runtime/machine/index';
-import type { Store } from 'cdk8s-baremetal-runtime/store/index';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { NodeIndex } from '../../../src/runtime/api/node-index.ts';
 import { page } from '../../../src/runtime/api/pages.ts';
+import { slowLists } from '../../support/slow-lists.ts';
 import { Harness } from './harness.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
@@ -271,18 +271,7 @@ describe('the index of machines', () => {
     const { store } = harness;
     const { uuid } = await harness.machine(1);
     const read = Promise.withResolvers<void>();
-    const slow: Store = new Proxy(store, {
-      get: (object, name) => {
-        const given = Reflect.get(object, name, object);
-        if (name !== 'list') return given.bind(object);
-        return async (...asked: Parameters<Store['list']>) => {
-          const records = await object.list(...asked);
-          await read.promise;
-          return records;
-        };
-      },
-    });
-    const index = new NodeIndex({ store: slow, logger: silentLogger });
+    const index = new NodeIndex({ store: slowLists(store, () => read.promise), logger: silentLogger });
     const begun = index.ready();
     await harness.ask('DELETE', `/v1/nodes/${uuid}`);
     read.resolve();

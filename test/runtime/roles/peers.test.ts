@@ -4,6 +4,7 @@ import { bootServerKind, deployHelperKind, joinPeers, type PeerKind, type Peers 
 import { MemoryStore, type Store } from 'cdk8s-baremetal-runtime/store/index';
 import { VirtualClock } from 'cdk8s-baremetal-simulator/clock';
 import { describe, expect, it, vi } from 'vitest';
+import { slowLists } from '../../support/slow-lists.ts';
 
 function join(kind: PeerKind, store: Store, memberName: string, own: readonly string[], clock = new VirtualClock()): Promise<Peers> {
   return joinPeers(kind, { store, clock, memberName, own, logger: silentLogger });
@@ -70,17 +71,9 @@ describe('replicas of one kind of work', () => {
   it('what the list says of one that has changed meanwhile is older than what was told of it', async () => {
     const store = new MemoryStore();
     await store.create(bootServerKind, 'b', { addresses: ['10.0.0.2'] });
-    const slow = new Proxy(store, {
-      get: (target, name) => {
-        if (name !== 'list')
-          return typeof target[name as 'get'] === 'function' ? target[name as 'get'].bind(target) : Reflect.get(target, name);
-        return async () => {
-          const before = await target.list(bootServerKind);
-          (await join(bootServerKind, store, 'b', ['10.0.0.7'])).close();
-          await vi.waitFor(() => expect(told).toBe(true));
-          return before;
-        };
-      },
+    const slow = slowLists(store, async () => {
+      (await join(bootServerKind, store, 'b', ['10.0.0.7'])).close();
+      await vi.waitFor(() => expect(told).toBe(true));
     });
     let told = false;
     store.watch(bootServerKind, () => {

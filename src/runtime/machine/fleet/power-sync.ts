@@ -5,7 +5,7 @@
  */
 import { type Clock, type Timer, withDeadline } from '../../core/clock.ts';
 import type { Logger } from '../../core/logger.ts';
-import { modify, type Store, type Watch } from '../../store/index.ts';
+import { follow, modify, type Store, type Watch } from '../../store/index.ts';
 import { type NodeRecord, nodeKind, RECORD_VERSION } from '../node-record.ts';
 import { isPermanent, type MachinePower } from '../ports.ts';
 import { withEvent } from '../timeline.ts';
@@ -92,16 +92,13 @@ export class PowerSync {
   /** Resolves when the fleet is known; the first looks follow at once, the last within an interval. */
   async start(): Promise<void> {
     const { store, logger } = this.#options;
-    // What was told meanwhile is newer than what is read.
-    let heard: Set<string> | undefined = new Set();
-    this.#watch = store.watch(nodeKind, (event) => {
-      heard?.add(event.type === 'put' ? event.record.id : event.id);
+    const followed = follow(store, nodeKind, (event) => {
       if (event.type === 'put') this.#put(event.record.value);
       else this.#remove(event.id);
     });
+    this.#watch = followed;
     const onInvalid = (id: string, error: unknown): void => logger.error({ node: id, error: String(error) }, 'the record cannot be read');
-    for (const { id, value } of await store.list(nodeKind, { onInvalid })) if (!heard.has(id)) this.#put(value);
-    heard = undefined;
+    await followed.read(({ value }) => this.#put(value), { onInvalid });
     this.#tick();
   }
 

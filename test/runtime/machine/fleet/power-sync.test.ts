@@ -13,11 +13,12 @@ import {
   reportFault,
   setMaintenance,
 } from 'cdk8s-baremetal-runtime/machine/index';
-import { MemoryStore, modify, type Store } from 'cdk8s-baremetal-runtime/store/index';
+import { MemoryStore, modify } from 'cdk8s-baremetal-runtime/store/index';
 import { VirtualClock } from 'cdk8s-baremetal-simulator/clock';
 import { seededRandom } from 'cdk8s-baremetal-simulator/random';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { slowLists } from '../../../support/slow-lists.ts';
 import { World } from '../world.ts';
 
 const MINUTE = 60_000;
@@ -175,23 +176,12 @@ describe('power sync', () => {
     const { clock, store, coordination } = fleet;
     const other = await coordination.join('mgmt-2');
     await fleet.enrol(2, (number) => ({ owner: other.id, state: number === 1 ? 'deploying' : 'active' }));
-    const slow: Store = new Proxy(store, {
-      get: (object, name) => {
-        const given = Reflect.get(object, name, object);
-        if (name !== 'list') return given.bind(object);
-        return async (...asked: Parameters<Store['list']>) => {
-          const records = await object.list(...asked);
-          await sleep(clock, 1_000);
-          return records;
-        };
-      },
-    });
     clock.after(500, async () => {
       await modify(store, nodeKind, 'uuid-1', (node) => ({ ...node, state: 'active' as const }));
       const gone = await store.get(nodeKind, 'uuid-2');
       if (gone) await store.delete(nodeKind, gone, gone.version);
     });
-    const { sync } = await fleet.start({ store: slow });
+    const { sync } = await fleet.start({ store: slowLists(store, () => sleep(clock, 1_000)) });
     expect(sync.fleet.total).toBe(1);
     await other.leave();
     await clock.runFor(2 * MINUTE);
