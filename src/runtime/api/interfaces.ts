@@ -44,13 +44,13 @@ export async function removeInterface({ store }: Context, nodeId: string, given:
   const mac = macOf(given);
   let address: string | undefined;
   const record = await change(store, nodeId, (node) => {
-    const rest = node.interfaces.filter((known) => known.mac !== mac);
-    address = node.interfaces.find((known) => known.mac === mac)?.address;
-    if (rest.length === node.interfaces.length) throw new Refusal(apiErrors.API_NO_NODE({ node: `with the interface ${mac}` }));
+    const gone = node.interfaces.find((known) => known.mac === mac);
+    const rest = node.interfaces.filter((known) => known !== gone);
+    if (gone === undefined) throw new Refusal(apiErrors.API_NO_NODE({ node: `with the interface ${mac}` }));
     if (rest.length === 0) throw machineErrors.MACHINE_INVALID({ reason: `${mac} is its only interface` });
     // The cleanup clears the ports of the interfaces that are there.
-    const vif = node.interfaces.find((known) => known.mac === mac)?.vif;
-    if (vif !== undefined) throw new Refusal(apiErrors.API_PLUGGED({ node: node.name, mac, vif }));
+    if (gone.vif !== undefined) throw new Refusal(apiErrors.API_PLUGGED({ node: node.name, mac, vif: gone.vif }));
+    address = gone.address;
     return { ...node, interfaces: rest };
   });
   await release(store, `mac.${mac}`, nodeId);

@@ -33,6 +33,11 @@ export function placements(entries: readonly ConfigFile[], accounts: Accounts, r
   });
 }
 
+/** Destinations that an entry replaces as a whole, whatever other entries merge into them. */
+export function replacedBy(all: readonly Placement[]): ReadonlySet<string> {
+  return new Set(all.flatMap(({ merge, final }) => (merge ? [] : [final])));
+}
+
 /** A dest that ends in "/" takes the source's last name; a source that ends in "/" has none. */
 function finalOf(dest: string, source: string): string {
   if (!dest.endsWith('/')) return dest;

@@ -6,7 +6,7 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { posix } from 'node:path';
 import { type PermissionPolicy, reasonOf } from './attributes.ts';
-import { type Placement, parentsWithin, stagePlacement } from './copy.ts';
+import { type Placement, parentsWithin, replacedBy, stagePlacement } from './copy.ts';
 import { launchErrors } from './errors.ts';
 import { Staging } from './staging.ts';
 import { statOf } from './stat-of.ts';
@@ -99,7 +99,7 @@ export function stageRestore(
   all: readonly Placement[],
 ): DefaultsState {
   const named = new Set(all.map(({ final }) => final));
-  const replaced = new Set(all.flatMap(({ merge, final }) => (merge ? [] : [final])));
+  const replaced = replacedBy(all);
   const saved = new Map(state.saved);
   const merged = new Map(state.merged);
   for (const [final, kept] of state.saved) {

@@ -8,7 +8,7 @@ import type { Logger } from '../core/logger.ts';
 import { type Accounts, fileAccounts } from './accounts.ts';
 import { adjust, lenientPermissions, type PermissionPolicy, reasonOf, strictPermissions } from './attributes.ts';
 import { type LaunchConfig, loadConfig, type OwnedPath, type Permission, type TextParser } from './config.ts';
-import { type Placement, placements, stagePlacement } from './copy.ts';
+import { type Placement, placements, replacedBy, stagePlacement } from './copy.ts';
 import { type DefaultsState, dropCopies, readState, saveDefaults, stageRestore, stageState } from './defaults.ts';
 import { launchErrors } from './errors.ts';
 import { CONFIGURED, RUN_COMMAND, RUN_COMMAND_ARGV } from './paths.ts';
@@ -112,7 +112,7 @@ function stageAll(
 ): ReadonlyMap<string, readonly string[]> {
   const merged = new Map(restored.merged);
   const fresh = new Set<string>();
-  const replaced = new Set(all.flatMap(({ merge, final }) => (merge ? [] : [final])));
+  const replaced = replacedBy(all);
   for (const placement of all) {
     const { source, final } = placement;
     log.info(`Copying ${source} to ${final}`);

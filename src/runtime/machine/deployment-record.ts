@@ -49,6 +49,9 @@ const keyShape = {
   reportedError: z.string().optional(),
 };
 
+/** Where a partition image says nothing of its partitions: the root takes what the swap leaves. MiB. */
+export const DEFAULT_PARTITIONS = { rootMb: 0, swapMb: 1, ephemeralMb: 0 } as const;
+
 const progress = z.looseObject({
   phase: z.enum(['write', 'verify']).optional(),
   bytes: z.number().nonnegative(),

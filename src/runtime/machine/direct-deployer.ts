@@ -9,7 +9,7 @@ import { directSteps } from '../deploy/direct/index.ts';
 import type { ReadyImage } from '../deploy/image/cache/index.ts';
 import { fileSystemOf, SUPERBLOCK_BYTES } from '../deploy/layout/superblock.ts';
 import type { Store } from '../store/index.ts';
-import type { Deployment, DiskIdentity } from './deployment-record.ts';
+import { DEFAULT_PARTITIONS, type Deployment, type DiskIdentity } from './deployment-record.ts';
 import { machineErrors } from './errors.ts';
 import { nodeKind } from './node-record.ts';
 import type { Deployer, DeployHooks, DeployTarget, WrittenImage } from './ports.ts';
@@ -90,7 +90,7 @@ class DirectDeployer implements Pick<Deployer, 'identify' | 'write'> {
     try {
       const { manifest } = ready;
       const { random } = this.options;
-      const parts = layout === 'partition' ? { partitions: partitions ?? { rootMb: 0, swapMb: 1, ephemeralMb: 0 } } : {};
+      const parts = layout === 'partition' ? { partitions: partitions ?? DEFAULT_PARTITIONS } : {};
       const blocks = blockBytes === undefined ? {} : { blockBytes };
       await directSteps({ diskBytes, image, manifest, random, ...blocks, ...parts, ...(configDrive && { configDrive }) });
       if (layout !== 'partition') return undefined;

@@ -5,6 +5,7 @@ import type { Clock } from '../core/clock.ts';
 import type { DirectAccess, DirectDesk, DirectNews, DirectRefusal, DirectRequest } from '../deploy/direct/index.ts';
 import { modify, type Store } from '../store/index.ts';
 import { keyMatches } from './deploy-key.ts';
+import { DEFAULT_PARTITIONS } from './deployment-record.ts';
 import { type NodeRecord, nodeKind } from './node-record.ts';
 import { findNodeByNumber } from './nodes.ts';
 import { completeDrive } from './phone-home.ts';
@@ -80,7 +81,7 @@ async function accessOf(node: NodeRecord, request: DirectRequest, secrets: Direc
       imageId,
       ...(image.sha256 !== undefined && { sha256: image.sha256 }),
       ...(configDrive && { configDrive }),
-      ...(image.layout === 'partition' && { partitions: image.partitions ?? { rootMb: 0, swapMb: 1, ephemeralMb: 0 } }),
+      ...(image.layout === 'partition' && { partitions: image.partitions ?? DEFAULT_PARTITIONS }),
     },
   };
 }

@@ -18,7 +18,7 @@ import {
   writePartitionImage,
 } from '../deploy/layout/index.ts';
 import { isPassing, judged } from './deploy-failures.ts';
-import type { Deployment, DiskIdentity } from './deployment-record.ts';
+import { DEFAULT_PARTITIONS, type Deployment, type DiskIdentity } from './deployment-record.ts';
 import type { WipeMode } from './node-record.ts';
 import type { Deployer, DeployHooks, DeployTarget, WrittenImage } from './ports.ts';
 
@@ -211,7 +211,7 @@ export class IscsiDeployer implements Deployer {
       ...(syncEveryBytes !== undefined && { syncEveryBytes }),
     };
     const configDrive = wanted.configDrive && encodeConfigDrive(wanted.configDrive, disk.blockBytes);
-    const partitions = wanted.partitions ?? { rootMb: 0, swapMb: 1, ephemeralMb: 0 };
+    const partitions = wanted.partitions ?? DEFAULT_PARTITIONS;
     // What cannot come out well is found before the first byte, and not when gigabytes are written.
     await directSteps({
       diskBytes: disk.sizeBytes,
