@@ -15,4 +15,5 @@ export { RedfishClient } from './redfish/redfish-client.ts';
 export { RedfishPower, type RedfishReset } from './redfish/redfish-power.ts';
 export type { RedfishSensor } from './redfish/redfish-sensors.ts';
 export { RedfishServices } from './redfish/redfish-services.ts';
+export { shutDown } from './shut-down.ts';
 export { VirtualPower } from './virtual/virtual-power.ts';

@@ -12,6 +12,7 @@ import { sleep } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
 import { isChanging, isPermanent, retryAfterMsOf } from './errors.ts';
 import type { BootDeviceOptions, PowerManager, PowerState } from './power-manager.ts';
+import { shutDown } from './shut-down.ts';
 
 /** nova's names: `active` after a power-on, `deleted` after a power-off. */
 export type PowerOutcomeState = 'active' | 'deleted' | 'error';
@@ -52,27 +53,23 @@ export interface SoftOffOptions extends PowerCycleOptions {
   readonly deadlineMs?: number;
 }
 
-/**
- * Asks the operating system, looks until the machine is off, and cuts the power when the deadline has passed. Not before: a BMC that is busy for a moment, or asked in
- * vain, says nothing of a system that writes its disks.
- */
+/** Asks the operating system, and cuts the power when the deadline has passed. */
 export async function softPowerOff(power: PowerManager, options: SoftOffOptions): Promise<PowerOutcome & { readonly cut: boolean }> {
   const { clock, logger, signal, intervalMs = DEFAULT_INTERVAL_MS, deadlineMs = DEFAULT_SOFT_OFF_MS } = options;
-  const endMs = clock.monotonic() + deadlineMs;
-  let asked = false;
-  for (let retries = 0; ; retries++) {
-    try {
-      if ((await power.status(signal)) === 'off') return { state: 'deleted', retries, cut: false };
-      if (!asked) await power.softOff(signal);
-      asked = true;
-    } catch (error) {
-      if (signal?.aborted || isPermanent(error)) throw error;
+  const { off, looks: retries } = await shutDown({
+    status: () => power.status(signal),
+    softOff: () => power.softOff(signal),
+    onFailure: (error, asked) => {
+      if (isPermanent(error)) throw error;
       const doing = asked ? 'the power state could not be read' : 'the shutdown could not be asked for yet';
       logger[isChanging(error) ? 'debug' : 'warn']({ error: String(error) }, doing);
-    }
-    if (clock.monotonic() >= endMs) break;
-    await sleep(clock, intervalMs, signal);
-  }
+    },
+    clock,
+    intervalMs,
+    deadlineMs,
+    signal,
+  });
+  if (off) return { state: 'deleted', retries, cut: false };
   logger.warn({ deadlineMs }, 'the operating system did not shut down; cutting the power');
   return { ...(await powerOff(power, options)), cut: true };
 }

@@ -1,4 +1,5 @@
-import { sleep, withDeadline } from '../../core/clock.ts';
+import { withDeadline } from '../../core/clock.ts';
+import { shutDown } from '../../power/index.ts';
 import { machineErrors } from '../errors.ts';
 import type { Handler, HandlerContext } from '../handler.ts';
 import type { NodeRecord, Verb } from '../node-record.ts';
@@ -24,7 +25,7 @@ const steps: Readonly<Record<ActiveVerb, ActiveStep>> = {
   reboot: {
     run: async (context, signal) => {
       const { node, ports, clock } = context;
-      if (node.stepArgs?.mode !== 'hard') await shutDown(context, signal);
+      if (node.stepArgs?.mode !== 'hard') await softOff(context, signal);
       await ports.power.ensureOff(node, signal);
       await ports.power.ensureOn(node, signal);
       return powered('on', clock.now());
@@ -91,31 +92,29 @@ async function giveUpAttaching({ node, ports, signal, settings }: HandlerContext
   );
 }
 
-/**
- * Asks the operating system, and waits as long as it may take. That it did not listen is no failure: the power is cut next. Not before: a BMC that is busy for a
- * moment says nothing of a system that writes its disks. Only what cannot be asked at all is not waited for.
- */
-async function shutDown({ node, ports, clock, settings, logger }: HandlerContext, signal: AbortSignal): Promise<void> {
-  const until = clock.monotonic() + settings.softOffMs;
-  let asked = false;
+/** That the operating system did not listen is no failure: the power is cut next. Only what cannot be asked at all is not waited for. */
+async function softOff({ node, ports, clock, settings, logger }: HandlerContext, signal: AbortSignal): Promise<void> {
   let told: string | undefined;
-  for (;;) {
-    try {
-      if ((await ports.power.status(node, signal)) === 'off') return;
-      if (!asked) await ports.power.softOff(node, signal);
-      asked = true;
-    } catch (error) {
-      if (signal.aborted) throw error;
-      const why = error instanceof Error ? error.message : String(error);
-      if (why !== told)
-        logger.warn({ error: why }, asked ? 'the power state could not be read' : 'the operating system could not be asked');
-      told = why;
-      if (isPermanent(error)) return;
-    }
-    if (clock.monotonic() >= until) break;
-    await sleep(clock, SOFT_LOOK_MS, signal);
+  const onFailure = (error: unknown, asked: boolean): void => {
+    const why = error instanceof Error ? error.message : String(error);
+    if (why !== told) logger.warn({ error: why }, asked ? 'the power state could not be read' : 'the operating system could not be asked');
+    told = why;
+    if (isPermanent(error)) throw error;
+  };
+  try {
+    const { off } = await shutDown({
+      status: () => ports.power.status(node, signal),
+      softOff: () => ports.power.softOff(node, signal),
+      onFailure,
+      clock,
+      intervalMs: SOFT_LOOK_MS,
+      deadlineMs: settings.softOffMs,
+      signal,
+    });
+    if (!off) logger.warn('the operating system did not shut down in time; cutting the power');
+  } catch (error) {
+    if (signal.aborted || !isPermanent(error)) throw error;
   }
-  logger.warn('the operating system did not shut down in time; cutting the power');
 }
 
 function powered(state: 'on' | 'off', at: number): Change {
