@@ -9,21 +9,6 @@ export interface WrittenBmc {
   readonly username?: string | undefined;
 }
 
-/** As one URL, which bmctl takes too. */
-export function bmcUrl({
-  driver,
-  address,
-  port,
-}: {
-  readonly driver: string;
-  readonly address: string;
-  readonly port?: number | undefined;
-}): string {
-  if (isPowerUrl(address)) return address;
-  const host = driver !== 'iboot' && address.includes(':') ? `[${address}]` : address.replace(',', '/');
-  return `${driver}://${host}${port === undefined ? '' : `:${port}`}`;
-}
-
 /**
  * ipmi:// is taken apart, so that no two machines have one BMC in two spellings; the other drivers keep their URL, which says which of many machines behind one
  * address is meant. Refuses what cannot be read.

@@ -3,7 +3,7 @@ import { cureOfCode } from 'cdk8s-baremetal-contract';
 import type { Diagnosis } from 'cdk8s-baremetal-contract/api/index';
 import { isoTime } from '../core/iso-time.ts';
 import { codeIn, deadlineOf, diagnose, type Fault, isIncomplete, lastObserved, type NodeRecord, states } from '../machine/index.ts';
-import { bmcUrl } from './bmc-address.ts';
+import { powerUrlOf } from '../power/index.ts';
 
 /** An owner begins what is asked for at its next look, which a write wakes. */
 const UNBEGUN_MS = 30_000;
@@ -89,7 +89,7 @@ const BY_BMC: ReadonlySet<NodeRecord['state']> = new Set(['verifying', 'initiali
 
 function triesCure({ name, state, bmc }: NodeRecord): string | undefined {
   if (!BY_BMC.has(state)) return undefined;
-  return `bmctl bmc status says more; bmctl power status ${bmcUrl(bmc)} asks it from where you are; bmctl update ${name} corrects address, user or password`;
+  return `bmctl bmc status says more; bmctl power status ${powerUrlOf(bmc)} asks it from where you are; bmctl update ${name} corrects address, user or password`;
 }
 
 function faultText({ kind, reason, remedies }: Fault): string {

@@ -2,7 +2,7 @@
 import type { NodeDetail, NodeSummary, TimelineEntry } from 'cdk8s-baremetal-contract/api/index';
 import { isoTime } from '../core/iso-time.ts';
 import { type Deployment, deadlineOf, type Fault, isIncomplete, type NodeRecord, type TimelineEvent } from '../machine/index.ts';
-import { bmcUrl } from './bmc-address.ts';
+import { powerUrlOf } from '../power/index.ts';
 
 export type { NodeDetail, NodeSummary, TimelineEntry };
 
@@ -16,7 +16,7 @@ export function nodeSummary(node: NodeRecord): NodeSummary {
     reason: node.reason,
     since: isoTime(node.stateSince),
     macs: node.interfaces.map(({ mac }) => mac),
-    bmc: isIncomplete(node) ? 'none' : bmcUrl(node.bmc),
+    bmc: isIncomplete(node) ? 'none' : powerUrlOf(node.bmc),
     ...(node.lease && { address: node.lease.address }),
     ...(node.instance && { instance: node.instance.name }),
     maintenance: node.maintenance,

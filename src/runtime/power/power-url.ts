@@ -80,6 +80,21 @@ export function isPowerUrl(text: string): boolean {
   return text.includes('://');
 }
 
+/** What a record keeps of a BMC, as one URL: the other way round than `parsePowerUrl`. */
+export function powerUrlOf({
+  driver,
+  address,
+  port,
+}: {
+  readonly driver: string;
+  readonly address: string;
+  readonly port?: number | undefined;
+}): string {
+  if (isPowerUrl(address)) return address;
+  const host = driver !== 'iboot' && address.includes(':') ? `[${address}]` : address.replace(',', '/');
+  return `${driver}://${host}${port === undefined ? '' : `:${port}`}`;
+}
+
 /** Throws POWER_URL. */
 export function parsePowerUrl(text: string): PowerTarget {
   const fail = (problem: string): never => {

@@ -1,7 +1,6 @@
 /** BMCs: how it stands with them, and "try again". */
 import { isoTime } from '../../core/iso-time.ts';
-import { type BmcStatus, bmcName, parsePowerUrl } from '../../power/index.ts';
-import { bmcUrl } from '../bmc-address.ts';
+import { type BmcStatus, bmcName, parsePowerUrl, powerUrlOf } from '../../power/index.ts';
 import type { HandlersOf } from '../call.ts';
 import { apiErrors, Refusal } from '../errors.ts';
 import { nodeOf } from '../find-node.ts';
@@ -46,7 +45,7 @@ export function bmcHandlers({ bmcs, index, store }: HandlerContext): HandlersOf<
     retryBmc: async ({ parameters }) => {
       const { name, bmc } = (await nodeOf(store, parameters.node)).value;
       if (bmc.driver === 'none') throw new Refusal(apiErrors.API_REFUSED({ reason: `nobody has said where the BMC of ${name} is` }));
-      const url = bmcUrl(bmc);
+      const url = powerUrlOf(bmc);
       const held = nameOf(url, ipmiPort);
       if (held !== undefined) await bmcs?.retry(held);
       return { answer: { bmc: held ?? url } };

@@ -4,7 +4,7 @@
  */
 import { enrolRequest } from 'cdk8s-baremetal-contract/api/index';
 import { Secret } from 'cdk8s-baremetal-contract/secret';
-import { isPowerUrl } from '../../power/index.ts';
+import { powerUrlOf } from '../../power/index.ts';
 import type { Import, ImportedMachine } from './imported-machine.ts';
 
 /** A machine that is enrolled here, as the API lists it. */
@@ -88,13 +88,7 @@ export function enrolBody({ machine, password }: Pick<PlannedImport, 'machine' |
 
 /** What no two machines may share, in words. A PDU or a hypervisor switches many at one address, a BMC only its own. */
 function identities({ enrol: { name, macs, bmc } }: ImportedMachine): string[] {
-  const { driver, address, port } = bmc;
-  const host = address.includes(':') ? `[${address}]` : address;
-  return [
-    `name ${name}`,
-    ...macs.map((mac) => `MAC address ${mac}`),
-    `BMC ${withPort(isPowerUrl(address) ? address : `${driver}://${host}${port === undefined ? '' : `:${port}`}`)}`,
-  ];
+  return [`name ${name}`, ...macs.map((mac) => `MAC address ${mac}`), `BMC ${withPort(powerUrlOf(bmc))}`];
 }
 
 /** IPv6 addresses with and without brackets, ports told or left out: one form. */

@@ -1,7 +1,7 @@
 /** A machine as another system exported it, ready to be enrolled: pure data. */
 import { createHash } from 'node:crypto';
 import type { Secret } from 'cdk8s-baremetal-contract/secret';
-import { parsePowerUrl } from '../../power/index.ts';
+import { parsePowerUrl, powerUrlOf } from '../../power/index.ts';
 import type { EnrolRequest } from '../nodes.ts';
 
 export interface ImportedMachine {
@@ -47,8 +47,7 @@ export function recordedAs({ driver, address, port, path }: NonNullable<ReturnTy
 } {
   const where = { driver, address, ...(port !== undefined && { port }) };
   if (driver !== 'redfish') return where;
-  const host = address.includes(':') ? `[${address}]` : address;
-  const service = `redfish://${host}${port === undefined ? '' : `:${port}`}`;
+  const service = powerUrlOf(where);
   if (path !== undefined && isPathOfSystem(`${service}${path}`)) return { driver, address: `${service}${path}` };
   return /^[\d.]+$|:/.test(address) ? where : { driver, address: service };
 }
