@@ -16,6 +16,16 @@ describe('OneCloud clusters', () => {
     lab = new Lab();
   });
 
+  /** A version whose region never becomes ready, and which went back by itself. */
+  const rolledBack = async (strategy: object = {}): Promise<void> => {
+    await lab.start({ updateStrategy: { autoRollback: true, layerTimeoutSeconds: 120, ...strategy } });
+    await lab.until('Running');
+    lab.kubelet.bad.add(`${REPOSITORY}/region:${V2}`);
+    await lab.patch({ spec: { version: V2 } });
+    await lab.until('RollingBack');
+    await lab.until('Degraded');
+  };
+
   it('004-2: installs every component, layer by layer, and then writes nothing', { timeout: 60_000 }, async () => {
     await lab.start();
     await lab.clock.runFor(2_000);
@@ -147,12 +157,7 @@ describe('OneCloud clusters', () => {
   });
 
   it('004-7: a version that does not become ready is rolled back by itself, when asked to', { timeout: 60_000 }, async () => {
-    await lab.start({ updateStrategy: { autoRollback: true, layerTimeoutSeconds: 120 } });
-    await lab.until('Running');
-    lab.kubelet.bad.add(`${REPOSITORY}/region:${V2}`);
-    await lab.patch({ spec: { version: V2 } });
-    await lab.until('RollingBack');
-    await lab.until('Degraded');
+    await rolledBack();
     await lab.clock.runFor(60_000);
     for (const name of ['keystone', 'region', 'glance']) expect(lab.image(name)).toBe(`${REPOSITORY}/${name}:${V1}`);
     expect(lab.status.history?.at(-1)).toMatchObject({
@@ -183,12 +188,7 @@ describe('OneCloud clusters', () => {
   });
 
   it('004-6: an image of its own, given after a version was rolled back, is a change like any other', { timeout: 60_000 }, async () => {
-    await lab.start({ updateStrategy: { autoRollback: true, layerTimeoutSeconds: 120 } });
-    await lab.until('Running');
-    lab.kubelet.bad.add(`${REPOSITORY}/region:${V2}`);
-    await lab.patch({ spec: { version: V2 } });
-    await lab.until('RollingBack');
-    await lab.until('Degraded');
+    await rolledBack();
     await lab.patch({ spec: { glance: { image: `${REPOSITORY}/glance:fixed` } } });
     await lab.clock.runFor(60_000);
     expect(lab.image('glance')).toBe(`${REPOSITORY}/glance:fixed`);
@@ -345,12 +345,7 @@ describe('OneCloud clusters', () => {
 
   it('004-17: after a version was rolled back only the way back is open at all times', { timeout: 60_000 }, async () => {
     const window = { cron: '0 */2 * * *', durationMinutes: 30, timeZone: 'UTC' };
-    await lab.start({ updateStrategy: { autoRollback: true, layerTimeoutSeconds: 120, window } });
-    await lab.until('Running');
-    lab.kubelet.bad.add(`${REPOSITORY}/region:${V2}`);
-    await lab.patch({ spec: { version: V2 } });
-    await lab.until('RollingBack'); // in the window of noon
-    await lab.until('Degraded');
+    await rolledBack({ window }); // in the window of noon
     await lab.clock.runFor(3_600_000); // which has closed
     for (const name of ['keystone', 'region']) expect(lab.image(name)).toBe(`${REPOSITORY}/${name}:${V1}`);
     await lab.patch({ spec: { glance: { image: `${REPOSITORY}/glance:fixed` } } });
